@@ -1,0 +1,96 @@
+// Package gateway holds the names that the parts of a tenant gateway share: its
+// namespace and labels, its entries and ports, and the fixed slots that carry
+// rate limits. The gateway's builder, the ingress and the limiter agree through
+// it and through nothing else.
+package gateway
+
+import (
+	"fmt"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
+)
+
+const (
+	// Namespace is where every gateway runs and every VirtualService is written.
+	// Gateway hosts are "./…": what is written elsewhere attaches nowhere.
+	Namespace = "sluice-gateways"
+	// Shared is the gateway that serves every namespace of no Dedicated tenant.
+	Shared = "shared"
+	// LabelKey is on a gateway's pods, Services and EnvoyFilters: its name. Both
+	// Istio selectors and our own listings go by it.
+	LabelKey = sluice.GroupName + "/gateway"
+
+	// SlotLabelKey is on every slot's EnvoyFilter: "<entry>.<slot>".
+	SlotLabelKey = sluice.GroupName + "/slot"
+)
+
+// Entry is one way into a gateway. Envoy gives each entry's HTTP connection
+// manager token buckets of its own, so a limit is divided among them.
+type Entry struct {
+	// Name is part of extension and object names.
+	Name string
+	// Port is the port the entry's listener binds in the pod.
+	Port uint32
+}
+
+var (
+	// External is the plain-HTTP entry for callers outside the cluster.
+	External = Entry{Name: "http", Port: 8080}
+	// Local is the entry for callers inside the cluster.
+	Local = Entry{Name: "local", Port: 8081}
+)
+
+// Entries lists every entry of a gateway, in a fixed order.
+func Entries() []Entry { return []Entry{External, Local} }
+
+// Slots is the number of limit slots an entry has. A Model's descriptor lives in
+// one of them; changing it refills only that slot's buckets.
+const Slots = 8
+
+// ExtensionName is the name of a slot's filter, unique within a pod:
+// "sluice.limit.<entry>.<slot>".
+func ExtensionName(entry Entry, slot int) string {
+	return fmt.Sprintf("sluice.limit.%s.%d", entry.Name, slot)
+}
+
+// SlotObjectName is the name of the one EnvoyFilter that supplies a slot of a
+// gateway. Two objects of one extension name would make Envoy refuse them all,
+// so nobody but the limiter writes it, and under this name alone.
+func SlotObjectName(gateway string, entry Entry, slot int) string {
+	return fmt.Sprintf("%s-limit-%s-%d", gateway, entry.Name, slot)
+}
+
+// ProbeHost is the host of the probe-only virtual service of a gateway. A request
+// to it never reaches a Model; see functions/limit for what it proves.
+func ProbeHost(gateway string) string { return "limits." + gateway + ".gateway.sluice.internal" }
+
+// SlotHeader selects, on the probe host only, the slot that a proof asks about.
+const SlotHeader = "x-sluice-slot"
+
+// GenerationHeader is the response header by which a slot tells which content it
+// enforces.
+const GenerationHeader = "x-sluice-generation"
+
+const (
+	// ProbeTokenSecret, in Sluice's own namespace, holds under ProbeTokenKey the
+	// random token of this installation. A request whose path begins with it is
+	// our own prober's: answered by the gateway itself and not limited.
+	ProbeTokenSecret = "sluice-probe-token"
+	// ProbeTokenKey is the key within ProbeTokenSecret.
+	ProbeTokenKey = "token"
+)
+
+// ProbePath is the path prefix by which the gateway knows our own prober.
+func ProbePath(token string) string { return "/.well-known/sluice/" + token }
+
+// VirtualServiceMetadata is what Envoy's route metadata says (key "istio",
+// path "config") on every route of the VirtualService of that name in Namespace.
+func VirtualServiceMetadata(name string) string {
+	return "/apis/networking.istio.io/v1/namespaces/" + Namespace + "/virtual-service/" + name
+}
+
+// VirtualServiceName is the name of the VirtualService that serves an Ingress.
+// Namespaces hold no dot, so no two Ingresses share one.
+func VirtualServiceName(ingressNamespace, ingressName string) string {
+	return ingressNamespace + "." + ingressName
+}

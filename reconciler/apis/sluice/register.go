@@ -1,0 +1,40 @@
+// Package sluice holds the names shared by every version of the sluice.dev API:
+// its group, resources, labels and annotations. Types live in the version
+// packages below it.
+package sluice
+
+import "k8s.io/apimachinery/pkg/runtime/schema"
+
+// GroupName is the API group of every kind of Sluice.
+const GroupName = "sluice.dev"
+
+// SystemNamespace is where Sluice's own control plane runs.
+const SystemNamespace = "sluice-system"
+
+// IngressClassName is the value of networking.knative.dev/ingress-class that
+// makes a Knative Ingress ours. Any other, an empty or a missing class is not.
+const IngressClassName = "sluice.ingress.networking.knative.dev"
+
+const (
+	// ModelLabelKey names the Model an object belongs to. Knative hands it on
+	// from the revision template to revisions, PodAutoscalers and pods.
+	ModelLabelKey = GroupName + "/model"
+	// TenantLabelKey names the tenant an object belongs to.
+	TenantLabelKey = GroupName + "/tenant"
+	// ManagedByLabelKey and ManagedBy mark the objects that Sluice writes.
+	ManagedByLabelKey = "app.kubernetes.io/managed-by"
+	// ManagedBy is the value of ManagedByLabelKey on objects of ours.
+	ManagedBy = "sluice"
+
+	// TemplateHashAnnotationKey is on the Knative Service of a Model: the hash
+	// of the fields that make a revision. The template is rebuilt only when it
+	// changes, so tuning never makes a revision.
+	TemplateHashAnnotationKey = GroupName + "/template-hash"
+)
+
+var (
+	// ModelsResource is the resource of the kind Model.
+	ModelsResource = schema.GroupResource{Group: GroupName, Resource: "models"}
+	// RateLimitsResource is the resource of the kind RateLimit.
+	RateLimitsResource = schema.GroupResource{Group: GroupName, Resource: "ratelimits"}
+)

@@ -1,0 +1,212 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/pkg/kmeta"
+)
+
+// Model is a served model: a container, how it scales, and what one replica of it
+// can serve. Sluice gives it a URL, scales it from zero, and keeps its gateway's
+// rate limit in step with its replicas.
+//
+// +genclient
+// +genreconciler
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+// +kubebuilder:resource:shortName=mdl,categories=all;sluice
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.status.desiredReplicas`
+// +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.readyReplicas`
+// +kubebuilder:printcolumn:name="Limit",type=string,JSONPath=`.status.limit.requestsPerSecond`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Model struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ModelSpec   `json:"spec"`
+	Status ModelStatus `json:"status,omitempty"`
+}
+
+var (
+	_ apis.Validatable   = (*Model)(nil)
+	_ apis.Defaultable   = (*Model)(nil)
+	_ kmeta.OwnerRefable = (*Model)(nil)
+	_ duckv1.KRShaped    = (*Model)(nil)
+	_ runtime.Object     = (*Model)(nil)
+)
+
+// ModelSpec is what the model team asks for. Autoscaling and Limit take effect on
+// the live revision; every other field makes a new one.
+type ModelSpec struct {
+	// Container serves the model. It may say what a Knative container may say.
+	// The webhook checks it by Knative's own rules.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Container corev1.Container `json:"container"`
+
+	// Volumes the container may mount, of the kinds Knative allows.
+	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=array
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Volumes []corev1.Volume `json:"volumes,omitempty"`
+	// ServiceAccountName is the identity of the model's pods.
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// ImagePullSecrets are used to pull the container's image.
+	// +optional
+	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+	// NodeSelector picks nodes, for example those with accelerators. Knative
+	// allows it where the feature kubernetes.podspec-nodeselector is enabled.
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// Tolerations let pods onto tainted nodes. Knative allows them where the
+	// feature kubernetes.podspec-tolerations is enabled.
+	// +optional
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// ContainerConcurrency is how many requests one replica may work on at once;
+	// 0 means no bound. Knative's default where unset.
+	// +optional
+	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
+	// TimeoutSeconds bounds a whole request.
+	// +optional
+	TimeoutSeconds *int64 `json:"timeoutSeconds,omitempty"`
+	// ResponseStartTimeoutSeconds bounds the wait for the first byte of the answer.
+	// +optional
+	ResponseStartTimeoutSeconds *int64 `json:"responseStartTimeoutSeconds,omitempty"`
+	// IdleTimeoutSeconds bounds the silence within a request.
+	// +optional
+	IdleTimeoutSeconds *int64 `json:"idleTimeoutSeconds,omitempty"`
+
+	// Autoscaling says how many replicas there are and when.
+	// +optional
+	Autoscaling AutoscalingSpec `json:"autoscaling,omitempty"`
+
+	// Limit says what one replica can serve, from which the gateway's rate limit
+	// follows.
+	Limit LimitSpec `json:"limit"`
+}
+
+// AutoscalingMetric is what the autoscaler counts.
+// +kubebuilder:validation:Enum=concurrency;rps
+type AutoscalingMetric string
+
+const (
+	// MetricConcurrency scales by requests in flight.
+	MetricConcurrency AutoscalingMetric = "concurrency"
+	// MetricRPS scales by requests per second.
+	MetricRPS AutoscalingMetric = "rps"
+)
+
+// AutoscalingSpec becomes autoscaling.knative.dev annotations of the live
+// revision. The same annotations on the Model itself win over it.
+type AutoscalingSpec struct {
+	// MinReplicas are kept without any demand; 0 (the default) scales to zero.
+	// +optional
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+	// MaxReplicas bounds each revision; 0 (the default) means no bound.
+	// +optional
+	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
+	// InitialReplicas are started with a new revision, before any demand.
+	// +optional
+	InitialReplicas *int32 `json:"initialReplicas,omitempty"`
+	// Metric is what Target counts.
+	// +optional
+	Metric AutoscalingMetric `json:"metric,omitempty"`
+	// Target is the Metric's value that one replica should carry: requests in
+	// flight, or requests per second. A fraction can be given by annotation.
+	// +optional
+	Target *int32 `json:"target,omitempty"`
+	// TargetUtilization is the percentage of Target to aim for.
+	// +optional
+	TargetUtilization *int32 `json:"targetUtilization,omitempty"`
+	// Window is the time over which demand is averaged: 6s to 1h.
+	// +optional
+	Window *metav1.Duration `json:"window,omitempty"`
+	// ScaleDownDelay is how long lower demand must last before replicas go.
+	// +optional
+	ScaleDownDelay *metav1.Duration `json:"scaleDownDelay,omitempty"`
+	// ScaleToZeroRetention is how long the last replica stays after the last request.
+	// +optional
+	ScaleToZeroRetention *metav1.Duration `json:"scaleToZeroRetention,omitempty"`
+	// TargetBurstCapacity is the burst, in requests, above which the activator
+	// stays in the path: -1 always, 0 only at zero replicas.
+	// +optional
+	TargetBurstCapacity *int32 `json:"targetBurstCapacity,omitempty"`
+}
+
+// LimitPolicy is the rule by which a limit follows replicas.
+// +kubebuilder:validation:Enum=Demand;Ready
+type LimitPolicy string
+
+const (
+	// PolicyDemand admits some headroom above the capacity of the replicas while
+	// more can still be had, so that the autoscaler sees the demand it has to
+	// scale for, and exactly the capacity at maxReplicas.
+	PolicyDemand LimitPolicy = "Demand"
+	// PolicyReady admits exactly what the ready replicas can serve. It can keep
+	// the autoscaler from ever scaling up: see docs/limits.md.
+	PolicyReady LimitPolicy = "Ready"
+)
+
+// LimitSpec says what one replica can serve.
+type LimitSpec struct {
+	// RequestsPerSecondPerReplica is the rate one warm replica serves within its
+	// latency goal: 0.1 to 1,000,000. With metric rps it defaults to the target.
+	// +optional
+	RequestsPerSecondPerReplica *resource.Quantity `json:"requestsPerSecondPerReplica,omitempty"`
+	// Burst is the bucket's depth as a time of the limit's rate; 100ms by default,
+	// and at least one request.
+	// +optional
+	Burst *metav1.Duration `json:"burst,omitempty"`
+	// Policy is the rule by which the limit follows replicas.
+	// +optional
+	Policy LimitPolicy `json:"policy,omitempty"`
+	// HeadroomPercent is what policy Demand admits above the capacity while the
+	// Model can still scale up; 100 by default.
+	// +optional
+	HeadroomPercent *int32 `json:"headroomPercent,omitempty"`
+}
+
+// ModelStatus is what was observed.
+type ModelStatus struct {
+	duckv1.Status `json:",inline"`
+
+	// URL is where callers outside the cluster reach the Model.
+	// +optional
+	URL *apis.URL `json:"url,omitempty"`
+	// Address is where callers inside the cluster reach it.
+	// +optional
+	Address *duckv1.Addressable `json:"address,omitempty"`
+	// LatestReadyRevision is the newest revision that is ready.
+	// +optional
+	LatestReadyRevision string `json:"latestReadyRevision,omitempty"`
+	// DesiredReplicas is the sum over the live revisions.
+	DesiredReplicas int32 `json:"desiredReplicas"`
+	// ReadyReplicas is the sum over the live revisions.
+	ReadyReplicas int32 `json:"readyReplicas"`
+	// Revisions has a row for each revision that gets traffic.
+	// +optional
+	Revisions []RevisionCapacity `json:"revisions,omitempty"`
+	// Limit is the limit in force.
+	// +optional
+	Limit *LimitStatus `json:"limit,omitempty"`
+}
+
+// ModelList is a list of Models.
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+type ModelList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+
+	Items []Model `json:"items"`
+}

@@ -1,0 +1,117 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/pkg/kmeta"
+)
+
+// RateLimit is the contract between a Model's reconciler and the limiter, as a
+// PodAutoscaler is between a Revision's and the autoscaler: the spec says what is
+// limited and by which rule, the status what is enforced. Users don't write it.
+//
+// +genclient
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+// +kubebuilder:resource:categories=sluice-internal
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Gateway",type=string,JSONPath=`.spec.gateway`
+// +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policy`
+// +kubebuilder:printcolumn:name="Limit",type=string,JSONPath=`.status.limit.requestsPerSecond`
+// +kubebuilder:printcolumn:name="Proved",type=integer,JSONPath=`.status.limit.provedGatewayPods`
+// +kubebuilder:printcolumn:name="Pods",type=integer,JSONPath=`.status.limit.gatewayPods`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+type RateLimit struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   RateLimitSpec   `json:"spec"`
+	Status RateLimitStatus `json:"status,omitempty"`
+}
+
+var (
+	_ kmeta.OwnerRefable = (*RateLimit)(nil)
+	_ duckv1.KRShaped    = (*RateLimit)(nil)
+	_ runtime.Object     = (*RateLimit)(nil)
+)
+
+// RateLimitSpec says what is limited and by which rule.
+type RateLimitSpec struct {
+	// Gateway is the name of the gateway that serves the traffic.
+	Gateway string `json:"gateway"`
+	// VirtualService is the name, in the gateways' namespace, of the virtual
+	// service whose requests share the limit.
+	VirtualService string `json:"virtualService"`
+	// RequestsPerSecondPerReplica is what one warm replica can serve.
+	RequestsPerSecondPerReplica resource.Quantity `json:"requestsPerSecondPerReplica"`
+	// Burst is the bucket's depth as a time of the limit's rate.
+	Burst metav1.Duration `json:"burst"`
+	// Policy is the rule by which the limit follows replicas.
+	Policy LimitPolicy `json:"policy"`
+	// HeadroomPercent is what policy Demand admits above the capacity.
+	HeadroomPercent int32 `json:"headroomPercent"`
+	// Traffic is how the virtual service splits its requests.
+	// +optional
+	Traffic []RevisionTraffic `json:"traffic,omitempty"`
+}
+
+// RevisionTraffic is one revision's share of the requests.
+type RevisionTraffic struct {
+	// Revision is the name of the revision, in the RateLimit's namespace.
+	Revision string `json:"revision"`
+	// Percent of the requests that go to it: 1 to 100.
+	Percent int32 `json:"percent"`
+}
+
+// RateLimitStatus is what the limiter computed and saw enforced.
+type RateLimitStatus struct {
+	duckv1.Status `json:",inline"`
+
+	// Revisions has a row for each revision of the spec's traffic.
+	// +optional
+	Revisions []RevisionCapacity `json:"revisions,omitempty"`
+	// Limit is the limit in force.
+	// +optional
+	Limit *LimitStatus `json:"limit,omitempty"`
+}
+
+// RevisionCapacity is what one revision contributes to a limit.
+type RevisionCapacity struct {
+	// Name of the revision.
+	Name string `json:"name"`
+	// Percent of the requests that go to it.
+	Percent int32 `json:"percent"`
+	// Desired replicas, as its autoscaler decided.
+	Desired int32 `json:"desired"`
+	// Ready replicas: those that are warm and in its endpoints.
+	Ready int32 `json:"ready"`
+	// RequestsPerSecond is the revision's capacity by the limit's policy,
+	// headroom not counted.
+	RequestsPerSecond resource.Quantity `json:"requestsPerSecond"`
+}
+
+// LimitStatus is a limit and where it was seen enforced.
+type LimitStatus struct {
+	// RequestsPerSecond is the limit over all gateway pods and entries.
+	RequestsPerSecond resource.Quantity `json:"requestsPerSecond"`
+	// Since is when the last gateway pod was seen to enforce it.
+	// +optional
+	Since *metav1.MicroTime `json:"since,omitempty"`
+	// GatewayPods is how many gateway pods are ready.
+	GatewayPods int32 `json:"gatewayPods"`
+	// ProvedGatewayPods is how many of them were seen to enforce the limit.
+	ProvedGatewayPods int32 `json:"provedGatewayPods"`
+	// LaggingGatewayPods names those that were not, at most ten.
+	// +optional
+	LaggingGatewayPods []string `json:"laggingGatewayPods,omitempty"`
+}
+
+// RateLimitList is a list of RateLimits.
+// +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
+type RateLimitList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+
+	Items []RateLimit `json:"items"`
+}
