@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/test/images/ranker/internal/oip"
+	"sluice.dev/sluice/test/images/ranker/internal/score"
+)
+
+//go:embed testdata/model.onnx
+var weights []byte
+
+const (
+	maxWait  = 10 * time.Second // for an inference slot
+	maxDrain = 20 * time.Second // for requests in flight at SIGTERM
+)
+
+func main() {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, log); err != nil {
+		log.Error("ranker failed", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends, then finishes the requests in flight.
+func run(ctx context.Context, log *slog.Logger) error {
+	start := time.Now()
+	port, err := intEnv("PORT", 8080, 0)
+	if err != nil {
+		return err
+	}
+	concurrency, err := intEnv("RANKER_CONCURRENCY", runtime.GOMAXPROCS(0), 1)
+	if err != nil {
+		return err
+	}
+	model, err := score.Load(weights)
+	if err != nil {
+		return fmt.Errorf("loading the model: %w", err)
+	}
+	server := oip.NewServer(model, oip.Config{
+		Version:     version(),
+		Concurrency: concurrency,
+		MaxWait:     maxWait,
+		Now:         time.Now,
+		Log:         log,
+	})
+	listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	front := &http.Server{
+		Handler:           server.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- front.Serve(listener) }()
+	log.Info("serving", "address", listener.Addr().String(), "concurrency", concurrency,
+		"gomaxprocs", runtime.GOMAXPROCS(0), "weights_bytes", len(weights), "loaded_in", time.Since(start).String())
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	server.Drain()
+	log.Info("draining")
+	timeout, cancel := context.WithTimeout(context.Background(), maxDrain)
+	defer cancel()
+	if err := front.Shutdown(timeout); err != nil {
+		return fmt.Errorf("draining: %w", err)
+	}
+	return nil
+}
+
+// intEnv reads an integer of at least least from the environment.
+func intEnv(name string, unset, least int) (int, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return unset, nil
+	}
+	value, err := strconv.Atoi(text)
+	if err != nil || value < least {
+		return 0, errors.New(name + ": got " + strconv.Quote(text) + ", want an integer of at least " + strconv.Itoa(least))
+	}
+	return value, nil
+}
+
+// version is the commit that the binary was built from, where Go recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				return setting.Value
+			}
+		}
+	}
+	return "unknown"
+}
