@@ -60,6 +60,10 @@ func SlotObjectName(gateway string, entry Entry, slot int) string {
 	return fmt.Sprintf("%s-limit-%s-%d", gateway, entry.Name, slot)
 }
 
+// ProbeVirtualService is the name, in Namespace, of the virtual service that
+// answers at ProbeHost and nowhere else.
+func ProbeVirtualService(gateway string) string { return gateway + "-limits" }
+
 // ProbeHost is the host of the probe-only virtual service of a gateway. A request
 // to it never reaches a Model; see functions/limit for what it proves.
 func ProbeHost(gateway string) string { return "limits." + gateway + ".gateway.sluice.internal" }
@@ -82,6 +86,17 @@ const (
 
 // ProbePath is the path prefix by which the gateway knows our own prober.
 func ProbePath(token string) string { return "/.well-known/sluice/" + token }
+
+const (
+	// StatsPort is where every gateway pod shows its counters.
+	StatsPort = 15090
+	// OfferedMetric counts the requests that arrived, RefusedMetric those that a
+	// limit refused, each by RouteTag (VirtualServiceMetadata) and EntryTag.
+	OfferedMetric = "istio_sluice_offered"
+	RefusedMetric = "istio_sluice_refused"
+	RouteTag      = "route"
+	EntryTag      = "entry"
+)
 
 // VirtualServiceMetadata is what Envoy's route metadata says (key "istio",
 // path "config") on every route of the VirtualService of that name in Namespace.

@@ -1,0 +1,64 @@
+# `make help` lists the targets. Two are all a newcomer needs: `make demo` and
+# `make test`; both set up what they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -o errexit -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+export CGO_ENABLED := 0
+export KO_CONFIG_PATH := $(CURDIR)/ko.yaml
+
+include hack/cluster/cluster.mk
+
+# What the commands below need in their environment; on a cluster of one's own it
+# is there already.
+ifeq ($(CLUSTER),existing)
+CLUSTER_ENV := true
+else
+CLUSTER_ENV := $(CLUSTER_TOOL) env
+endif
+
+# Modules of their own, beside the product's.
+MODULES := . hack/cluster test/images/ranker
+TOOL := go tool -modfile=hack/tools/go.mod
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+.PHONY: generate
+generate: ## generate deep copies, clients, CRDs from the API types
+	@hack/update-codegen.sh
+
+.PHONY: presubmit
+presubmit: ## check format, vet, lint, generated code and module files
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [[ -z "$$unformatted" ]] || { echo "run gofmt on:"; echo "$$unformatted"; exit 1; }
+	for module in $(MODULES); do (cd $$module && go vet ./...); done
+	go vet -tags e2e ./test/...
+	hack/lint.sh $(MODULES)
+	hack/verify-codegen.sh
+
+.PHONY: test-unit
+test-unit: ## run the unit, table, golden and property tests; no cluster
+	@for module in $(MODULES); do (cd $$module && go test ./...); done
+
+.PHONY: install
+install: up ## build Sluice's images and install it
+	@eval "$$($(CLUSTER_ENV))"
+	hack/install.sh
+
+.PHONY: test-e2e
+test-e2e: install ## run the end-to-end tests on the local stack
+	@eval "$$($(CLUSTER_ENV))"
+	RANKER_IMAGE=$$(hack/build-image.sh ./test/images/ranker)
+	export RANKER_IMAGE
+	go test -tags e2e -count 1 -timeout 15m -v ./test/e2e/...
+
+.PHONY: test
+test: test-unit test-e2e ## run every test, bringing up what they need
+
+.PHONY: demo
+demo: install ## serve a real model and show its limit follow its replicas
+	@eval "$$($(CLUSTER_ENV))"
+	image=$$(hack/build-image.sh ./test/images/ranker)
+	go run ./test/demo -image "$$image"

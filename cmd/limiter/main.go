@@ -1,0 +1,190 @@
+// Command limiter serves the limit function: it takes in revision.scaled events
+// and keeps the gateways' rate limits in step with the replicas.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/kelseyhightower/envconfig"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	istioclientset "istio.io/client-go/pkg/clientset/versioned"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/utils/clock"
+	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
+
+	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/functions/limit"
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/client/clientset/versioned"
+)
+
+// environment is what the Deployment says.
+type environment struct {
+	Namespace string `envconfig:"SYSTEM_NAMESPACE" required:"true"`
+	Pod       string `envconfig:"POD_NAME" required:"true"`
+	// Sink is the Broker's address; the name is Knative's.
+	Sink string `envconfig:"K_SINK" required:"true"`
+	// Port takes events, AdminPort serves /metrics, /healthz and /readyz.
+	Port      int `envconfig:"PORT" default:"8080"`
+	AdminPort int `envconfig:"ADMIN_PORT" default:"9090"`
+}
+
+func main() {
+	log := zap.Must(zap.NewProduction()).Sugar()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, log); err != nil {
+		log.Fatalw("Limiter ended", zap.Error(err))
+	}
+}
+
+func run(ctx context.Context, log *zap.SugaredLogger) error {
+	var env environment
+	if err := envconfig.Process("", &env); err != nil {
+		return fmt.Errorf("reading the environment: %w", err)
+	}
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return fmt.Errorf("finding the cluster: %w", err)
+	}
+	// A burst of writes is at most one update for each slot of each gateway.
+	config.QPS, config.Burst = 100, 200
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("building the Kubernetes client: %w", err)
+	}
+	function, informers, err := build(env, config, kube, log)
+	if err != nil {
+		return err
+	}
+
+	var synced atomic.Bool
+	admin := serve(env.AdminPort, adminHandler(&synced), log)
+	if err := informers.Start(ctx); err != nil {
+		return fmt.Errorf("filling the caches: %w", err)
+	}
+	synced.Store(true)
+	events, err := eventHandler(ctx, function)
+	if err != nil {
+		return err
+	}
+	server := serve(env.Port, events, log)
+
+	lead(ctx, env, kube, log, informers, function)
+
+	// What was taken in before the signal is answered still.
+	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return errors.Join(server.Shutdown(ending), admin.Shutdown(ending))
+}
+
+func build(env environment, config *rest.Config, kube kubernetes.Interface, log *zap.SugaredLogger) (*limit.Function, *limit.Informers, error) {
+	sluice, err := versioned.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("building the Sluice client: %w", err)
+	}
+	serving, err := servingclientset.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("building the Serving client: %w", err)
+	}
+	istio, err := istioclientset.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("building the Istio client: %w", err)
+	}
+	sender, err := eventing.NewSender(func() (string, error) { return env.Sink, nil })
+	if err != nil {
+		return nil, nil, fmt.Errorf("building the event sender: %w", err)
+	}
+	function := limit.New()
+	informers, err := limit.NewInformers(limit.Clients{Kube: kube, Serving: serving, Istio: istio, Sluice: sluice}, env.Namespace, function.Look)
+	if err != nil {
+		return nil, nil, err
+	}
+	function.Caches = informers.Caches()
+	function.Filters = istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
+	function.Limits = sluice.SluiceV1alpha1()
+	function.Prover = limit.NewProver(clock.RealClock{}, function.Look)
+	function.Demand = limit.NewOffered(informers.ReadyPods, clock.RealClock{}, log, function.Look)
+	function.Events = sender
+	function.ProbeToken = informers.ProbeToken
+	function.Clock = clock.RealClock{}
+	function.Log = log
+	return function, informers, nil
+}
+
+func adminHandler(synced *atomic.Bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !synced.Load() {
+			http.Error(w, "the caches are not filled yet", http.StatusServiceUnavailable)
+		}
+	})
+	return mux
+}
+
+func eventHandler(ctx context.Context, function *limit.Function) (http.Handler, error) {
+	protocol, err := cloudevents.NewHTTP()
+	if err != nil {
+		return nil, fmt.Errorf("building the event protocol: %w", err)
+	}
+	handler, err := cloudevents.NewHTTPReceiveHandler(ctx, protocol, function.Receive)
+	if err != nil {
+		return nil, fmt.Errorf("building the event handler: %w", err)
+	}
+	return http.MaxBytesHandler(handler, 64<<10), nil
+}
+
+func serve(port int, handler http.Handler, log *zap.SugaredLogger) *http.Server {
+	server := &http.Server{
+		Addr: fmt.Sprintf(":%d", port), Handler: handler,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+	}
+	go func() {
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			log.Fatalw("Server ended", zap.Int("port", port), zap.Error(err))
+		}
+	}()
+	return server
+}
+
+// lead runs the function while this replica holds the lease, and returns when
+// the context ends. A replica that lost the lease ends: its successor writes.
+func lead(ctx context.Context, env environment, kube kubernetes.Interface, log *zap.SugaredLogger, informers *limit.Informers, function *limit.Function) {
+	leaderelection.RunOrDie(ctx, leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: env.Namespace, Name: "limiter"},
+			Client:     kube.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: env.Pod},
+		},
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		ReleaseOnCancel: true,
+		Name:            "limiter",
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				log.Info("Leading")
+				function.Run(ctx)
+			},
+			OnStoppedLeading: func() {
+				if ctx.Err() == nil {
+					log.Fatal("Lost the lease")
+				}
+			},
+		},
+	})
+}

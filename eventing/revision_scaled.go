@@ -1,0 +1,64 @@
+package eventing
+
+import (
+	"errors"
+	"fmt"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+)
+
+// RevisionScaledType is the type of the event that tells of a change in a
+// revision's desired or ready replicas.
+const RevisionScaledType = "dev.sluice.revision.scaled.v1"
+
+// Scale is how many replicas a revision wants and has.
+type Scale struct {
+	// Desired is what its autoscaler decided.
+	Desired int32 `json:"desired"`
+	// Ready is how many warm replicas are in its endpoints.
+	Ready int32 `json:"ready"`
+}
+
+// RevisionScaled is the data of RevisionScaledType.
+type RevisionScaled struct {
+	// Model the revision belongs to.
+	Model Ref `json:"model"`
+	// Revision is the revision's name, in the Model's namespace.
+	Revision string `json:"revision"`
+	Scale
+	// Previous is the scale before; absent where the source has seen none.
+	Previous *Scale `json:"previous,omitempty"`
+	// ResourceVersion is the newest of the objects that show the change.
+	ResourceVersion string `json:"resourceVersion"`
+}
+
+// NewRevisionScaled returns the event.
+func NewRevisionScaled(d RevisionScaled) (cloudevents.Event, error) {
+	source := fmt.Sprintf("/apis/serving.knative.dev/v1/namespaces/%s/revisions/%s", d.Model.Namespace, d.Revision)
+	return newEvent(RevisionScaledType, source, d.Model, d, source, d.Desired, d.Ready, d.ResourceVersion)
+}
+
+// ParseRevisionScaled returns the data of an event, or what is wrong with it.
+func ParseRevisionScaled(event cloudevents.Event) (RevisionScaled, error) {
+	var d RevisionScaled
+	if err := event.Validate(); err != nil {
+		return d, fmt.Errorf("not a CloudEvent: %w", err)
+	}
+	if event.Type() != RevisionScaledType {
+		return d, fmt.Errorf("type is %q, want %q", event.Type(), RevisionScaledType)
+	}
+	if err := event.DataAs(&d); err != nil {
+		return d, fmt.Errorf("decoding data: %w", err)
+	}
+	errs := []error{d.Model.validate("data.model")}
+	if d.Revision == "" {
+		errs = append(errs, errors.New("data.revision is missing"))
+	}
+	if d.Desired < 0 || d.Ready < 0 {
+		errs = append(errs, fmt.Errorf("data has %d desired and %d ready replicas, want 0 or more", d.Desired, d.Ready))
+	}
+	if event.Subject() != d.Model.String() {
+		errs = append(errs, fmt.Errorf("subject is %q, but data.model is %q", event.Subject(), d.Model))
+	}
+	return d, errors.Join(errs...)
+}

@@ -1,0 +1,45 @@
+package eventing
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+)
+
+// sendTimeout bounds one delivery to the Broker's ingress.
+const sendTimeout = 5 * time.Second
+
+// Sender hands events to the Broker.
+type Sender struct {
+	client  cloudevents.Client
+	address func() (string, error)
+}
+
+// NewSender returns a Sender to the address that the function gives at the time
+// of each sending, so that a Broker may come and go.
+func NewSender(address func() (string, error)) (*Sender, error) {
+	client, err := cloudevents.NewClientHTTP(cehttp.WithClient(http.Client{Timeout: sendTimeout}))
+	if err != nil {
+		return nil, fmt.Errorf("making a CloudEvents client: %w", err)
+	}
+	return &Sender{client: client, address: address}, nil
+}
+
+// Send delivers an event once. The Broker has it, in its own keeping, when the
+// error is nil; the caller decides about trying again.
+func (s *Sender) Send(ctx context.Context, event cloudevents.Event) error {
+	address, err := s.address()
+	if err != nil {
+		return fmt.Errorf("finding the broker: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(cloudevents.ContextWithTarget(ctx, address), sendTimeout)
+	defer cancel()
+	if result := s.client.Send(ctx, event); !cloudevents.IsACK(result) {
+		return fmt.Errorf("sending %s: %w", event.Type(), result)
+	}
+	return nil
+}

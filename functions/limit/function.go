@@ -1,0 +1,231 @@
+package limit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
+	istioclient "istio.io/client-go/pkg/clientset/versioned/typed/networking/v1alpha3"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+
+	client "sluice.dev/sluice/reconciler/client/clientset/versioned/typed/sluice/v1alpha1"
+)
+
+const (
+	// burstEvery is the least time between two bursts of writes: istiod waits for
+	// 100 ms without an event, which many small writes would never leave it.
+	burstEvery = 300 * time.Millisecond
+	// passEvery is the least time between two passes.
+	passEvery = 20 * time.Millisecond
+	// resync is the longest time between two passes: it finds what nothing told.
+	resync = 5 * time.Second
+	// newsKept is how many events may wait for a slow Broker.
+	newsKept = 256
+	// writesAtOnce bounds the writes in flight within a burst.
+	writesAtOnce = 8
+)
+
+// Sender hands an event to the Broker.
+type Sender interface {
+	Send(ctx context.Context, event cloudevents.Event) error
+}
+
+// Demand tells how many requests a second arrive for a virtual service at each
+// entry, in the order of gateway.Entries, refused ones included.
+type Demand interface {
+	At(gateway, virtualService string) []float64
+	// Run keeps the figures fresh until the context ends.
+	Run(ctx context.Context)
+}
+
+// Function keeps limits in step with replicas. One instance at a time may Run.
+type Function struct {
+	Caches  Caches
+	Filters istioclient.EnvoyFilterInterface
+	Limits  client.RateLimitsGetter
+	Prover  *Prover
+	Demand  Demand
+	Events  Sender
+	// ProbeToken returns the installation's token, or "" while it has none.
+	ProbeToken func() string
+	Clock      clock.Clock
+	Log        *zap.SugaredLogger
+
+	look   chan struct{}
+	news   chan cloudevents.Event
+	leads  atomic.Bool
+	shares map[string]Shares
+	// written holds what was written and may not be in the cache yet.
+	written map[string]*istio.EnvoyFilter
+	pending map[string]pending
+	lastOut time.Time
+}
+
+// New returns a Function that has yet to be given its parts.
+func New() *Function {
+	return &Function{
+		look:    make(chan struct{}, 1),
+		news:    make(chan cloudevents.Event, newsKept),
+		shares:  map[string]Shares{},
+		written: map[string]*istio.EnvoyFilter{},
+		pending: map[string]pending{},
+	}
+}
+
+// Look asks for a pass soon. It never blocks; what is asked for while a pass is
+// due already needs no other.
+func (f *Function) Look() {
+	select {
+	case f.look <- struct{}{}:
+	default:
+	}
+}
+
+// Run makes passes until the context ends: when something says to look, and every
+// resync. It is the only writer of slots.
+func (f *Function) Run(ctx context.Context) {
+	f.leads.Store(true)
+	defer f.leads.Store(false)
+	go f.Prover.Run(ctx)
+	go f.Demand.Run(ctx)
+	go f.tell(ctx)
+	f.Look()
+	timer := f.Clock.NewTimer(resync)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.look:
+		case <-timer.C():
+		}
+		again := resync
+		if err := f.pass(ctx); err != nil {
+			f.Log.Errorw("Pass failed; trying again", zap.Error(err))
+			passErrors.Inc()
+			again = time.Second
+		}
+		f.pause(ctx)
+		timer.Reset(again)
+	}
+}
+
+// pause keeps passes, and bursts of writes, apart.
+func (f *Function) pause(ctx context.Context) {
+	wait := max(passEvery, burstEvery-f.Clock.Since(f.lastOut))
+	select {
+	case <-ctx.Done():
+	case <-f.Clock.After(wait):
+	}
+}
+
+// pass brings the gateways to what the caches say, and the statuses to what the
+// gateways say.
+func (f *Function) pass(ctx context.Context) error {
+	s, err := f.Caches.gather()
+	if err != nil {
+		return err
+	}
+	plans := decide(s)
+	f.share(plans)
+	generations, err := f.write(ctx, s, plans)
+	f.Prover.Want(s.pods, generations)
+	if err != nil {
+		return err
+	}
+	return f.report(ctx, s, plans)
+}
+
+// share moves each limit's division over entries towards the demand.
+func (f *Function) share(plans []plan) {
+	known := make(map[string]Shares, len(plans))
+	for _, p := range plans {
+		known[key(p.of)] = NextShares(f.shares[key(p.of)], f.Demand.At(p.of.Spec.Gateway, p.of.Spec.VirtualService))
+	}
+	f.shares = known
+}
+
+// write brings every slot to its content in one burst and returns the generation
+// of each that is written.
+func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[string]string, error) {
+	f.overlay(s)
+	generations := map[string]string{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(writesAtOnce)
+	out := make(chan *istio.EnvoyFilter, len(s.pods)*64)
+	for _, slot := range slotsOf(s, plans, f.shares, f.ProbeToken()) {
+		want, generation, err := slot.EnvoyFilter()
+		if err != nil {
+			return generations, fmt.Errorf("building a slot: %w", err)
+		}
+		have := s.slots[want.Name]
+		generations[want.Name] = generation
+		if have != nil && proto.Equal(&have.Spec, &want.Spec) && maps.Equal(have.Labels, want.Labels) {
+			continue
+		}
+		f.lastOut = f.Clock.Now()
+		group.Go(func() error {
+			got, err := f.put(ctx, have, want)
+			if err != nil {
+				writes.WithLabelValues(outcome(err)).Inc()
+				return err
+			}
+			writes.WithLabelValues("written").Inc()
+			out <- got
+			return nil
+		})
+	}
+	err := group.Wait()
+	close(out)
+	for got := range out {
+		f.written[got.Name] = got
+	}
+	return generations, err
+}
+
+// overlay puts what was written, and is newer than the cache, in its place.
+func (f *Function) overlay(s *state) {
+	for name, w := range f.written {
+		cached := s.slots[name]
+		if cached == nil && f.Clock.Since(f.lastOut) > resync {
+			delete(f.written, name) // deleted by somebody since
+		} else if cached == nil || (cached.UID == w.UID && cached.Generation < w.Generation) {
+			s.slots[name] = w
+		} else {
+			delete(f.written, name)
+		}
+	}
+}
+
+func (f *Function) put(ctx context.Context, have, want *istio.EnvoyFilter) (*istio.EnvoyFilter, error) {
+	if have == nil {
+		got, err := f.Filters.Create(ctx, want, metav1.CreateOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("creating slot %s: %w", want.Name, err)
+		}
+		return got, nil
+	}
+	want.ResourceVersion = have.ResourceVersion
+	got, err := f.Filters.Update(ctx, want, metav1.UpdateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("updating slot %s: %w", want.Name, err)
+	}
+	return got, nil
+}
+
+func outcome(err error) string {
+	if apierrs.IsConflict(err) || apierrs.IsAlreadyExists(err) {
+		return "conflict"
+	}
+	return "failed"
+}

@@ -1,0 +1,154 @@
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
+	istiolisters "istio.io/client-go/pkg/listers/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/revision"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	listers "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+)
+
+// Caches are the local copies of the cluster that a pass reads.
+type Caches struct {
+	RateLimits     listers.RateLimitLister
+	Autoscalers    autoscalinglisters.PodAutoscalerLister
+	EndpointSlices discoverylisters.EndpointSliceLister
+	GatewayPods    corelisters.PodNamespaceLister
+	EnvoyFilters   istiolisters.EnvoyFilterNamespaceLister
+}
+
+// Pod is a ready gateway pod.
+type Pod struct{ Name, IP string }
+
+// state is the cluster as one pass sees it.
+type state struct {
+	limits []*v1alpha1.RateLimit
+	// replicas by RateLimit, in the order of its traffic.
+	replicas map[string][]Replicas
+	// pods by gateway, sorted by name. It has an entry for every gateway.
+	pods map[string][]Pod
+	// slots by object name.
+	slots map[string]*istio.EnvoyFilter
+}
+
+// key names a RateLimit within this package.
+func key(l *v1alpha1.RateLimit) string { return l.Namespace + "/" + l.Name }
+
+func (c Caches) gather() (*state, error) {
+	limits, err := c.RateLimits.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing rate limits: %w", err)
+	}
+	limits = slices.DeleteFunc(slices.Clone(limits), func(l *v1alpha1.RateLimit) bool { return l.DeletionTimestamp != nil })
+	slices.SortFunc(limits, func(a, b *v1alpha1.RateLimit) int { return strings.Compare(key(a), key(b)) })
+
+	s := &state{
+		limits:   limits,
+		replicas: make(map[string][]Replicas, len(limits)),
+		pods:     map[string][]Pod{gateway.Shared: nil},
+		slots:    map[string]*istio.EnvoyFilter{},
+	}
+	for _, l := range limits {
+		s.pods[l.Spec.Gateway] = nil
+		for _, t := range l.Spec.Traffic {
+			r, err := c.revision(l.Namespace, t)
+			if err != nil {
+				return nil, err
+			}
+			s.replicas[key(l)] = append(s.replicas[key(l)], r)
+		}
+	}
+	if err := errors.Join(c.gatewayPods(s), c.envoyFilters(s)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// gatewayPods fills in every gateway's ready pods.
+func (c Caches) gatewayPods(s *state) error {
+	pods, err := c.GatewayPods.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("listing gateway pods: %w", err)
+	}
+	for _, p := range pods {
+		if name := p.Labels[gateway.LabelKey]; name != "" && ready(p) {
+			s.pods[name] = append(s.pods[name], Pod{Name: p.Name, IP: p.Status.PodIP})
+		}
+	}
+	for _, of := range s.pods {
+		slices.SortFunc(of, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return nil
+}
+
+// envoyFilters fills in what is written.
+func (c Caches) envoyFilters(s *state) error {
+	filters, err := c.EnvoyFilters.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("listing envoy filters: %w", err)
+	}
+	for _, f := range filters {
+		s.slots[f.Name] = f
+	}
+	return nil
+}
+
+// ready is true for a pod that takes requests; one that is going away still
+// answers those it has, but gets no new connections.
+func ready(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && p.Status.PodIP != "" &&
+		slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+}
+
+// revision reads one revision's scale. An autoscaler that is not there yet wants
+// what is ready.
+func (c Caches) revision(namespace string, t v1alpha1.RevisionTraffic) (Replicas, error) {
+	r := Replicas{Revision: t.Revision, Percent: t.Percent, Initial: 1}
+	found, err := c.EndpointSlices.EndpointSlices(namespace).List(revision.Endpoints(t.Revision))
+	if err != nil {
+		return r, fmt.Errorf("listing the endpoints of %s/%s: %w", namespace, t.Revision, err)
+	}
+	r.Ready = revision.Ready(found)
+	r.Desired = r.Ready
+	pa, err := c.Autoscalers.PodAutoscalers(namespace).Get(t.Revision)
+	if apierrs.IsNotFound(err) {
+		return r, nil
+	} else if err != nil {
+		return r, fmt.Errorf("getting the autoscaler of %s/%s: %w", namespace, t.Revision, err)
+	}
+	r.Desired, r.Max, r.Initial = revision.Desired(pa, r.Ready), revision.Max(pa), revision.FromZero(pa)
+	return r, nil
+}
+
+// ruleOf is the rule of a RateLimit's spec.
+func ruleOf(spec v1alpha1.RateLimitSpec) (Rule, time.Duration, error) {
+	q, ok := new(big.Rat).SetString(spec.RequestsPerSecondPerReplica.AsDec().String())
+	if !ok || q.Sign() <= 0 {
+		return Rule{}, 0, fmt.Errorf("spec.requestsPerSecondPerReplica is %s, want more than 0", spec.RequestsPerSecondPerReplica.String())
+	}
+	burst := spec.Burst.Duration
+	if burst <= 0 {
+		return Rule{}, 0, fmt.Errorf("spec.burst is %s, want more than 0s", burst)
+	}
+	if spec.Gateway == "" || spec.VirtualService == "" {
+		return Rule{}, 0, fmt.Errorf("spec.gateway is %q and spec.virtualService %q, want both", spec.Gateway, spec.VirtualService)
+	}
+	return Rule{PerReplica: q, Policy: spec.Policy, Headroom: ratio(int64(spec.HeadroomPercent), 100)}, burst, nil
+}

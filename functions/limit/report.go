@@ -1,0 +1,199 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/pkg/apis"
+
+	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+const (
+	// patience is how long the last status stands while a new limit is on its way
+	// to the gateway pods: normally a tenth of it.
+	patience = 2 * time.Second
+	// namedPods bounds the pods that a status names.
+	namedPods = 10
+)
+
+// pending is a limit that was decided and is not proved yet.
+type pending struct {
+	limit string
+	since time.Time
+}
+
+// report writes the statuses that differ from what was seen, and sends an event
+// for each limit that is proved now and was not before.
+func (f *Function) report(ctx context.Context, s *state, plans []plan) error {
+	var errs []error
+	known := make(map[string]pending, len(plans))
+	for _, p := range plans {
+		if w, ok := f.pending[key(p.of)]; ok {
+			known[key(p.of)] = w
+		}
+	}
+	f.pending = known
+	recordLimits(plans)
+	for _, p := range plans {
+		if err := f.reportOne(ctx, p, s.pods[p.of.Spec.Gateway]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *Function) reportOne(ctx context.Context, p plan, pods []Pod) error {
+	var lagging []string
+	if p.err == nil {
+		lagging = f.Prover.Lagging(pods, p.slot)
+	}
+	want := p.of.DeepCopy()
+	changed := f.statusOf(want, p, pods, lagging)
+	since := f.track(p, changed, want.IsReady())
+	if p.err == nil && len(lagging) > 0 && f.Clock.Since(since) < patience {
+		return nil
+	}
+	if equality.Semantic.DeepEqual(want.Status, p.of.Status) {
+		return nil
+	}
+	got, err := f.Limits.RateLimits(want.Namespace).UpdateStatus(ctx, want, metav1.UpdateOptions{})
+	if apierrs.IsNotFound(err) || apierrs.IsConflict(err) {
+		return nil // deleted or changed meanwhile: the cache will say so
+	} else if err != nil {
+		return fmt.Errorf("updating the status of rate limit %s: %w", key(want), err)
+	}
+	if changed && got.IsReady() {
+		f.applied(p, got, f.Clock.Since(since))
+	}
+	return nil
+}
+
+// track remembers since when a limit has been waiting for its proof.
+func (f *Function) track(p plan, changed, proved bool) time.Time {
+	if p.err != nil || !changed {
+		delete(f.pending, key(p.of))
+		return f.Clock.Now()
+	}
+	w, ok := f.pending[key(p.of)]
+	if limit := p.limit.RatString(); !ok || w.limit != limit {
+		w = pending{limit: limit, since: f.Clock.Now()}
+		f.pending[key(p.of)] = w
+	}
+	if proved {
+		delete(f.pending, key(p.of))
+	}
+	return w.since
+}
+
+// statusOf sets the status that a plan and its proof amount to, and returns
+// whether it tells of another limit, or another proof, than the status before.
+func (f *Function) statusOf(l *v1alpha1.RateLimit, p plan, pods []Pod, lagging []string) bool {
+	before := l.Status.DeepCopy()
+	conditions := l.GetConditionSet().Manage(&l.Status)
+	conditions.InitializeConditions()
+	l.Status.ObservedGeneration = l.Generation
+	if p.err != nil {
+		conditions.MarkFalse(v1alpha1.RateLimitConditionWritten, "InvalidSpec", "%v", p.err)
+		conditions.MarkUnknown(v1alpha1.RateLimitConditionProved, "InvalidSpec", "nothing is written")
+		return true
+	}
+	conditions.MarkTrue(v1alpha1.RateLimitConditionWritten)
+	l.Status.Revisions = p.rows
+	proved := len(pods) - len(lagging)
+	switch {
+	case len(pods) == 0:
+		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "NoGatewayPods", "gateway %s has no ready pod", l.Spec.Gateway)
+	case proved < len(pods):
+		named := lagging[:min(len(lagging), namedPods)]
+		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "PodsLag",
+			"%d of %d gateway pods were not seen to enforce the limit: %s", len(lagging), len(pods), strings.Join(named, ", "))
+		lagging = named
+	default:
+		conditions.MarkTrue(v1alpha1.RateLimitConditionProved)
+	}
+	l.Status.Limit = &v1alpha1.LimitStatus{
+		RequestsPerSecond:  quantity(p.limit),
+		GatewayPods:        int32(len(pods)), //nolint:gosec // far fewer than an int32 holds.
+		ProvedGatewayPods:  int32(proved),    //nolint:gosec // as above.
+		LaggingGatewayPods: lagging,
+	}
+	changed := before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(l.Status.Limit.RequestsPerSecond) != 0 ||
+		!isTrue(before, apis.ConditionReady)
+	if proved == len(pods) && len(pods) > 0 && changed {
+		now := metav1.NewMicroTime(f.Clock.Now())
+		l.Status.Limit.Since = &now
+	} else if before.Limit != nil && !changed {
+		l.Status.Limit.Since = before.Limit.Since
+	}
+	return changed
+}
+
+func isTrue(s *v1alpha1.RateLimitStatus, t apis.ConditionType) bool {
+	for _, c := range s.Conditions {
+		if c.Type == t {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// applied records and tells that a limit is proved. The event is news, not a
+// command: one that is lost is counted, and the status has it all.
+func (f *Function) applied(p plan, l *v1alpha1.RateLimit, took time.Duration) {
+	convergence.Observe(took.Seconds())
+	d := eventing.LimitApplied{
+		Model:   eventing.Ref{Namespace: l.Namespace, Name: l.Name},
+		Gateway: l.Spec.Gateway, New: decimal(l.Status.Limit),
+		GatewayPods: l.Status.Limit.GatewayPods, Seconds: took.Seconds(), ResourceVersion: l.ResourceVersion,
+	}
+	if p.of.Status.Limit != nil {
+		d.Old = decimal(p.of.Status.Limit)
+	}
+	for _, r := range l.Status.Revisions {
+		d.Ready += r.Ready
+	}
+	f.Log.Infow("Limit applied", zap.Stringer("limit", d), zap.Duration("took", took))
+	event, err := eventing.NewLimitApplied(d)
+	if err != nil {
+		f.Log.Errorw("Limit event not built", zap.Error(err))
+		return
+	}
+	select {
+	case f.news <- event:
+	default:
+		eventsSent.WithLabelValues(eventing.LimitAppliedType, "dropped").Inc()
+	}
+}
+
+// tell sends the news, beside the passes: a Broker that is down holds up no limit.
+func (f *Function) tell(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case event := <-f.news:
+			result := "sent"
+			if err := f.Events.Send(ctx, event); err != nil {
+				result = "failed"
+				f.Log.Warnw("Event not sent", zap.Error(err))
+			}
+			eventsSent.WithLabelValues(event.Type(), result).Inc()
+		}
+	}
+}
+
+// decimal is a limit as a decimal number.
+func decimal(l *v1alpha1.LimitStatus) string {
+	return strconv.FormatFloat(l.RequestsPerSecond.AsApproximateFloat64(), 'f', -1, 64)
+}

@@ -1,0 +1,243 @@
+package resources
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	"istio.io/api/networking/v1alpha3"
+	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+)
+
+const (
+	modelKey     = "model"
+	probeKey     = "probe"
+	slotKey      = "slot"
+	requestKey   = "request"
+	byClient     = "client"
+	filterType   = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
+	minFill      = 50 * time.Millisecond
+	retryAfter   = "1"
+	statPrefix   = "sluice_limit"
+	proofRefill  = time.Hour
+	istioKey     = "istio"
+	istioConfKey = "config"
+)
+
+// Limit is one virtual service's token bucket at one entry of each gateway pod.
+type Limit struct {
+	// VirtualService is the name of the virtual service, in the gateways' namespace.
+	VirtualService string
+	// MaxTokens is the bucket's depth; Tokens are added in each Fill.
+	MaxTokens, Tokens uint32
+	Fill              time.Duration
+}
+
+// Slot is one of the fixed places of an entry that hold limits.
+type Slot struct {
+	Gateway string
+	Entry   gateway.Entry
+	Index   int
+	// ProbeToken is the installation's: requests whose path begins with
+	// gateway.ProbePath of it aren't limited. Empty exempts nothing.
+	ProbeToken string
+	// Limits are the slot's, in any order; a virtual service appears once.
+	Limits []Limit
+}
+
+// Filter is the slot's filter as Envoy gets it, and the generation by which it
+// tells what it enforces: a hash of everything in it. Envoy's own validators and
+// the rules they lack have passed it.
+//
+// Two rate limits make descriptors. The first is "which virtual service", from
+// the route's metadata, for every request but our prober's. The second exists on
+// the probe-only virtual service alone: it has a single token an hour, so that a
+// probe is answered 429, with the generation, without costing a Model anything.
+func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
+	limits := slices.Clone(s.Limits)
+	slices.SortFunc(limits, func(a, b Limit) int { return cmp.Compare(a.VirtualService, b.VirtualService) })
+
+	probe := gateway.VirtualServiceMetadata(gateway.ProbeVirtualService(s.Gateway))
+	filter := &localv3.LocalRateLimit{
+		StatPrefix:     statPrefix,
+		FilterEnabled:  always(),
+		FilterEnforced: always(),
+		RateLimits: []*routev3.RateLimit{
+			{Actions: append([]*routev3.RateLimit_Action{virtualService(modelKey)}, exceptProbes(s.ProbeToken)...)},
+			{Actions: []*routev3.RateLimit_Action{virtualService(probeKey), header(gateway.SlotHeader, slotKey)}},
+		},
+		Descriptors: []*ratelimitv3.LocalRateLimitDescriptor{{
+			Entries: []*ratelimitv3.RateLimitDescriptor_Entry{
+				{Key: probeKey, Value: probe}, {Key: slotKey, Value: strconv.Itoa(s.Index)},
+			},
+			TokenBucket: bucket(1, 1, proofRefill),
+		}},
+		RateLimitedAsResourceExhausted: true,
+	}
+	for _, l := range limits {
+		entries := []*ratelimitv3.RateLimitDescriptor_Entry{
+			{Key: modelKey, Value: gateway.VirtualServiceMetadata(l.VirtualService)},
+		}
+		if s.ProbeToken != "" {
+			entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: requestKey, Value: byClient})
+		}
+		filter.Descriptors = append(filter.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{
+			Entries: entries, TokenBucket: bucket(l.MaxTokens, l.Tokens, l.Fill),
+		})
+	}
+
+	generation, err := generationOf(filter)
+	if err != nil {
+		return nil, "", err
+	}
+	filter.ResponseHeadersToAdd = []*corev3.HeaderValueOption{
+		setHeader("retry-after", retryAfter), setHeader(gateway.GenerationHeader, generation),
+	}
+	if err := validate(filter); err != nil {
+		return nil, "", fmt.Errorf("slot %s: %w", gateway.SlotObjectName(s.Gateway, s.Entry, s.Index), err)
+	}
+	return filter, generation, nil
+}
+
+// EnvoyFilter is the one object that supplies the slot.
+func (s Slot) EnvoyFilter() (*istio.EnvoyFilter, string, error) {
+	filter, generation, err := s.Filter()
+	if err != nil {
+		return nil, "", err
+	}
+	config, err := toStruct(filter)
+	if err != nil {
+		return nil, "", err
+	}
+	config.Fields["@type"] = structpb.NewStringValue(filterType)
+	name := gateway.ExtensionName(s.Entry, s.Index)
+	return &istio.EnvoyFilter{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: gateway.Namespace,
+			Name:      gateway.SlotObjectName(s.Gateway, s.Entry, s.Index),
+			Labels: map[string]string{
+				sluice.ManagedByLabelKey: sluice.ManagedBy,
+				gateway.LabelKey:         s.Gateway,
+				gateway.SlotLabelKey:     fmt.Sprintf("%s.%d", s.Entry.Name, s.Index),
+			},
+		},
+		Spec: v1alpha3.EnvoyFilter{
+			WorkloadSelector: &v1alpha3.WorkloadSelector{Labels: map[string]string{gateway.LabelKey: s.Gateway}},
+			ConfigPatches: []*v1alpha3.EnvoyFilter_EnvoyConfigObjectPatch{{
+				ApplyTo: v1alpha3.EnvoyFilter_EXTENSION_CONFIG,
+				Match:   &v1alpha3.EnvoyFilter_EnvoyConfigObjectMatch{Context: v1alpha3.EnvoyFilter_GATEWAY},
+				Patch: &v1alpha3.EnvoyFilter_Patch{
+					Operation: v1alpha3.EnvoyFilter_Patch_ADD,
+					Value: &structpb.Struct{Fields: map[string]*structpb.Value{
+						"name":         structpb.NewStringValue(name),
+						"typed_config": structpb.NewStructValue(config),
+					}},
+				},
+			}},
+		},
+	}, generation, nil
+}
+
+// virtualService makes a descriptor entry of the route's own metadata, which
+// istiod sets to the virtual service that the route comes from.
+func virtualService(key string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_Metadata{
+		Metadata: &routev3.RateLimit_Action_MetaData{
+			DescriptorKey: key,
+			Source:        routev3.RateLimit_Action_MetaData_ROUTE_ENTRY,
+			MetadataKey: &metadatav3.MetadataKey{
+				Key: istioKey,
+				Path: []*metadatav3.MetadataKey_PathSegment{{
+					Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: istioConfKey},
+				}},
+			},
+		},
+	}}
+}
+
+// exceptProbes makes a descriptor entry for every request but our own prober's,
+// and with it no descriptor at all for those.
+func exceptProbes(token string) []*routev3.RateLimit_Action {
+	if token == "" {
+		return nil
+	}
+	return []*routev3.RateLimit_Action{{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
+		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
+			DescriptorKey:   requestKey,
+			DescriptorValue: byClient,
+			ExpectMatch:     wrapperspb.Bool(false),
+			Headers: []*routev3.HeaderMatcher{{
+				Name: ":path",
+				HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+					MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: gateway.ProbePath(token)},
+				}},
+			}},
+		},
+	}}}
+}
+
+func header(name, key string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
+		RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: name, DescriptorKey: key},
+	}}
+}
+
+func always() *corev3.RuntimeFractionalPercent {
+	return &corev3.RuntimeFractionalPercent{
+		DefaultValue: &typev3.FractionalPercent{Numerator: 100, Denominator: typev3.FractionalPercent_HUNDRED},
+	}
+}
+
+func bucket(maxTokens, tokens uint32, fill time.Duration) *typev3.TokenBucket {
+	return &typev3.TokenBucket{
+		MaxTokens: maxTokens, TokensPerFill: wrapperspb.UInt32(tokens), FillInterval: durationpb.New(fill),
+	}
+}
+
+func setHeader(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+func generationOf(filter *localv3.LocalRateLimit) (string, error) {
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(filter)
+	if err != nil {
+		return "", fmt.Errorf("marshalling the filter: %w", err)
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+func toStruct(filter *localv3.LocalRateLimit) (*structpb.Struct, error) {
+	content, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(filter)
+	if err != nil {
+		return nil, fmt.Errorf("marshalling the filter: %w", err)
+	}
+	config := &structpb.Struct{}
+	if err := protojson.Unmarshal(content, config); err != nil {
+		return nil, fmt.Errorf("converting the filter: %w", err)
+	}
+	return config, nil
+}

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Builds one image with ko, pushes it to KO_DOCKER_REPO and prints its reference.
+# The folder may hold a module of its own.
+set -o errexit -o nounset -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$1"
+exec ko build ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths .

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds Sluice's images with ko and applies config/ to the current cluster, then
+# waits until everything is up. Applying the same again changes nothing.
+set -o errexit -o nounset -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-install "$@"; }
+
+# Kinds and namespaces come before what uses them.
+apply -f config/core/100-namespace.yaml -f config/istio/100-namespace.yaml -f config/core/crds
+kubectl wait --for=condition=Established --timeout=60s -f config/core/crds
+
+ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths -f config/core -f config/istio -f config/eventing | apply -f -
+
+kubectl -n sluice-system rollout status --timeout=180s deployment/webhook deployment/limiter deployment/controller
+kubectl -n sluice-system wait --for=condition=Ready --timeout=120s broker/sluice trigger/limiter
+# The controller makes the gateway once the limiter has written its slots.
+kubectl -n sluice-gateways wait --for=create --timeout=60s deployment/shared
+kubectl -n sluice-gateways rollout status --timeout=180s deployment/shared

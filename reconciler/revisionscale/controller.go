@@ -1,0 +1,84 @@
+// Package revisionscale is the source of revision.scaled events: it watches the
+// autoscaler and the endpoints of every Model's revisions and hands each change
+// of desired or ready replicas to the Broker. It decides nothing.
+package revisionscale
+
+import (
+	"context"
+	"fmt"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+	"knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker"
+	"knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/filtered"
+	"knative.dev/pkg/configmap"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/logging"
+	pkgreconciler "knative.dev/pkg/reconciler"
+	"knative.dev/serving/pkg/apis/serving"
+	autoscaler "knative.dev/serving/pkg/client/injection/informers/autoscaling/v1alpha1/podautoscaler/filtered"
+	"knative.dev/serving/pkg/networking"
+
+	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+)
+
+// Selector picks the objects of Models' revisions; the filtered informers of the
+// process have to be set up for it.
+const Selector = sluice.ModelLabelKey
+
+// BrokerName is the Broker, in Sluice's own namespace, that takes the events.
+const BrokerName = "sluice"
+
+// NewController returns the source.
+func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
+	autoscalers := autoscaler.Get(ctx, Selector)
+	slices := filtered.Get(ctx, Selector)
+	brokers := broker.Get(ctx).Lister()
+
+	sender, err := eventing.NewSender(func() (string, error) {
+		b, err := brokers.Brokers(sluice.SystemNamespace).Get(BrokerName)
+		if err != nil {
+			return "", fmt.Errorf("getting the broker: %w", err)
+		}
+		if b.Status.Address.URL.IsEmpty() {
+			return "", fmt.Errorf("broker %s/%s has no address yet", b.Namespace, b.Name)
+		}
+		return b.Status.Address.URL.String(), nil
+	})
+	if err != nil {
+		logging.FromContext(ctx).Fatalw("Setting up the event sender", "error", err)
+	}
+
+	source := &Reconciler{
+		autoscalers: autoscalers.Lister(), slices: slices.Lister(), sender: sender,
+		sent: map[types.NamespacedName]eventing.Scale{},
+	}
+	source.LeaderAwareFuncs = pkgreconciler.LeaderAwareFuncs{
+		PromoteFunc: func(b pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {
+			return source.promote(b, enqueue)
+		},
+	}
+	impl := controller.NewContext(ctx, source, controller.ControllerOptions{
+		WorkQueueName: "RevisionScale", Logger: logging.FromContext(ctx),
+	})
+	handle := func(handler cache.ResourceEventHandler, add func(cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error)) {
+		if _, err := add(handler); err != nil {
+			logging.FromContext(ctx).Fatalw("Watching revisions", "error", err)
+		}
+	}
+	handle(controller.HandleAll(impl.Enqueue), autoscalers.Informer().AddEventHandler)
+	handle(cache.FilteringResourceEventHandler{
+		FilterFunc: isPrivate,
+		Handler:    controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", serving.RevisionLabelKey)),
+	}, slices.Informer().AddEventHandler)
+	return impl
+}
+
+// isPrivate is true for the endpoints that hold a revision's own replicas: those
+// of its public Service may be the activator's.
+func isPrivate(obj any) bool {
+	s, ok := obj.(*discoveryv1.EndpointSlice)
+	return ok && s.Labels[networking.ServiceTypeKey] == string(networking.ServiceTypePrivate)
+}
