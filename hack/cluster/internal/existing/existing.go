@@ -1,0 +1,217 @@
+// Package existing checks whether a cluster that somebody else runs has what
+// Sluice needs, and says for each thing that is missing how to get it.
+package existing
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"sluice.dev/sluice/hack/cluster/internal/machine"
+)
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	Subject   string
+	Satisfied bool
+	// Required tells a need from advice.
+	Required bool
+	// Seen is what the cluster has; Remedy what to do where that isn't enough.
+	Seen, Remedy string
+}
+
+// String is the finding as people read it.
+func (f Finding) String() string {
+	switch {
+	case f.Satisfied:
+		return fmt.Sprintf("ok       %s: %s", f.Subject, f.Seen)
+	case f.Required:
+		return fmt.Sprintf("MISSING  %s: %s\n         remedy: %s", f.Subject, f.Seen, f.Remedy)
+	default:
+		return fmt.Sprintf("advice   %s: %s\n         better: %s", f.Subject, f.Seen, f.Remedy)
+	}
+}
+
+// Getter runs kubectl with arguments and returns what it prints.
+type Getter func(ctx context.Context, args ...string) ([]byte, error)
+
+// Kubectl uses the kubectl on PATH and the current context.
+func Kubectl(ctx context.Context, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, "kubectl", append(args, "--request-timeout=15s")...).Output()
+	if exit, ok := err.(*exec.ExitError); ok {
+		return nil, fmt.Errorf("kubectl %s: %s", strings.Join(args, " "), strings.TrimSpace(string(exit.Stderr)))
+	}
+	return out, err
+}
+
+// Lowest versions that Sluice is made for. Knative calls the same release 0.47
+// in its modules and 1.18 in its manifests.
+const (
+	leastKubernetes    = "1.31"
+	leastKnativeModule = "0.47"
+	leastKnative       = "1.18"
+	leastIstio         = "1.25"
+)
+
+// Check looks at the whole cluster. It fails only if the cluster can't be asked.
+func Check(ctx context.Context, get Getter) ([]Finding, error) {
+	kubernetes, err := checkKubernetes(ctx, get)
+	if err != nil {
+		return nil, err
+	}
+	findings := []Finding{
+		kubernetes,
+		checkKnative(ctx, get, "Knative Serving", "knative-serving", "controller"),
+		checkKnative(ctx, get, "Knative Eventing", "knative-eventing", "eventing-controller"),
+		checkBroker(ctx, get),
+		checkProbing(ctx, get),
+	}
+	return append(findings, checkIstio(ctx, get)...), nil
+}
+
+func checkKubernetes(ctx context.Context, get Getter) (Finding, error) {
+	out, err := get(ctx, "version", "-o", "json")
+	if err != nil {
+		return Finding{}, fmt.Errorf("asking the current context's cluster: %w", err)
+	}
+	var v struct {
+		ServerVersion struct {
+			GitVersion string `json:"gitVersion"`
+		} `json:"serverVersion"`
+	}
+	if err := json.Unmarshal(out, &v); err != nil {
+		return Finding{}, fmt.Errorf("reading kubectl's answer: %w", err)
+	}
+	seen := v.ServerVersion.GitVersion
+	return Finding{
+		Subject: "Kubernetes", Required: true, Seen: seen, Satisfied: machine.AtLeast(seen, leastKubernetes),
+		Remedy: "upgrade the cluster to Kubernetes " + leastKubernetes + " or later",
+	}, nil
+}
+
+type workload struct {
+	Metadata struct {
+		Labels map[string]string `json:"labels"`
+	} `json:"metadata"`
+	Spec struct {
+		Template struct {
+			Spec struct {
+				Containers []struct {
+					Image string `json:"image"`
+					Env   []struct {
+						Name  string `json:"name"`
+						Value string `json:"value"`
+					} `json:"env"`
+				} `json:"containers"`
+			} `json:"spec"`
+		} `json:"template"`
+	} `json:"spec"`
+	Data map[string]string `json:"data"`
+}
+
+func object(ctx context.Context, get Getter, namespace, kind, name string) (workload, error) {
+	out, err := get(ctx, "get", kind, name, "-n", namespace, "-o", "json")
+	if err != nil {
+		return workload{}, err
+	}
+	var w workload
+	return w, json.Unmarshal(out, &w)
+}
+
+func checkKnative(ctx context.Context, get Getter, subject, namespace, deployment string) Finding {
+	f := Finding{
+		Subject: subject, Required: true, Seen: "not installed",
+		Remedy: fmt.Sprintf("install %s %s or later in namespace %s", subject, leastKnative, namespace),
+	}
+	w, err := object(ctx, get, namespace, "deployment", deployment)
+	if err != nil {
+		return f
+	}
+	version := w.Metadata.Labels["app.kubernetes.io/version"]
+	f.Seen = "version " + version
+	f.Satisfied = knativeVersion(version)
+	if version == "" || version == "devel" {
+		f.Seen, f.Satisfied, f.Required = "installed, its version is not told", false, false
+		f.Remedy = "make sure that it is " + leastKnative + " or later"
+	}
+	return f
+}
+
+func knativeVersion(version string) bool {
+	if strings.HasPrefix(strings.TrimPrefix(version, "v"), "0.") {
+		return machine.AtLeast(version, leastKnativeModule)
+	}
+	return machine.AtLeast(version, leastKnative)
+}
+
+func checkBroker(ctx context.Context, get Getter) Finding {
+	f := Finding{
+		Subject: "Broker class", Required: true, Seen: "no default Broker class",
+		Remedy: "install a Broker (the multi-tenant channel broker with the in-memory channel will do) and name its class in ConfigMap knative-eventing/config-br-defaults",
+	}
+	w, err := object(ctx, get, "knative-eventing", "configmap", "config-br-defaults")
+	if err != nil {
+		return f
+	}
+	for _, line := range strings.Split(w.Data["default-br-config"], "\n") {
+		if class, ok := strings.CutPrefix(strings.TrimSpace(line), "brokerClass:"); ok {
+			f.Satisfied, f.Seen = true, strings.TrimSpace(class)
+		}
+	}
+	if f.Seen == "MTChannelBasedBroker" {
+		if _, err := object(ctx, get, "knative-eventing", "deployment", "mt-broker-controller"); err != nil {
+			f.Satisfied, f.Seen = false, "the default class is MTChannelBasedBroker, whose controller is not installed"
+		}
+	}
+	return f
+}
+
+func checkProbing(ctx context.Context, get Getter) Finding {
+	f := Finding{
+		Subject: "multi-container-probing", Required: true, Seen: "not enabled",
+		Remedy: `kubectl patch configmap config-features -n knative-serving --type merge -p '{"data":{"multi-container-probing":"enabled"}}'` +
+			" (this changes every queue-proxy: all Knative services of the cluster roll once)",
+	}
+	if w, err := object(ctx, get, "knative-serving", "configmap", "config-features"); err == nil {
+		if value := w.Data["multi-container-probing"]; strings.EqualFold(value, "enabled") {
+			f.Satisfied, f.Seen = true, value
+		}
+	}
+	return f
+}
+
+func checkIstio(ctx context.Context, get Getter) []Finding {
+	f := Finding{
+		Subject: "Istio", Required: true, Seen: "no Deployment istiod in istio-system",
+		Remedy: "install Istio " + leastIstio + " or later (the minimal profile will do; Sluice brings its own gateways)",
+	}
+	w, err := object(ctx, get, "istio-system", "deployment", "istiod")
+	if err != nil || len(w.Spec.Template.Spec.Containers) == 0 {
+		return []Finding{f}
+	}
+	pilot := w.Spec.Template.Spec.Containers[0]
+	f.Satisfied, f.Seen = true, pilot.Image
+	if _, tag, ok := strings.Cut(pilot.Image[strings.LastIndex(pilot.Image, "/")+1:], ":"); ok && strings.HasPrefix(tag, "1.") {
+		f.Satisfied = machine.AtLeast(tag, leastIstio)
+	}
+	findings := []Finding{f}
+	advised := []struct{ name, value, why string }{
+		{"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", "true", "gateways then get only what their own routes name, not every service of the cluster"},
+		{"PILOT_DEBOUNCE_MAX", "500ms", "in a busy cluster a changed limit may otherwise wait up to 10 s for a quiet moment"},
+	}
+	for _, a := range advised {
+		advice := Finding{
+			Subject: "istiod " + a.name, Seen: "not set",
+			Remedy: fmt.Sprintf("kubectl set env deployment/istiod -n istio-system %s=%s: %s", a.name, a.value, a.why),
+		}
+		for _, e := range pilot.Env {
+			if e.Name == a.name {
+				advice.Seen, advice.Satisfied = e.Value, e.Value == a.value
+			}
+		}
+		findings = append(findings, advice)
+	}
+	return findings
+}

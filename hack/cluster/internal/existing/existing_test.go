@@ -1,0 +1,113 @@
+package existing
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// cluster answers kubectl's arguments from a table; what isn't in it is absent.
+func cluster(objects map[string]string) Getter {
+	return func(_ context.Context, args ...string) ([]byte, error) {
+		key := args[0]
+		if key == "get" {
+			key = args[1] + " " + args[4] + "/" + args[2]
+		}
+		if answer, ok := objects[key]; ok {
+			return []byte(answer), nil
+		}
+		return nil, errors.New("NotFound")
+	}
+}
+
+func complete() map[string]string {
+	return map[string]string{
+		"version":                               `{"serverVersion":{"gitVersion":"v1.36.3"}}`,
+		"deployment knative-serving/controller": `{"metadata":{"labels":{"app.kubernetes.io/version":"0.50.0"}}}`,
+		"deployment knative-eventing/eventing-controller":  `{"metadata":{"labels":{"app.kubernetes.io/version":"1.21.0"}}}`,
+		"deployment knative-eventing/mt-broker-controller": `{}`,
+		"configmap knative-eventing/config-br-defaults":    `{"data":{"default-br-config":"clusterDefault:\n  brokerClass: MTChannelBasedBroker\n"}}`,
+		"configmap knative-serving/config-features":        `{"data":{"multi-container-probing":"enabled"}}`,
+		"deployment istio-system/istiod": `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0",
+			"env":[{"name":"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG","value":"true"},{"name":"PILOT_DEBOUNCE_MAX","value":"500ms"}]}]}}}}`,
+	}
+}
+
+func TestCheck(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(map[string]string)
+		// missing and advice are the subjects that are found wanting.
+		missing, advice []string
+	}{
+		{name: "all there", change: func(map[string]string) {}},
+		{
+			name: "old and without probing",
+			change: func(o map[string]string) {
+				o["version"] = `{"serverVersion":{"gitVersion":"v1.29.1"}}`
+				o["deployment knative-serving/controller"] = `{"metadata":{"labels":{"app.kubernetes.io/version":"1.14.0"}}}`
+				o["configmap knative-serving/config-features"] = `{"data":{}}`
+			},
+			missing: []string{"Kubernetes", "Knative Serving", "multi-container-probing"},
+		},
+		{
+			name: "no Eventing, no Istio",
+			change: func(o map[string]string) {
+				for key := range o {
+					if strings.Contains(key, "eventing") || strings.Contains(key, "istio") {
+						delete(o, key)
+					}
+				}
+			},
+			missing: []string{"Knative Eventing", "Broker class", "Istio"},
+		},
+		{
+			name: "istiod as it comes",
+			change: func(o map[string]string) {
+				o["deployment istio-system/istiod"] = `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0"}]}}}}`
+			},
+			advice: []string{"istiod PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", "istiod PILOT_DEBOUNCE_MAX"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			objects := complete()
+			tt.change(objects)
+			findings, err := Check(context.Background(), cluster(objects))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var missing, advice []string
+			for _, f := range findings {
+				switch {
+				case f.Satisfied:
+					continue
+				case f.Required:
+					missing = append(missing, f.Subject)
+				default:
+					advice = append(advice, f.Subject)
+				}
+				if f.Remedy == "" {
+					t.Errorf("%s has no remedy", f.Subject)
+				}
+			}
+			if strings.Join(missing, ";") != strings.Join(tt.missing, ";") || strings.Join(advice, ";") != strings.Join(tt.advice, ";") {
+				t.Errorf("missing %q, advice %q; want %q, %q", missing, advice, tt.missing, tt.advice)
+			}
+		})
+	}
+}
+
+func TestProbingRemedyWarns(t *testing.T) {
+	f := checkProbing(context.Background(), cluster(nil))
+	if !strings.Contains(f.String(), "roll") {
+		t.Errorf("the remedy rolls every service and must say so: %s", f)
+	}
+}
+
+func TestCheckFailsWithoutACluster(t *testing.T) {
+	if _, err := Check(context.Background(), cluster(nil)); err == nil {
+		t.Error("no error though nothing answers")
+	}
+}
