@@ -1,15 +1,19 @@
 package v1alpha1
 
 import (
+	corev1 "k8s.io/api/core/v1"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
 const (
 	// ModelConditionReady is true when every other condition is.
 	ModelConditionReady = apis.ConditionReady
-	// ModelConditionRevisionReady is true when the newest revision is ready.
+	// ModelConditionRevisionReady is true when the newest revision is ready and is
+	// scaled as the Model says.
 	ModelConditionRevisionReady apis.ConditionType = "RevisionReady"
 	// ModelConditionRouted is true when the gateway was seen to serve the routes.
 	ModelConditionRouted apis.ConditionType = "Routed"
@@ -39,3 +43,124 @@ func (m *Model) IsReady() bool {
 
 // InitializeConditions sets every condition that is not there yet to Unknown.
 func (s *ModelStatus) InitializeConditions() { modelConditions.Manage(s).InitializeConditions() }
+
+const (
+	reasonNotOwned   = "NotOwned"
+	reasonOutOfDate  = "OutOfDate"
+	reasonPending    = "Pending"
+	reasonRefused    = "Refused"
+	reasonNotWritten = "NotWritten"
+	reasonNotTuned   = "AutoscalingNotApplied"
+	reasonNoRate     = "RateMissing"
+)
+
+// MarkServiceNotOwned says that somebody else's Knative Service has the Model's
+// name, and forgets what the status said of an earlier one.
+func (s *ModelStatus) MarkServiceNotOwned(name string) {
+	m := modelConditions.Manage(s)
+	m.MarkFalse(ModelConditionRevisionReady, reasonNotOwned,
+		"There is a Knative Service %q that this Model does not own; delete it or rename the Model.", name)
+	m.MarkUnknown(ModelConditionRouted, reasonNotOwned, "There is no Knative Service of this Model.")
+	m.MarkUnknown(ModelConditionLimited, reasonNotOwned, "There is no Knative Service of this Model.")
+	s.URL, s.Address, s.LatestReadyRevision = nil, nil, ""
+	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit = 0, 0, nil, nil
+}
+
+// MarkServiceNotWritten says why the Model's Knative Service could not be written.
+func (s *ModelStatus) MarkServiceNotWritten(name string, err error) {
+	s.markNotWritten(ModelConditionRevisionReady, "Knative Service", name, err)
+}
+
+// MarkNotTuned says why a live revision does not scale as the Model says.
+func (s *ModelStatus) MarkNotTuned(revision string, err error) {
+	modelConditions.Manage(s).MarkUnknown(ModelConditionRevisionReady, reasonNotTuned,
+		"Autoscaling could not be changed on revision %q: %v", revision, err)
+}
+
+// MarkRateLimitNotOwned says that somebody else's RateLimit has the Model's name.
+func (s *ModelStatus) MarkRateLimitNotOwned(name string) {
+	modelConditions.Manage(s).MarkFalse(ModelConditionLimited, reasonNotOwned,
+		"There is a RateLimit %q that this Model does not own; delete it or rename the Model.", name)
+}
+
+// MarkRateLimitNotWritten says why the Model's RateLimit could not be written.
+func (s *ModelStatus) MarkRateLimitNotWritten(name string, err error) {
+	s.markNotWritten(ModelConditionLimited, "RateLimit", name, err)
+}
+
+// MarkRateMissing says that there is nothing to limit by. The webhook refuses such
+// a Model; one can still be there that was written while the webhook wasn't.
+func (s *ModelStatus) MarkRateMissing() {
+	modelConditions.Manage(s).MarkFalse(ModelConditionLimited, reasonNoRate,
+		"Set spec.limit.requestsPerSecondPerReplica: what one warm replica serves.")
+}
+
+// markNotWritten tells an object that was refused, which a person has to mend,
+// from one that only has to be tried again. A write that lost a race with our own
+// cache is tried again at once and says nothing of the Model.
+func (s *ModelStatus) markNotWritten(condition apis.ConditionType, kind, name string, err error) {
+	m := modelConditions.Manage(s)
+	if apierrs.IsConflict(err) || apierrs.IsAlreadyExists(err) {
+		return
+	}
+	if apierrs.IsInvalid(err) || apierrs.IsBadRequest(err) || apierrs.IsForbidden(err) {
+		m.MarkFalse(condition, reasonRefused, "%s %q was refused: %v", kind, name, err)
+		return
+	}
+	m.MarkUnknown(condition, reasonNotWritten, "%s %q could not be written and is tried again: %v", kind, name, err)
+}
+
+// PropagateService takes over what the Model's Knative Service says of its newest
+// revision and of its routes. What it said of an earlier generation is no answer.
+func (s *ModelStatus) PropagateService(service *servingv1.Service) {
+	s.URL = service.Status.URL.DeepCopy()
+	s.Address = service.Status.Address.DeepCopy()
+	s.LatestReadyRevision = service.Status.LatestReadyRevisionName
+
+	if service.Status.ObservedGeneration != service.Generation {
+		m := modelConditions.Manage(s)
+		for _, condition := range []apis.ConditionType{ModelConditionRevisionReady, ModelConditionRouted} {
+			m.MarkUnknown(condition, reasonOutOfDate, "Knative has not taken up the Model's latest change yet.")
+		}
+		return
+	}
+	s.propagate(ModelConditionRevisionReady, service.Status.GetCondition(servingv1.ServiceConditionConfigurationsReady),
+		"Knative has not said yet whether the revision is ready.")
+	s.propagate(ModelConditionRouted, service.Status.GetCondition(servingv1.ServiceConditionRoutesReady),
+		"Knative has not said yet whether the routes are served.")
+}
+
+// PropagateRateLimit takes over the limit in force, the replicas it was computed
+// from, and whether it is the one that was asked for last.
+func (s *ModelStatus) PropagateRateLimit(limit *RateLimit) {
+	observed := limit.Status.DeepCopy()
+	s.Revisions, s.Limit = observed.Revisions, observed.Limit
+	s.DesiredReplicas, s.ReadyReplicas = 0, 0
+	for _, revision := range s.Revisions {
+		s.DesiredReplicas += revision.Desired
+		s.ReadyReplicas += revision.Ready
+	}
+	if observed.ObservedGeneration != limit.Generation {
+		modelConditions.Manage(s).MarkUnknown(ModelConditionLimited, reasonPending,
+			"The limiter has not taken up the Model's latest limit yet.")
+		return
+	}
+	s.propagate(ModelConditionLimited, observed.GetCondition(RateLimitConditionReady),
+		"The limiter has not said yet whether the limit is enforced.")
+}
+
+// propagate sets a condition to what another object's condition says; unsaid is
+// the message where that one isn't there.
+func (s *ModelStatus) propagate(condition apis.ConditionType, from *apis.Condition, unsaid string) {
+	m := modelConditions.Manage(s)
+	switch {
+	case from == nil:
+		m.MarkUnknown(condition, reasonPending, "%s", unsaid)
+	case from.Status == corev1.ConditionTrue:
+		m.MarkTrue(condition)
+	case from.Status == corev1.ConditionFalse:
+		m.MarkFalse(condition, from.Reason, "%s", from.Message)
+	default:
+		m.MarkUnknown(condition, from.Reason, "%s", from.Message)
+	}
+}

@@ -54,9 +54,6 @@ type ModelSpec struct {
 
 	// Volumes the container may mount, of the kinds Knative allows.
 	// +optional
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=array
-	// +kubebuilder:pruning:PreserveUnknownFields
 	Volumes []corev1.Volume `json:"volumes,omitempty"`
 	// ServiceAccountName is the identity of the model's pods.
 	// +optional
@@ -200,6 +197,11 @@ type ModelStatus struct {
 	// Limit is the limit in force.
 	// +optional
 	Limit *LimitStatus `json:"limit,omitempty"`
+	// ServiceGeneration is the generation of the Knative Service that Sluice wrote
+	// last. Any other one means that somebody else changed its spec; it is then
+	// rebuilt.
+	// +optional
+	ServiceGeneration int64 `json:"serviceGeneration,omitempty"`
 }
 
 // ModelList is a list of Models.

@@ -1,0 +1,98 @@
+package resources
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+	"sigs.k8s.io/yaml"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func limit(virtualService string) Limit {
+	return Limit{VirtualService: virtualService, MaxTokens: 10, Tokens: 5, Fill: 50 * time.Millisecond}
+}
+
+func TestEnvoyFilter(t *testing.T) {
+	tests := map[string]Slot{
+		"empty": {Gateway: "shared", Entry: gateway.External, Index: 0},
+		"two":   {Gateway: "shared", Entry: gateway.Local, Index: 3, ProbeToken: "token", Limits: []Limit{limit("b.two"), limit("a.one")}},
+	}
+	for name, slot := range tests {
+		t.Run(name, func(t *testing.T) {
+			filter, _, err := slot.EnvoyFilter()
+			if err != nil {
+				t.Fatal("EnvoyFilter() =", err)
+			}
+			got, err := yaml.Marshal(filter)
+			if err != nil {
+				t.Fatal("Marshal() =", err)
+			}
+			path := "testdata/" + name + ".out.yaml"
+			if *update {
+				if err := os.WriteFile(path, got, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Error("unlike the golden file (-want, +got):", diff)
+			}
+		})
+	}
+}
+
+func TestFilterRefusesWhatEnvoyWould(t *testing.T) {
+	tests := map[string]struct {
+		limits []Limit
+		want   string
+	}{
+		"twice":             {[]Limit{limit("a.one"), limit("a.one")}, "appears twice"},
+		"a short fill":      {[]Limit{{VirtualService: "a.one", MaxTokens: 1, Tokens: 1, Fill: 49 * time.Millisecond}}, "out of bounds"},
+		"a broken fill":     {[]Limit{{VirtualService: "a.one", MaxTokens: 1, Tokens: 1, Fill: 50*time.Millisecond + 1}}, "out of bounds"},
+		"an empty bucket":   {[]Limit{{VirtualService: "a.one", Tokens: 1, Fill: time.Second}}, "out of bounds"},
+		"nothing to refill": {[]Limit{{VirtualService: "a.one", MaxTokens: 1, Fill: time.Second}}, "TokensPerFill"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := Slot{Gateway: "shared", Entry: gateway.External, Limits: tt.limits}.Filter()
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Filter() = %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// A generation tells contents apart, and only contents: the order in which limits
+// are named makes no other.
+func TestGeneration(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,8}\.[a-z]{1,8}`), 1, 8, rapid.ID[string]).Draw(t, "names")
+		slot := Slot{Gateway: "shared", Entry: gateway.External}
+		for _, n := range names {
+			slot.Limits = append(slot.Limits, limit(n))
+		}
+		_, first, err := slot.Filter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slot.Limits = rapid.Permutation(slot.Limits).Draw(t, "order")
+		if _, again, _ := slot.Filter(); again != first {
+			t.Fatalf("generation %s became %s by another order", first, again)
+		}
+		slot.Limits[0].Tokens++
+		if _, other, _ := slot.Filter(); other == first {
+			t.Fatalf("generation %s is that of two contents", first)
+		}
+	})
+}

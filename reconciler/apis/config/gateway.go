@@ -1,0 +1,160 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"knative.dev/pkg/configmap"
+)
+
+// GatewayName is the name of the ConfigMap that says how gateways are built.
+const GatewayName = "config-gateway"
+
+const (
+	gatewayReplicasKey              = "replicas"
+	gatewayCPURequestKey            = "cpu-request"
+	gatewayMemoryRequestKey         = "memory-request"
+	gatewayMemoryLimitKey           = "memory-limit"
+	gatewayDrainDurationKey         = "drain-duration"
+	gatewayMaxConnectionDurationKey = "max-connection-duration"
+)
+
+// Gateway is the ConfigMap config-gateway: how the shared gateway is built.
+// Equality is semantic (k8s.io/apimachinery/pkg/api/equality).
+type Gateway struct {
+	// Replicas is the number of gateway pods, at least one.
+	Replicas int32
+	// CPURequest and MemoryRequest are what each pod asks of its node.
+	CPURequest, MemoryRequest resource.Quantity
+	// MemoryLimit ends a pod that holds more; at least MemoryRequest.
+	MemoryLimit resource.Quantity
+	// DrainDuration is how long a pod that is told to go may still serve the
+	// requests that it has. It goes earlier when it has no connection left.
+	DrainDuration time.Duration
+	// MaxConnectionDuration is the age at which a client's connection is ended
+	// gracefully, so that pooled connections find new gateway pods.
+	MaxConnectionDuration time.Duration
+}
+
+// DefaultGateway is what an empty ConfigMap means.
+func DefaultGateway() *Gateway {
+	return &Gateway{
+		Replicas:      1,
+		CPURequest:    resource.MustParse("20m"),
+		MemoryRequest: resource.MustParse("64Mi"),
+		MemoryLimit:   resource.MustParse("1Gi"),
+		// Knative ends requests after 600 s at the latest
+		// (config-defaults, max-revision-timeout-seconds).
+		DrainDuration:         10 * time.Minute,
+		MaxConnectionDuration: time.Minute,
+	}
+}
+
+// NewGatewayFromConfigMap reads config-gateway. Keys that are missing keep their
+// default; unknown ones are refused, because a misspelt key would be ignored
+// silently; those that begin with "_" are documentation.
+func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
+	gateway := DefaultGateway()
+	if err := refuseUnknownKeys(cm.Data, gatewayReplicasKey, gatewayCPURequestKey, gatewayMemoryRequestKey,
+		gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
+	}
+	cpu, memory, limit := &gateway.CPURequest, &gateway.MemoryRequest, &gateway.MemoryLimit
+	if err := configmap.Parse(cm.Data,
+		configmap.AsInt32(gatewayReplicasKey, &gateway.Replicas),
+		configmap.AsQuantity(gatewayCPURequestKey, &cpu),
+		configmap.AsQuantity(gatewayMemoryRequestKey, &memory),
+		configmap.AsQuantity(gatewayMemoryLimitKey, &limit),
+		configmap.AsDuration(gatewayDrainDurationKey, &gateway.DrainDuration),
+		configmap.AsDuration(gatewayMaxConnectionDurationKey, &gateway.MaxConnectionDuration),
+	); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
+	}
+	gateway.CPURequest, gateway.MemoryRequest, gateway.MemoryLimit = *cpu, *memory, *limit
+	if err := gateway.validate(); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
+	}
+	return gateway, nil
+}
+
+func (g *Gateway) validate() error {
+	var errs []error
+	if g.Replicas < 1 {
+		errs = append(errs, fmt.Errorf("%s is %d, must be at least 1", gatewayReplicasKey, g.Replicas))
+	}
+	for key, quantity := range map[string]resource.Quantity{
+		gatewayCPURequestKey: g.CPURequest, gatewayMemoryRequestKey: g.MemoryRequest,
+	} {
+		if quantity.Sign() <= 0 {
+			errs = append(errs, fmt.Errorf("%s is %s, must be above zero", key, quantity.String()))
+		}
+	}
+	if g.MemoryLimit.Cmp(g.MemoryRequest) < 0 {
+		errs = append(errs, fmt.Errorf("%s is %s, must be at least %s, which is %s",
+			gatewayMemoryLimitKey, g.MemoryLimit.String(), gatewayMemoryRequestKey, g.MemoryRequest.String()))
+	}
+	// The pod's agent waits for five seconds before it looks for connections.
+	if g.DrainDuration < 10*time.Second || g.DrainDuration > time.Hour || g.DrainDuration%time.Second != 0 {
+		errs = append(errs, fmt.Errorf("%s is %s, must be whole seconds from 10s to 1h", gatewayDrainDurationKey, g.DrainDuration))
+	}
+	if g.MaxConnectionDuration < time.Second || g.MaxConnectionDuration%time.Millisecond != 0 {
+		errs = append(errs, fmt.Errorf("%s is %s, must be at least 1s, in whole milliseconds",
+			gatewayMaxConnectionDurationKey, g.MaxConnectionDuration))
+	}
+	return errors.Join(errs...)
+}
+
+// refuseUnknownKeys returns an error that names every key of data that is not
+// known and does not begin with "_".
+func refuseUnknownKeys(data map[string]string, known ...string) error {
+	unknown := sets.New[string]()
+	for key := range data {
+		if key == "" || key[0] != '_' {
+			unknown.Insert(key)
+		}
+	}
+	unknown.Delete(known...)
+	if unknown.Len() == 0 {
+		return nil
+	}
+	return fmt.Errorf("unknown keys %q, known are %q", sets.List(unknown), known)
+}
+
+type gatewayKey struct{}
+
+// GatewayStore keeps the last valid config-gateway.
+type GatewayStore struct{ *configmap.UntypedStore }
+
+// NewGatewayStore returns a store that calls onChange after each change.
+func NewGatewayStore(logger configmap.Logger, onChange ...func(name string, value any)) *GatewayStore {
+	return &GatewayStore{configmap.NewUntypedStore("gateway", logger,
+		configmap.Constructors{GatewayName: NewGatewayFromConfigMap}, onChange...)}
+}
+
+// ToContext attaches the present configuration, so that one reconciliation sees
+// one version of it.
+func (s *GatewayStore) ToContext(ctx context.Context) context.Context {
+	gateway, ok := s.UntypedLoad(GatewayName).(*Gateway)
+	if !ok {
+		gateway = DefaultGateway()
+	}
+	return WithGateway(ctx, gateway)
+}
+
+// WithGateway attaches a configuration.
+func WithGateway(ctx context.Context, gateway *Gateway) context.Context {
+	return context.WithValue(ctx, gatewayKey{}, gateway)
+}
+
+// GatewayFromContext returns what ToContext attached, or the defaults.
+func GatewayFromContext(ctx context.Context) *Gateway {
+	if gateway, ok := ctx.Value(gatewayKey{}).(*Gateway); ok {
+		return gateway
+	}
+	return DefaultGateway()
+}

@@ -1,0 +1,171 @@
+package v1alpha1
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+
+	"knative.dev/pkg/apis"
+	"knative.dev/serving/pkg/apis/autoscaling"
+	servingconfig "knative.dev/serving/pkg/apis/config"
+)
+
+const (
+	pathRate   = "spec.limit.requestsPerSecondPerReplica"
+	pathTarget = "spec.autoscaling.target"
+)
+
+// autoscalingAim is what Knative's autoscaler will do with a Model, resolved as it
+// does (serving/pkg/reconciler/autoscaling/resources, ResolveMetricTarget).
+type autoscalingAim struct {
+	metric      string
+	target      float64 // of the metric, for one replica
+	utilization float64 // 0 to 1
+	concurrency float64 // containerConcurrency; 0 for no bound
+	timeout     float64 // seconds
+	min, max    float64 // replicas; a max of 0 is no bound
+}
+
+// perReplica is the value of the metric above which another replica is added.
+func (a autoscalingAim) perReplica() float64 {
+	target := a.target
+	if a.clipped() {
+		target = a.concurrency
+	}
+	return math.Max(autoscaling.TargetMin, target*a.utilization)
+}
+
+func (a autoscalingAim) clipped() bool {
+	return a.metric == autoscaling.Concurrency && a.concurrency > 0 && a.target > a.concurrency
+}
+
+// scales is false where no limit can keep the autoscaler from scaling up, as it
+// never goes above one replica or above what it always has.
+func (a autoscalingAim) scales() bool {
+	return a.max == 0 || a.max > math.Max(1, a.min)
+}
+
+// aim resolves what the autoscaler will do; false where that isn't the KPA's
+// business, or an annotation doesn't parse, which is reported elsewhere.
+func (m *Model) aim(ctx context.Context) (autoscalingAim, bool) {
+	cluster := servingconfig.FromContextOrDefaults(ctx)
+	annotations := m.AutoscalingAnnotations()
+	class := annotations[autoscaling.ClassAnnotationKey]
+	if class == "" {
+		class = cluster.Autoscaler.PodAutoscalerClass
+	}
+	revision := m.Spec.RevisionSpec()
+	revision.SetDefaults(apis.WithinSpec(ctx))
+	aim := autoscalingAim{
+		metric:      annotations[autoscaling.MetricAnnotationKey],
+		target:      cluster.Autoscaler.RPSTargetDefault,
+		utilization: cluster.Autoscaler.TargetUtilization,
+		concurrency: float64(*revision.ContainerConcurrency),
+		timeout:     float64(*revision.TimeoutSeconds),
+		min:         float64(cluster.Autoscaler.MinScale),
+		max:         float64(cluster.Autoscaler.MaxScale),
+	}
+	if aim.metric != autoscaling.RPS {
+		aim.metric = autoscaling.Concurrency
+		aim.utilization = cluster.Autoscaler.ContainerConcurrencyTargetFraction
+		aim.target = aim.concurrency
+		if aim.target == 0 {
+			aim.target = cluster.Autoscaler.ContainerConcurrencyTargetDefault
+		}
+	}
+	percent := aim.utilization * 100
+	for key, into := range map[string]*float64{
+		autoscaling.TargetAnnotationKey:            &aim.target,
+		autoscaling.TargetUtilizationPercentageKey: &percent,
+		autoscaling.MinScaleAnnotationKey:          &aim.min,
+		autoscaling.MaxScaleAnnotationKey:          &aim.max,
+	} {
+		text, ok := annotations[key]
+		if !ok {
+			continue
+		}
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return autoscalingAim{}, false
+		}
+		*into = value
+	}
+	aim.utilization = percent / 100
+	return aim, class == autoscaling.KPA
+}
+
+// warnOfContradictions warns where the limit and the autoscaler work against each
+// other, as far as that can be computed. The autoscaler only sees what the limit
+// admits: at most q per replica with policy Ready, (1 + headroom) · q with Demand.
+func (m *Model) warnOfContradictions(ctx context.Context) *apis.FieldError {
+	limit := m.Spec.Limit
+	aim, ok := m.aim(ctx)
+	if !ok || limit.RequestsPerSecondPerReplica == nil {
+		return nil
+	}
+	var warnings *apis.FieldError
+	if aim.clipped() {
+		warnings = warnings.Also(warning(fmt.Sprintf("the autoscaler's target of %g requests in flight is above "+
+			"containerConcurrency, which is %g; Knative goes by the latter", aim.target, aim.concurrency),
+			m.autoscalingPath(autoscaling.TargetAnnotationKey)))
+	}
+	if !aim.scales() {
+		return warnings
+	}
+	q := limit.RequestsPerSecondPerReplica.AsApproximateFloat64()
+	admitted := q
+	if limit.Policy != PolicyReady && limit.HeadroomPercent != nil {
+		admitted *= 1 + float64(*limit.HeadroomPercent)/100
+	}
+	seen, unit := admitted, "requests per second"
+	if aim.metric == autoscaling.Concurrency {
+		// A request is in flight for timeoutSeconds at most.
+		seen, unit = admitted*aim.timeout, "requests in flight"
+	}
+	switch {
+	case seen <= aim.perReplica():
+		return warnings.Also(warning(fmt.Sprintf("this limit keeps the Model from ever scaling up: policy %s lets the autoscaler see "+
+			"at most %g %s per replica, and it adds a replica only above %g (target × targetUtilization); lower the target, "+
+			"or raise requestsPerSecondPerReplica, or headroomPercent with policy Demand", limit.policy(), seen, unit, aim.perReplica()),
+			pathRate, pathTarget))
+	case aim.metric == autoscaling.RPS && aim.perReplica() > q:
+		return warnings.Also(warning(fmt.Sprintf("the autoscaler settles at %g requests per second per replica "+
+			"(target × targetUtilization), above the %g that one can serve: part of the demand will be refused while more "+
+			"replicas could be had", aim.perReplica(), q), pathRate, pathTarget))
+	}
+	return warnings
+}
+
+func (l *LimitSpec) policy() LimitPolicy {
+	if l.Policy == "" {
+		return PolicyDemand
+	}
+	return l.Policy
+}
+
+// warnOfChanges warns where an update doesn't do what it seems to.
+func (m *Model) warnOfChanges(ctx context.Context) *apis.FieldError {
+	before, ok := apis.GetBaseline(ctx).(*Model)
+	if !apis.IsInUpdate(ctx) || !ok {
+		return nil
+	}
+	var warnings *apis.FieldError
+	if old, now := before.targetRate(), m.targetRate(); old != nil && now != nil && old.Cmp(*now) != 0 {
+		was, is := before.Spec.Limit.RequestsPerSecondPerReplica, m.Spec.Limit.RequestsPerSecondPerReplica
+		if was != nil && is != nil && was.Cmp(*is) == 0 && was.Cmp(*old) == 0 {
+			warnings = warnings.Also(warning(fmt.Sprintf("stays at %s while the target becomes %s: it was set when the Model was "+
+				"created and doesn't follow; set it if it shall", is, now), pathRate))
+		}
+	}
+	key := autoscaling.ClassAnnotationKey
+	if before.Annotations[key] != m.Annotations[key] {
+		warnings = warnings.Also(warning("Knative takes up another autoscaler class with the next revision only; "+
+			"until then, changes of autoscaling have no effect", "metadata.annotations["+key+"]"))
+	}
+	return warnings
+}
+
+func warning(message string, paths ...string) *apis.FieldError {
+	return (&apis.FieldError{Message: message, Paths: paths}).At(apis.WarningLevel)
+}

@@ -1,0 +1,248 @@
+package resources
+
+import (
+	"fmt"
+	"strings"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	statsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	istiov1api "istio.io/api/networking/v1alpha3"
+	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+)
+
+const (
+	connectionManager = "envoy.filters.network.http_connection_manager"
+	router            = "envoy.filters.http.router"
+)
+
+// SlotFilters returns the EnvoyFilter that inserts a gateway's slots, in order,
+// before the router of each entry. It is a change of the listener, which drains
+// its connections, so it never changes after the gateway is made: what a slot
+// enforces comes over ECDS. A listener whose slots are missing does not listen.
+func SlotFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
+	filter := &istiov1alpha3.EnvoyFilter{
+		ObjectMeta: objectMeta(gw, FiltersName(gw.Name)),
+		Spec:       istiov1api.EnvoyFilter{WorkloadSelector: &istiov1api.WorkloadSelector{Labels: selector(gw.Name)}},
+	}
+	for _, entry := range gateway.Entries() {
+		for slot := range gateway.Slots {
+			value, err := validated(slotFilter(gateway.ExtensionName(entry, slot)))
+			if err != nil {
+				return nil, fmt.Errorf("building slot %d of entry %s: %w", slot, entry.Name, err)
+			}
+			filter.Spec.ConfigPatches = append(filter.Spec.ConfigPatches, &istiov1api.EnvoyFilter_EnvoyConfigObjectPatch{
+				ApplyTo: istiov1api.EnvoyFilter_HTTP_FILTER,
+				Match:   entryMatch(entry, &istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch{Name: router}),
+				Patch: &istiov1api.EnvoyFilter_Patch{
+					Operation: istiov1api.EnvoyFilter_Patch_INSERT_BEFORE,
+					Value:     value,
+				},
+			})
+		}
+	}
+	return filter, nil
+}
+
+func slotFilter(name string) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name: name,
+		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource: &corev3.ConfigSource{
+				ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+				// Without end: a pod without its limits must not serve.
+				InitialFetchTimeout: durationpb.New(0),
+				ResourceApiVersion:  corev3.ApiVersion_V3,
+			},
+			TypeUrls: []string{typeURL(&ratelimitv3.LocalRateLimit{})},
+		}},
+	}
+}
+
+// ConnectionFilters returns the EnvoyFilter that tunes a gateway's connection
+// managers: connections end gracefully at a certain age, so that pooled ones
+// find new pods, and each entry counts offered and refused requests by
+// VirtualService.
+func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
+	filter := &istiov1alpha3.EnvoyFilter{
+		ObjectMeta: objectMeta(gw, ConnectionsName(gw.Name)),
+		Spec:       istiov1api.EnvoyFilter{WorkloadSelector: &istiov1api.WorkloadSelector{Labels: selector(gw.Name)}},
+	}
+	for _, entry := range gateway.Entries() {
+		value, err := connectionPatch(gw, entry)
+		if err != nil {
+			return nil, fmt.Errorf("building the connection manager of entry %s: %w", entry.Name, err)
+		}
+		filter.Spec.ConfigPatches = append(filter.Spec.ConfigPatches, &istiov1api.EnvoyFilter_EnvoyConfigObjectPatch{
+			ApplyTo: istiov1api.EnvoyFilter_NETWORK_FILTER,
+			Match:   entryMatch(entry, nil),
+			Patch:   &istiov1api.EnvoyFilter_Patch{Operation: istiov1api.EnvoyFilter_Patch_MERGE, Value: value},
+		})
+	}
+	return filter, nil
+}
+
+func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) {
+	demand, err := demandLoggers(entry)
+	if err != nil {
+		return nil, err
+	}
+	patch := &hcmv3.HttpConnectionManager{
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			MaxConnectionDuration: durationpb.New(gw.MaxConnectionDuration),
+		},
+		// An idle HTTP/1.1 connection that is closed by age can lose the request
+		// that is on its way; told with the next answer, it can't.
+		Http1SafeMaxConnectionDuration: true,
+		AccessLog:                      demand,
+		AccessLogOptions: &hcmv3.HttpConnectionManager_HcmAccessLogOptions{
+			// Counts long streams when they arrive, not when they end.
+			FlushAccessLogOnNewRequest: true,
+		},
+	}
+	if err := validateMerged(patch); err != nil {
+		return nil, err
+	}
+	config, err := anypb.New(patch)
+	if err != nil {
+		return nil, fmt.Errorf("packing the connection manager: %w", err)
+	}
+	return toStruct(map[string]proto.Message{"typed_config": config}, connectionManager)
+}
+
+// validateMerged checks a patch as Envoy will see it: with the two fields that
+// istiod has filled in before the merge.
+func validateMerged(patch *hcmv3.HttpConnectionManager) error {
+	merged := proto.Clone(patch).(*hcmv3.HttpConnectionManager)
+	merged.StatPrefix = "any"
+	merged.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+		RouteConfigName: "any",
+		ConfigSource:    &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}},
+	}}
+	return merged.ValidateAll()
+}
+
+// demandLoggers returns the counters of an entry: requests offered, counted as
+// they arrive, and those of them that the limiter refused. Their tags are the
+// entry and the VirtualService; nothing that a client controls, or it could make
+// counters without end.
+func demandLoggers(entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
+	offered, err := counter(gateway.OfferedMetric, entry, logType(datav3.AccessLogType_DownstreamStart))
+	if err != nil {
+		return nil, err
+	}
+	refused, err := counter(gateway.RefusedMetric, entry, &accesslogv3.AccessLogFilter{
+		FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{AndFilter: &accesslogv3.AndFilter{
+			Filters: []*accesslogv3.AccessLogFilter{
+				logType(datav3.AccessLogType_DownstreamEnd),
+				{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+					ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"RL"}},
+				}},
+			},
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []*accesslogv3.AccessLog{offered, refused}, nil
+}
+
+func logType(kind datav3.AccessLogType) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_LogTypeFilter{
+		LogTypeFilter: &accesslogv3.LogTypeFilter{Types: []datav3.AccessLogType{kind}},
+	}}
+}
+
+// counter logs into a counter; the pod shows it as envoy_<metric>.
+func counter(metric string, entry gateway.Entry, filter *accesslogv3.AccessLogFilter) (*accesslogv3.AccessLog, error) {
+	// Envoy joins scope and name by a dot, which becomes an underscore again.
+	scope, name, _ := strings.Cut(metric, "_")
+	config, err := anypb.New(&statsv3.Config{
+		// Its successor, stats_scope, is unknown to the istiod and Envoy of today's
+		// Istio releases; istiod drops a patch with a field it doesn't know.
+		StatPrefix: scope, //nolint:staticcheck // see above
+		Counters: []*statsv3.Config_Counter{{
+			Stat: &statsv3.Config_Stat{Name: name, Tags: []*statsv3.Config_Tag{
+				{Name: gateway.EntryTag, ValueFormat: entry.Name},
+				{Name: gateway.RouteTag, ValueFormat: "%METADATA(ROUTE:istio:config)%"},
+			}},
+			ValueFixed: wrapperspb.UInt64(1),
+		}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("packing counter %s: %w", metric, err)
+	}
+	return &accesslogv3.AccessLog{
+		Name:       metric,
+		Filter:     filter,
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: config},
+	}, nil
+}
+
+func entryMatch(
+	entry gateway.Entry, sub *istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch,
+) *istiov1api.EnvoyFilter_EnvoyConfigObjectMatch {
+	return &istiov1api.EnvoyFilter_EnvoyConfigObjectMatch{
+		Context: istiov1api.EnvoyFilter_GATEWAY,
+		ObjectTypes: &istiov1api.EnvoyFilter_EnvoyConfigObjectMatch_Listener{
+			Listener: &istiov1api.EnvoyFilter_ListenerMatch{
+				PortNumber: entry.Port,
+				FilterChain: &istiov1api.EnvoyFilter_ListenerMatch_FilterChainMatch{
+					Filter: &istiov1api.EnvoyFilter_ListenerMatch_FilterMatch{Name: connectionManager, SubFilter: sub},
+				},
+			},
+		},
+	}
+}
+
+// validated turns a complete Envoy message into a patch's value, refusing what
+// Envoy would refuse: one bad resource would freeze the whole gateway.
+func validated(message interface {
+	proto.Message
+	ValidateAll() error
+},
+) (*structpb.Struct, error) {
+	if err := message.ValidateAll(); err != nil {
+		return nil, err
+	}
+	return structOf(message)
+}
+
+func toStruct(fields map[string]proto.Message, name string) (*structpb.Struct, error) {
+	out := &structpb.Struct{Fields: map[string]*structpb.Value{"name": structpb.NewStringValue(name)}}
+	for key, message := range fields {
+		value, err := structOf(message)
+		if err != nil {
+			return nil, err
+		}
+		out.Fields[key] = structpb.NewStructValue(value)
+	}
+	return out, nil
+}
+
+func structOf(message proto.Message) (*structpb.Struct, error) {
+	data, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("writing %s as JSON: %w", message.ProtoReflect().Descriptor().FullName(), err)
+	}
+	out := &structpb.Struct{}
+	if err := protojson.Unmarshal(data, out); err != nil {
+		return nil, fmt.Errorf("reading %s as a struct: %w", message.ProtoReflect().Descriptor().FullName(), err)
+	}
+	return out, nil
+}
+
+func typeURL(message proto.Message) string {
+	return "type.googleapis.com/" + string(message.ProtoReflect().Descriptor().FullName())
+}

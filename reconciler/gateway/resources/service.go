@@ -1,0 +1,63 @@
+package resources
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+)
+
+// servicePort is where clients knock. No Service may expose a bind port of
+// gateway.Entries: istiod would translate it once more.
+const servicePort = 80
+
+// Services returns a gateway's Services: the external one and the cluster-local
+// one.
+func Services(gw Gateway) []*corev1.Service {
+	return []*corev1.Service{
+		service(gw, gw.Name, corev1.ServiceTypeLoadBalancer, gateway.External),
+		service(gw, LocalName(gw.Name), corev1.ServiceTypeClusterIP, gateway.Local),
+	}
+}
+
+func service(gw Gateway, name string, kind corev1.ServiceType, entry gateway.Entry) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: objectMeta(gw, name),
+		Spec: corev1.ServiceSpec{
+			Type:     kind,
+			Selector: selector(gw.Name),
+			Ports: []corev1.ServicePort{{
+				// HTTP/1.1, h2c with prior knowledge and WebSocket alike.
+				Name:       "http2",
+				Protocol:   corev1.ProtocolTCP,
+				Port:       servicePort,
+				TargetPort: intstr.FromInt32(int32(entry.Port)), //nolint:gosec // a port
+			}},
+		},
+	}
+}
+
+// ServiceAccount is what a gateway's pods run as. It has no rights: Envoy gets
+// all it needs from istiod.
+func ServiceAccount(gw Gateway) *corev1.ServiceAccount {
+	automount := false
+	return &corev1.ServiceAccount{
+		ObjectMeta:                   objectMeta(gw, gw.Name),
+		AutomountServiceAccountToken: &automount,
+	}
+}
+
+// DisruptionBudget lets voluntary disruptions take one pod at a time: also the
+// only one, or a node could never be drained.
+func DisruptionBudget(gw Gateway) *policyv1.PodDisruptionBudget {
+	one := intstr.FromInt32(1)
+	return &policyv1.PodDisruptionBudget{
+		ObjectMeta: objectMeta(gw, gw.Name),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable: &one,
+			Selector:       &metav1.LabelSelector{MatchLabels: selector(gw.Name)},
+		},
+	}
+}

@@ -1,0 +1,310 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"knative.dev/networking/pkg/http/header"
+	"knative.dev/pkg/logging"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+)
+
+const (
+	// A gateway follows within some 150 ms: ask often at first. A question costs
+	// it a direct response, and one that isn't answered soon is asked each second.
+	firstProbeInterval = 20 * time.Millisecond
+	lastProbeInterval  = time.Second
+	probeTimeout       = time.Second
+	// probesInFlight bounds the sockets and the CPU of a restart, when every
+	// Ingress is proved again.
+	probesInFlight = 16
+	// warmingPatience bounds the wait for other Ingresses' clusters, which may
+	// warm for long, as one of an unresolvable external name does.
+	warmingPatience = 5 * time.Second
+
+	warmingPath = "/stats/prometheus?filter=cluster_manager.warming_clusters"
+)
+
+// Claim is what is to be proved of an Ingress: that every pod answers every
+// question with the generation.
+type Claim struct {
+	Key        types.NamespacedName
+	Generation string
+	Questions  []Question
+	Pods       []Pod
+}
+
+// Proof is how far a claim is proved.
+type Proof struct {
+	// Pending names the pods that haven't answered with the generation yet.
+	Pending []string
+	// Since is when the pod that is pending longest was first asked.
+	Since time.Time
+	// Took is how long the generation took to be on every pod that was there
+	// when it was first claimed; set once, on the first complete proof.
+	Took time.Duration
+}
+
+// Prover asks gateway pods, in the background, whether they serve what was
+// written, and calls back when a claim's last pod says so.
+type Prover struct {
+	ask    func(ctx context.Context, claim Claim, pod Pod) error
+	clock  clock.WithTicker
+	proved func(types.NamespacedName)
+	slots  chan struct{}
+
+	mu     sync.Mutex
+	claims map[types.NamespacedName]*proving
+}
+
+// proving is the state of one Ingress' claim. A pod that is proved keeps its
+// entry, so that only new ones are asked.
+type proving struct {
+	generation string
+	since      time.Time
+	complete   bool
+	pods       map[Pod]*podProof
+}
+
+type podProof struct {
+	proved bool
+	since  time.Time
+	cancel context.CancelFunc
+}
+
+// NewProver returns a Prover whose probes begin with probePath. It calls proved,
+// from any goroutine, whenever no pod of a claim is pending any more.
+func NewProver(probePath string, clk clock.WithTicker, proved func(types.NamespacedName)) *Prover {
+	asker := &asker{path: probePath, client: &http.Client{
+		Timeout: probeTimeout,
+		// A connection each: a gateway's workers take turns, and none is kept open
+		// to a pod that wants to leave.
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext:       (&net.Dialer{Timeout: probeTimeout}).DialContext,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	return &Prover{
+		ask:    asker.ask,
+		clock:  clk,
+		proved: proved,
+		slots:  make(chan struct{}, probesInFlight),
+		claims: map[types.NamespacedName]*proving{},
+	}
+}
+
+// Prove says how far a claim is proved and starts, in ctx, to ask those pods that
+// haven't been asked. What an earlier claim of the same Ingress asked and this
+// one doesn't is given up.
+func (p *Prover) Prove(ctx context.Context, claim Claim) Proof {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock.Now()
+	state, ok := p.claims[claim.Key]
+	if !ok || state.generation != claim.Generation {
+		if ok {
+			state.cancelAll()
+		}
+		state = &proving{generation: claim.Generation, since: now, pods: map[Pod]*podProof{}}
+		p.claims[claim.Key] = state
+	}
+	state.keepOnly(claim.Pods)
+
+	proof := Proof{Since: now}
+	for _, pod := range claim.Pods {
+		asked, ok := state.pods[pod]
+		if !ok {
+			podCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			asked = &podProof{since: now, cancel: cancel}
+			state.pods[pod] = asked
+			go p.askUntilProved(podCtx, claim, pod, asked)
+		}
+		if !asked.proved {
+			proof.Pending = append(proof.Pending, pod.Name)
+			if asked.since.Before(proof.Since) {
+				proof.Since = asked.since
+			}
+		}
+	}
+	if len(proof.Pending) == 0 && len(claim.Pods) > 0 && !state.complete {
+		state.complete = true
+		proof.Took = now.Sub(state.since)
+	}
+	return proof
+}
+
+// Forget gives up what is asked for an Ingress.
+func (p *Prover) Forget(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if state, ok := p.claims[key]; ok {
+		state.cancelAll()
+		delete(p.claims, key)
+	}
+}
+
+func (s *proving) cancelAll() {
+	for _, pod := range s.pods {
+		pod.cancel()
+	}
+}
+
+func (s *proving) keepOnly(pods []Pod) {
+	keep := map[Pod]bool{}
+	for _, pod := range pods {
+		keep[pod] = true
+	}
+	for pod, asked := range s.pods {
+		if !keep[pod] {
+			asked.cancel()
+			delete(s.pods, pod)
+		}
+	}
+}
+
+// pending tells whether any pod is still asked.
+func (s *proving) pending() bool {
+	for _, pod := range s.pods {
+		if !pod.proved {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Prover) askUntilProved(ctx context.Context, claim Claim, pod Pod, asked *podProof) {
+	logger := logging.FromContext(ctx)
+	var warmingSince time.Time
+	for interval := firstProbeInterval; ; interval = min(interval*5/4, lastProbeInterval) {
+		err := p.askOnce(ctx, claim, pod)
+		if errors.Is(err, errWarming) {
+			if warmingSince.IsZero() {
+				warmingSince = p.clock.Now()
+			}
+			if p.clock.Since(warmingSince) >= warmingPatience {
+				err = nil
+			}
+		}
+		if err == nil {
+			p.markProved(claim, pod, asked)
+			return
+		}
+		logger.Debugf("Gateway pod %s doesn't serve %s yet: %v", pod.Name, claim.Key, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.clock.After(interval):
+		}
+	}
+}
+
+func (p *Prover) askOnce(ctx context.Context, claim Claim, pod Pod) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case p.slots <- struct{}{}:
+	}
+	defer func() { <-p.slots }()
+	return p.ask(ctx, claim, pod)
+}
+
+func (p *Prover) markProved(claim Claim, pod Pod, asked *podProof) {
+	p.mu.Lock()
+	state, ok := p.claims[claim.Key]
+	current := ok && state.pods[pod] == asked // neither superseded nor gone
+	if current {
+		asked.proved = true
+		asked.cancel()
+	}
+	done := current && !state.pending()
+	p.mu.Unlock()
+	if done {
+		p.proved(claim.Key)
+	}
+}
+
+// asker asks over the gateway's own data path.
+type asker struct {
+	path   string
+	client *http.Client
+}
+
+// errWarming is for a pod that serves the routes and is still getting ready some
+// cluster behind them, of whichever Ingress.
+var errWarming = errors.New("clusters are warming")
+
+// ask returns nil if the pod answers every question with the claim's generation
+// and has no upstream cluster that is still warming. istiod sends clusters before
+// routes, but Envoy takes a cluster into use only with its endpoints: without
+// the second question the first request could find a route to nowhere.
+func (a *asker) ask(ctx context.Context, claim Claim, pod Pod) error {
+	for _, question := range claim.Questions {
+		if err := a.askHost(ctx, claim.Generation, question, pod); err != nil {
+			return fmt.Errorf("asking for host %s on port %d: %w", question.Host, question.Port, err)
+		}
+	}
+	return a.askClusters(ctx, pod)
+}
+
+func (a *asker) askHost(ctx context.Context, generation string, question Question, pod Pod) error {
+	address := net.JoinHostPort(pod.IP, strconv.FormatUint(uint64(question.Port), 10))
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+a.path+"/"+generation, nil)
+	if err != nil {
+		return fmt.Errorf("making the request: %w", err)
+	}
+	request.Host = question.Host
+	request.Header.Set(header.UserAgentKey, header.IngressReadinessUserAgent)
+	response, _, err := a.do(request)
+	if err != nil {
+		return err
+	}
+	if got := response.Header.Get(header.HashKey); response.StatusCode != http.StatusOK || got != generation {
+		return fmt.Errorf("got status %d and generation %q, want 200 and %q", response.StatusCode, got, generation)
+	}
+	return nil
+}
+
+var warmingClusters = regexp.MustCompile(`(?m)^envoy_cluster_manager_warming_clusters(?:\{[^}]*\})? (\d+)`)
+
+// askClusters returns errWarming if the pod says that a cluster is warming. A
+// proxy that doesn't tell is no reason to wait.
+func (a *asker) askClusters(ctx context.Context, pod Pod) error {
+	address := net.JoinHostPort(pod.IP, strconv.Itoa(gateway.StatsPort))
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+warmingPath, nil)
+	if err != nil {
+		return fmt.Errorf("making the request: %w", err)
+	}
+	_, body, err := a.do(request)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	if found := warmingClusters.FindSubmatch(body); found != nil && string(found[1]) != "0" {
+		return errWarming
+	}
+	return nil
+}
+
+func (a *asker) do(request *http.Request) (*http.Response, []byte, error) {
+	response, err := a.client.Do(request)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sending the request: %w", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	return response, body, nil
+}

@@ -1,0 +1,343 @@
+package ingress
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
+	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
+	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
+	clientgotesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/record"
+	clocktesting "k8s.io/utils/clock/testing"
+	"knative.dev/networking/pkg/apis/networking"
+	"knative.dev/networking/pkg/apis/networking/v1alpha1"
+	networkingfake "knative.dev/networking/pkg/client/clientset/versioned/fake"
+	ingressreconciler "knative.dev/networking/pkg/client/injection/reconciler/networking/v1alpha1/ingress"
+	ingresslisters "knative.dev/networking/pkg/client/listers/networking/v1alpha1"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/logging"
+	logtesting "knative.dev/pkg/logging/testing"
+	pkgreconciler "knative.dev/pkg/reconciler"
+	. "knative.dev/pkg/reconciler/testing"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/ingress/resources"
+)
+
+const (
+	probePath = "/.well-known/sluice/token"
+	finalizer = "ingresses.networking.internal.knative.dev"
+	key       = "team/ranker"
+)
+
+var now = time.Unix(1_000_000, 0)
+
+// fakeProver answers as told and remembers what it was asked.
+type fakeProver struct {
+	proof     Proof
+	claimed   []Claim
+	forgotten []types.NamespacedName
+}
+
+func (p *fakeProver) Prove(_ context.Context, claim Claim) Proof {
+	p.claimed = append(p.claimed, claim)
+	return p.proof
+}
+
+func (p *fakeProver) Forget(key types.NamespacedName) { p.forgotten = append(p.forgotten, key) }
+
+type option func(*v1alpha1.Ingress)
+
+func kingress(options ...option) *v1alpha1.Ingress {
+	ing := &v1alpha1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:   "team",
+			Name:        "ranker",
+			Generation:  1,
+			Annotations: map[string]string{networking.IngressClassAnnotationKey: sluice.IngressClassName},
+			Finalizers:  []string{finalizer},
+		},
+		Spec: v1alpha1.IngressSpec{Rules: []v1alpha1.IngressRule{
+			rule(v1alpha1.IngressVisibilityExternalIP, "ranker.team.example.com"),
+			rule(v1alpha1.IngressVisibilityClusterLocal, "ranker.team.svc.cluster.local"),
+		}},
+	}
+	ing.SetDefaults(context.Background())
+	ing.Status.InitializeConditions()
+	for _, change := range options {
+		change(ing)
+	}
+	return ing
+}
+
+func rule(visibility v1alpha1.IngressVisibility, hosts ...string) v1alpha1.IngressRule {
+	return v1alpha1.IngressRule{
+		Hosts:      hosts,
+		Visibility: visibility,
+		HTTP: &v1alpha1.HTTPIngressRuleValue{Paths: []v1alpha1.HTTPIngressPath{{
+			Splits: []v1alpha1.IngressBackendSplit{{IngressBackend: v1alpha1.IngressBackend{
+				ServiceNamespace: "team", ServiceName: "ranker-00001", ServicePort: intstr.FromInt32(80),
+			}}},
+		}}},
+	}
+}
+
+func observed(ing *v1alpha1.Ingress) { ing.Status.ObservedGeneration = ing.Generation }
+
+func networkConfigured(ing *v1alpha1.Ingress) { ing.Status.MarkNetworkConfigured() }
+
+func loadBalancerReady(ing *v1alpha1.Ingress) {
+	ing.Status.MarkLoadBalancerReady(
+		[]v1alpha1.LoadBalancerIngressStatus{{DomainInternal: "shared.sluice-gateways.svc.cluster.local"}},
+		[]v1alpha1.LoadBalancerIngressStatus{{DomainInternal: "shared-local.sluice-gateways.svc.cluster.local"}})
+}
+
+func unproved(reason, message string) option {
+	return func(ing *v1alpha1.Ingress) {
+		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, reason, "%s", message)
+	}
+}
+
+func refused(reason, message string) option {
+	return func(ing *v1alpha1.Ingress) {
+		manage(ing).MarkFalse(v1alpha1.IngressConditionNetworkConfigured, reason, "%s", message)
+		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, reason, "Not served.")
+	}
+}
+
+func unfinalized(ing *v1alpha1.Ingress) { ing.Finalizers = nil }
+
+func deleted(ing *v1alpha1.Ingress) {
+	at := metav1.NewTime(now)
+	ing.DeletionTimestamp = &at
+}
+
+func class(name string) option {
+	return func(ing *v1alpha1.Ingress) {
+		ing.Annotations = map[string]string{networking.IngressClassAnnotationKey: name}
+	}
+}
+
+func route(changes ...func(*istiov1.VirtualService)) *istiov1.VirtualService {
+	vs, _, err := resources.VirtualService(kingress(), (&Reconciler{probePath: probePath}).binding())
+	if err != nil {
+		panic(err)
+	}
+	for _, change := range changes {
+		change(vs)
+	}
+	return vs
+}
+
+func foreign(vs *istiov1.VirtualService) { vs.Labels = nil }
+
+func edited(vs *istiov1.VirtualService) { vs.Spec.Hosts = []string{"stolen.example.com"} }
+
+func podsReady() *discoveryv1.EndpointSlice {
+	ready, unready := true, false
+	endpoint := func(name, ip string, ready *bool) discoveryv1.Endpoint {
+		return discoveryv1.Endpoint{
+			Addresses:  []string{ip},
+			Conditions: discoveryv1.EndpointConditions{Ready: ready},
+			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Name: name},
+		}
+	}
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: gateway.Namespace, Name: "shared-x",
+			Labels: map[string]string{discoveryv1.LabelServiceName: gateway.Shared},
+		},
+		Endpoints: []discoveryv1.Endpoint{
+			endpoint("shared-b", "10.0.0.2", &ready), endpoint("shared-c", "10.0.0.3", &unready), endpoint("shared-a", "10.0.0.1", nil),
+		},
+	}
+}
+
+func TestReconcile(t *testing.T) {
+	holder := kingress(func(ing *v1alpha1.Ingress) {
+		ing.Namespace = "first"
+		ing.CreationTimestamp = metav1.NewTime(now.Add(-time.Hour))
+	})
+	late := func(ing *v1alpha1.Ingress) { ing.CreationTimestamp = metav1.NewTime(now) }
+	const taken = `host "ranker.team.example.com" is held by an Ingress of another namespace`
+
+	pending := &fakeProver{proof: Proof{Pending: []string{"shared-b"}, Since: now.Add(-time.Second)}}
+	overdue := &fakeProver{proof: Proof{Pending: []string{"shared-b"}, Since: now.Add(-newPodPatience)}}
+	waiting := unproved("NotProved", "Waiting for 1 of 2 gateway pods to serve this generation: shared-b.")
+	finalizerEvent := Eventf(corev1.EventTypeNormal, "FinalizerUpdate", `Updated "ranker" finalizers`)
+
+	table := TableTest{{
+		Name:    "another class, an empty one and none are left alone",
+		Key:     key,
+		Objects: []runtime.Object{kingress(unfinalized, class("another")), podsReady()},
+	}, {
+		Name:    "no class",
+		Key:     key,
+		Objects: []runtime.Object{kingress(unfinalized, func(ing *v1alpha1.Ingress) { ing.Annotations = nil }), podsReady()},
+	}, {
+		Name:          "a new one is written, and not ready before it is proved",
+		Key:           key,
+		OtherTestData: map[string]any{"prover": pending},
+		Objects:       []runtime.Object{kingress(unfinalized), podsReady()},
+		WantCreates:   []runtime.Object{route()},
+		WantPatches: []clientgotesting.PatchActionImpl{{
+			ActionImpl: clientgotesting.ActionImpl{Namespace: "team"}, Name: "ranker",
+			Patch: []byte(`{"metadata":{"finalizers":["` + finalizer + `"],"resourceVersion":""}}`),
+		}},
+		WantEvents: []string{finalizerEvent},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(unfinalized, observed, networkConfigured, waiting)}},
+	}, {
+		Name:    "proved on every pod, it is ready",
+		Key:     key,
+		Objects: []runtime.Object{kingress(observed, networkConfigured, waiting), route(), podsReady()},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(observed, networkConfigured, loadBalancerReady)}},
+	}, {
+		Name:    "in the steady state nothing is written",
+		Key:     key,
+		Objects: []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(), podsReady()},
+	}, {
+		Name:    "without a gateway pod it is not ready",
+		Key:     key,
+		Objects: []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route()},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(observed, networkConfigured, loadBalancerReady,
+				unproved("NoGatewayPod", "Gateway shared has no ready pod."))}},
+	}, {
+		Name:          "a ready one stays so while a new pod is asked",
+		Key:           key,
+		OtherTestData: map[string]any{"prover": pending},
+		Objects:       []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(), podsReady()},
+		WantErr:       true, // a requeue
+	}, {
+		Name:          "but not for long",
+		Key:           key,
+		OtherTestData: map[string]any{"prover": overdue},
+		Objects:       []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(), podsReady()},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(observed, networkConfigured, loadBalancerReady, waiting)}},
+	}, {
+		Name:        "an edited route is repaired",
+		Key:         key,
+		Objects:     []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(edited), podsReady()},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: route()}},
+	}, {
+		Name:    "a route of the name that isn't ours is left alone",
+		Key:     key,
+		Objects: []runtime.Object{kingress(observed), route(foreign), podsReady()},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(observed, func(ing *v1alpha1.Ingress) {
+				ing.Status.MarkResourceNotOwned("VirtualService", "sluice-gateways/team.ranker")
+			})}},
+	}, {
+		Name:    "a host that is held is refused, and what served it withdrawn",
+		Key:     key,
+		Objects: []runtime.Object{kingress(late, observed), holder, route(), podsReady()},
+		WantDeletes: []clientgotesting.DeleteActionImpl{{
+			ActionImpl: clientgotesting.ActionImpl{
+				Namespace: gateway.Namespace, Resource: istiov1.SchemeGroupVersion.WithResource("virtualservices"),
+			}, Name: "team.ranker",
+		}},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(late, observed, refused("HostNotAvailable", taken))}},
+	}, {
+		Name:    "one that is deleted takes its route along",
+		Key:     key,
+		Objects: []runtime.Object{kingress(deleted, observed), route(), podsReady()},
+		WantDeletes: []clientgotesting.DeleteActionImpl{{
+			ActionImpl: clientgotesting.ActionImpl{
+				Namespace: gateway.Namespace, Resource: istiov1.SchemeGroupVersion.WithResource("virtualservices"),
+			}, Name: "team.ranker",
+		}},
+		WantPatches: []clientgotesting.PatchActionImpl{{
+			ActionImpl: clientgotesting.ActionImpl{Namespace: "team"}, Name: "ranker",
+			Patch: []byte(`{"metadata":{"finalizers":[],"resourceVersion":""}}`),
+		}},
+		WantEvents: []string{finalizerEvent},
+	}}
+	for i := range table {
+		table[i].SkipNamespaceValidation = true // routes live in the gateways' namespace
+		table[i].CmpOpts = []cmp.Option{protocmp.Transform()}
+	}
+	table.Test(t, makeReconciler(t))
+}
+
+// makeReconciler builds the reconciler over a row's objects, as TableTest wants.
+func makeReconciler(t *testing.T) Factory {
+	return func(_ *testing.T, row *TableRow) (controller.Reconciler, ActionRecorderList, EventList) {
+		ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
+		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, discoveryv1.AddToScheme))
+		sorter.AddObjects(row.Objects...)
+		networkingClient := networkingfake.NewSimpleClientset(objectsOf[*v1alpha1.Ingress](row)...)
+		istioClient := istiofake.NewSimpleClientset(objectsOf[*istiov1.VirtualService](row)...)
+		indexer := sorter.IndexerForObjectType(&v1alpha1.Ingress{})
+		claims, err := newClaims(indexer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prover, ok := row.OtherTestData["prover"].(*fakeProver)
+		if !ok {
+			prover = &fakeProver{}
+		}
+		events := record.NewFakeRecorder(10)
+		r := &Reconciler{
+			istio:           istioClient,
+			virtualServices: istiov1listers.NewVirtualServiceLister(sorter.IndexerForObjectType(&istiov1.VirtualService{})),
+			endpointSlices:  discoveryv1listers.NewEndpointSliceLister(sorter.IndexerForObjectType(&discoveryv1.EndpointSlice{})),
+			claims:          claims,
+			prover:          prover,
+			clock:           clocktesting.NewFakePassiveClock(now),
+			observeReady:    func(time.Duration) {},
+			probePath:       probePath,
+		}
+		c := ingressreconciler.NewReconciler(ctx, logging.FromContext(ctx), networkingClient,
+			ingresslisters.NewIngressLister(indexer), events, r, sluice.IngressClassName)
+		lead(t, c)
+		return c, ActionRecorderList{networkingClient, istioClient}, EventList{Recorder: events}
+	}
+}
+
+func lead(t *testing.T, c controller.Reconciler) {
+	t.Helper()
+	aware, ok := c.(pkgreconciler.LeaderAware)
+	if !ok {
+		t.Fatal("the reconciler is not aware of leadership")
+	}
+	if err := aware.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func objectsOf[T runtime.Object](row *TableRow) []runtime.Object {
+	var objects []runtime.Object
+	for _, object := range row.Objects {
+		if _, ok := object.(T); ok {
+			objects = append(objects, object)
+		}
+	}
+	return objects
+}
+
+func schemeOf(t *testing.T, adders ...func(*runtime.Scheme) error) *runtime.Scheme {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range adders {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return scheme
+}

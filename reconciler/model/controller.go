@@ -1,0 +1,70 @@
+package model
+
+import (
+	"context"
+
+	"k8s.io/client-go/tools/cache"
+	"knative.dev/pkg/configmap"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/kmeta"
+	"knative.dev/pkg/reconciler"
+	servingclient "knative.dev/serving/pkg/client/injection/client"
+	revisioninformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision"
+	serviceinformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/service"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	sluiceclient "sluice.dev/sluice/reconciler/client/injection/client"
+	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
+	ratelimitinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/ratelimit"
+	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+)
+
+// NewController watches Models and all that they are made of.
+func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
+	models := modelinformer.Get(ctx)
+	services := serviceinformer.Get(ctx)
+	revisions := revisioninformer.Get(ctx)
+	rateLimits := ratelimitinformer.Get(ctx)
+
+	impl := modelreconciler.NewImpl(ctx, &Reconciler{
+		sluiceClient:  sluiceclient.Get(ctx),
+		servingClient: servingclient.Get(ctx),
+		services:      services.Lister(),
+		revisions:     revisions.Lister(),
+		rateLimits:    rateLimits.Lister(),
+	})
+
+	watch(models.Informer(), controller.HandleAll(impl.Enqueue))
+	// What a Model owns bears its name, and so does what stands in its way: that
+	// going away has to be noticed as well, so these are filtered by name and not
+	// by owner.
+	namesakes := cache.FilteringResourceEventHandler{
+		FilterFunc: namesakeOfModel(models.Lister()),
+		Handler:    controller.HandleAll(impl.Enqueue),
+	}
+	watch(services.Informer(), namesakes)
+	watch(rateLimits.Informer(), namesakes)
+	watch(revisions.Informer(), cache.FilteringResourceEventHandler{
+		FilterFunc: reconciler.LabelExistsFilterFunc(sluice.ModelLabelKey),
+		Handler:    controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey)),
+	})
+	return impl
+}
+
+// watch adds a handler to an informer that has not been started yet, which can't
+// fail.
+func watch(informer cache.SharedIndexInformer, handler cache.ResourceEventHandler) {
+	_, _ = informer.AddEventHandler(handler)
+}
+
+func namesakeOfModel(models sluicelisters.ModelLister) func(any) bool {
+	return func(obj any) bool {
+		object, err := kmeta.DeletionHandlingAccessor(obj)
+		if err != nil {
+			return false
+		}
+		_, err = models.Models(object.GetNamespace()).Get(object.GetName())
+		return err == nil
+	}
+}

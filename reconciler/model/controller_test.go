@@ -1,0 +1,54 @@
+package model
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	"knative.dev/pkg/configmap"
+	rtesting "knative.dev/pkg/reconciler/testing"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision/fake"
+	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/service/fake"
+
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
+	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
+	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/ratelimit/fake"
+)
+
+func TestNewController(t *testing.T) {
+	ctx, _ := rtesting.SetupFakeContext(t)
+	if NewController(ctx, configmap.NewStaticWatcher()) == nil {
+		t.Error("no controller")
+	}
+}
+
+func TestNamesakeOfModel(t *testing.T) {
+	ctx, _ := rtesting.SetupFakeContext(t)
+	models := modelinformer.Get(ctx)
+	if err := models.Informer().GetIndexer().Add(model()); err != nil {
+		t.Fatal(err)
+	}
+	named := func(namespace, name string) *servingv1.Service {
+		return &servingv1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	}
+	concerns := namesakeOfModel(models.Lister())
+	for _, c := range []struct {
+		name   string
+		object any
+		want   bool
+	}{
+		{"owned", service(), true},
+		{"in the Model's way", named(namespace, name), true},
+		{"removed, which was missed", cache.DeletedFinalStateUnknown{Key: key, Obj: named(namespace, name)}, true},
+		{"a RateLimit", &v1alpha1.RateLimit{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}, true},
+		{"another name", named(namespace, "other"), false},
+		{"another namespace", named("other", name), false},
+		{"not an object", "ranker", false},
+	} {
+		if got := concerns(c.object); got != c.want {
+			t.Errorf("%s: got %t, want %t", c.name, got, c.want)
+		}
+	}
+}

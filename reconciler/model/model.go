@@ -1,0 +1,207 @@
+package model
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/reconciler"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
+	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
+
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	sluiceclientset "sluice.dev/sluice/reconciler/client/clientset/versioned"
+	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/model/resources"
+)
+
+// Reconciler makes the cluster what a Model says. It deletes nothing: all it
+// creates has the Model as its owner.
+type Reconciler struct {
+	sluiceClient  sluiceclientset.Interface
+	servingClient servingclientset.Interface
+
+	services   servinglisters.ServiceLister
+	revisions  servinglisters.RevisionLister
+	rateLimits sluicelisters.RateLimitLister
+}
+
+var _ modelreconciler.Interface = (*Reconciler)(nil)
+
+// ReconcileKind implements modelreconciler.Interface: the Knative Service, whose
+// status becomes RevisionReady and Routed; the autoscaling of its live revisions,
+// also RevisionReady; the RateLimit, whose status becomes Limited.
+func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) reconciler.Event {
+	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
+	defer cancel()
+
+	service, err := r.reconcileService(ctx, m)
+	if err != nil {
+		return fmt.Errorf("reconciling the Knative Service: %w", err)
+	}
+	// A limit must not wait for a revision that can't be tuned, nor the reverse.
+	return errors.Join(
+		r.reconcileTuning(ctx, m, service),
+		r.reconcileRateLimit(ctx, m, service),
+	)
+}
+
+// reconcileService keeps the Model's Knative Service and marks RevisionReady and
+// Routed.
+func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model) (*servingv1.Service, error) {
+	existing, err := r.services.Services(m.Namespace).Get(m.Name)
+	var service *servingv1.Service
+	switch {
+	case apierrs.IsNotFound(err):
+		service, err = r.createService(ctx, m)
+	case err != nil:
+		return nil, fmt.Errorf("getting %q: %w", m.Name, err)
+	case !metav1.IsControlledBy(existing, m):
+		m.Status.MarkServiceNotOwned(m.Name)
+		// Its change or removal will bring us back here; trying again would not.
+		return nil, controller.NewPermanentError(fmt.Errorf("%q is not owned by the Model", m.Name))
+	default:
+		service, err = r.updateService(ctx, m, existing)
+	}
+	if err != nil {
+		m.Status.MarkServiceNotWritten(m.Name, err)
+		return nil, err
+	}
+	m.Status.ServiceGeneration = service.Generation
+	m.Status.PropagateService(service)
+	return service, nil
+}
+
+func (r *Reconciler) createService(ctx context.Context, m *v1alpha1.Model) (*servingv1.Service, error) {
+	service, err := r.servingClient.ServingV1().Services(m.Namespace).Create(ctx, resources.Service(m), metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("creating %q: %w", m.Name, err)
+	}
+	controller.GetEventRecorder(ctx).Eventf(m, corev1.EventTypeNormal, "Created", "Created Knative Service %q", m.Name)
+	return service, nil
+}
+
+func (r *Reconciler) updateService(ctx context.Context, m *v1alpha1.Model, existing *servingv1.Service) (*servingv1.Service, error) {
+	desired := desiredService(m, existing)
+	if equality.Semantic.DeepEqual(existing, desired) {
+		return existing, nil
+	}
+	service, err := r.servingClient.ServingV1().Services(m.Namespace).Update(ctx, desired, metav1.UpdateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("updating %q: %w", m.Name, err)
+	}
+	return service, nil
+}
+
+// desiredService decides how much of the existing Service to write anew. Its
+// template holds what Knative defaulted, which only Knative knows; so it is not
+// compared with what the Model asks for. It is rebuilt when the hash of the Model
+// it was built from is another, restored when its generation, which counts every
+// change of its spec, is not the one that we wrote last, and else left as it is.
+func desiredService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
+	switch {
+	case !resources.BuiltFrom(m, existing):
+		return resources.RebuildService(m, existing)
+	case existing.Generation != m.Status.ServiceGeneration:
+		return resources.RestoreService(m, existing)
+	default:
+		return resources.LabelService(m, existing)
+	}
+}
+
+// reconcileTuning makes the live revisions scale as the Model says, without making
+// a new one. Knative hands their autoscaling annotations on at once.
+func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
+	for _, name := range liveRevisions(service) {
+		revision, err := r.revisions.Revisions(m.Namespace).Get(name)
+		if apierrs.IsNotFound(err) {
+			// Collected, or not in the cache yet, in which case its arrival
+			// brings us back here.
+			continue
+		}
+		if err == nil {
+			err = r.tune(ctx, m, revision)
+		}
+		if err != nil {
+			m.Status.MarkNotTuned(name, err)
+			return fmt.Errorf("changing the autoscaling of revision %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// liveRevisions are those that a Service's routes name, and the newest one, which
+// they may not name yet; in order, each once.
+func liveRevisions(service *servingv1.Service) []string {
+	names := []string{service.Status.LatestCreatedRevisionName}
+	for _, target := range service.Status.Traffic {
+		names = append(names, target.RevisionName)
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+}
+
+func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *servingv1.Revision) error {
+	changes := resources.AutoscalingPatch(m, revision)
+	if len(changes) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": changes}})
+	if err != nil {
+		return fmt.Errorf("encoding the patch: %w", err)
+	}
+	if _, err := r.servingClient.ServingV1().Revisions(revision.Namespace).Patch(
+		ctx, revision.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	controller.GetEventRecorder(ctx).Eventf(m, corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", revision.Name)
+	return nil
+}
+
+// reconcileRateLimit tells the limiter what the Model can serve and how its
+// requests are split, and marks Limited.
+func (r *Reconciler) reconcileRateLimit(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
+	if m.Spec.Limit.RequestsPerSecondPerReplica == nil {
+		m.Status.MarkRateMissing()
+		return nil
+	}
+	desired := resources.RateLimit(m, service)
+	existing, err := r.rateLimits.RateLimits(m.Namespace).Get(m.Name)
+	limit := existing
+	switch {
+	case apierrs.IsNotFound(err):
+		limit, err = r.sluiceClient.SluiceV1alpha1().RateLimits(m.Namespace).Create(ctx, desired, metav1.CreateOptions{})
+	case err != nil:
+		return fmt.Errorf("getting RateLimit %q: %w", m.Name, err)
+	case !metav1.IsControlledBy(existing, m):
+		m.Status.MarkRateLimitNotOwned(m.Name)
+		return controller.NewPermanentError(fmt.Errorf("RateLimit %q is not owned by the Model", m.Name))
+	case !equality.Semantic.DeepEqual(existing.Spec, desired.Spec) || !equality.Semantic.DeepDerivative(desired.Labels, existing.Labels):
+		limit, err = r.updateRateLimit(ctx, existing, desired)
+	}
+	if err != nil {
+		m.Status.MarkRateLimitNotWritten(m.Name, err)
+		return fmt.Errorf("writing RateLimit %q: %w", m.Name, err)
+	}
+	m.Status.PropagateRateLimit(limit)
+	return nil
+}
+
+func (r *Reconciler) updateRateLimit(ctx context.Context, existing, desired *v1alpha1.RateLimit) (*v1alpha1.RateLimit, error) {
+	updated := existing.DeepCopy()
+	updated.Spec = desired.Spec
+	for key, value := range desired.Labels {
+		metav1.SetMetaDataLabel(&updated.ObjectMeta, key, value)
+	}
+	return r.sluiceClient.SluiceV1alpha1().RateLimits(updated.Namespace).Update(ctx, updated, metav1.UpdateOptions{})
+}

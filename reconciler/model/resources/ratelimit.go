@@ -1,0 +1,55 @@
+package resources
+
+import (
+	"cmp"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/pkg/kmeta"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+// RateLimit is what the limiter is told of a Model whose defaults are set: what a
+// replica serves, the policy, and how its Knative Service splits the requests now.
+func RateLimit(m *v1alpha1.Model, service *servingv1.Service) *v1alpha1.RateLimit {
+	limit := m.Spec.Limit.DeepCopy()
+	return &v1alpha1.RateLimit{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            m.Name,
+			Namespace:       m.Namespace,
+			Labels:          Labels(m),
+			OwnerReferences: []metav1.OwnerReference{*kmeta.NewControllerRef(m)},
+		},
+		Spec: v1alpha1.RateLimitSpec{
+			Gateway: gateway.Shared,
+			// A Knative Service's Ingress has the Service's name.
+			VirtualService:              gateway.VirtualServiceName(service.Namespace, service.Name),
+			RequestsPerSecondPerReplica: *limit.RequestsPerSecondPerReplica,
+			Burst:                       *limit.Burst,
+			Policy:                      limit.Policy,
+			HeadroomPercent:             *limit.HeadroomPercent,
+			Traffic:                     traffic(service),
+		},
+	}
+}
+
+// traffic sums the percentages by revision: a revision can be named by several
+// targets, of which those with a tag and no percentage get none of the Model's
+// host's requests. Sorted by name, so that a reordering of targets is no change.
+func traffic(service *servingv1.Service) []v1alpha1.RevisionTraffic {
+	percent := map[string]int32{}
+	for _, target := range service.Status.Traffic {
+		if target.Percent != nil && *target.Percent > 0 && target.RevisionName != "" {
+			percent[target.RevisionName] += int32(*target.Percent) //nolint:gosec // 1 to 100
+		}
+	}
+	var out []v1alpha1.RevisionTraffic
+	for revision, share := range percent {
+		out = append(out, v1alpha1.RevisionTraffic{Revision: revision, Percent: share})
+	}
+	slices.SortFunc(out, func(a, b v1alpha1.RevisionTraffic) int { return cmp.Compare(a.Revision, b.Revision) })
+	return out
+}

@@ -1,0 +1,253 @@
+package resources
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"pgregory.net/rapid"
+	"sigs.k8s.io/yaml"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"minimal", "full"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join("testdata", name)
+			m := model(t, name)
+			routed := &servingv1.Service{}
+			read(t, filepath.Join(dir, "service.in.yaml"), routed)
+			golden(t, filepath.Join(dir, "service.out.yaml"), Service(m))
+			golden(t, filepath.Join(dir, "ratelimit.out.yaml"), RateLimit(m, routed))
+		})
+	}
+}
+
+// The hashes are not refreshed by -update. Were one of these to change, an upgrade
+// of Sluice would make a new revision of every Model: that takes a new form.
+func TestTemplateHashIsPinned(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"minimal": "v1-a06a3fa2dc29c16f79766c55d42bd613",
+		"full":    "v1-5e35bb0061deada204f7e72745d46211",
+	} {
+		if got := TemplateHash(model(t, name)); got != want {
+			t.Errorf("hash of %s = %q, want %q", name, got, want)
+		}
+	}
+}
+
+// The form itself, so that a changed hash can be explained.
+func TestCanonicalForm(t *testing.T) {
+	t.Parallel()
+	golden(t, "testdata/full/form-v1.out.yaml", canonicalForm1(&model(t, "full").Spec))
+}
+
+// No tuning and no limit makes a revision: neither by the hash nor by the template.
+func TestTuningKeepsTemplate(t *testing.T) {
+	t.Parallel()
+	before := model(t, "full")
+	rapid.Check(t, func(t *rapid.T) {
+		after := before.DeepCopy()
+		count := func(name string) *int32 { return rapid.Ptr(rapid.Int32(), true).Draw(t, name) }
+		after.Spec.Autoscaling = v1alpha1.AutoscalingSpec{
+			MinReplicas: count("min"), MaxReplicas: count("max"), InitialReplicas: count("initial"),
+			Metric: v1alpha1.AutoscalingMetric(rapid.String().Draw(t, "metric")),
+			Target: count("target"), TargetUtilization: count("utilization"), TargetBurstCapacity: count("burst capacity"),
+		}
+		after.Spec.Limit = v1alpha1.LimitSpec{
+			Policy:          v1alpha1.LimitPolicy(rapid.String().Draw(t, "policy")),
+			HeadroomPercent: count("headroom"),
+		}
+		after.Annotations = rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "annotations")
+		after.Labels = rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "labels")
+
+		if got, want := TemplateHash(after), TemplateHash(before); got != want {
+			t.Fatalf("hash = %s, want %s", got, want)
+		}
+		got, want := Service(after).Spec.Template, Service(before).Spec.Template
+		if diff := cmp.Diff(want.Spec, got.Spec); diff != "" {
+			t.Fatalf("template (-want, +got): %s", diff)
+		}
+	})
+}
+
+func TestTemplateHashNoticesChanges(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	for name, change := range map[string]func(*v1alpha1.ModelSpec){
+		"nothing":                func(*v1alpha1.ModelSpec) {},
+		"image":                  func(s *v1alpha1.ModelSpec) { s.Container.Image += "1" },
+		"variable":               func(s *v1alpha1.ModelSpec) { s.Container.Env[0].Value = "half" },
+		"order of variables":     func(s *v1alpha1.ModelSpec) { e := s.Container.Env; e[0], e[1] = e[1], e[0] },
+		"false is not unset":     func(s *v1alpha1.ModelSpec) { s.Container.SecurityContext = nil },
+		"none is not unset":      func(s *v1alpha1.ModelSpec) { s.IdleTimeoutSeconds = nil },
+		"another kind of volume": func(s *v1alpha1.ModelSpec) { s.Volumes[0].EmptyDir = nil },
+		"a limit of zero":        func(s *v1alpha1.ModelSpec) { delete(s.Container.Resources.Limits, "cpu") },
+		"node":                   func(s *v1alpha1.ModelSpec) { s.NodeSelector = nil },
+		"concurrency":            func(s *v1alpha1.ModelSpec) { s.ContainerConcurrency = nil },
+	} {
+		m := model(t, "full")
+		change(&m.Spec)
+		hash := TemplateHash(m)
+		if other, ok := seen[hash]; ok {
+			t.Errorf("%q and %q have one hash", name, other)
+		}
+		seen[hash] = name
+	}
+}
+
+// What is written in another way, or empty, is the same.
+func TestTemplateHashIsCanonical(t *testing.T) {
+	t.Parallel()
+	m := model(t, "full")
+	want := TemplateHash(m)
+	same := []string{"memory: 0.5Gi", "memory: 512Mi", "cpu: 250m", "cpu: 0.25", "limits: {cpu: \"0\"", "limits: {cpu: 0m",
+		"args: [", "command: []\n    args: [", "- {name: scratch, mountPath: /tmp}", "- {name: scratch, mountPath: /tmp, subPath: \"\", readOnly: false}"}
+	text, err := os.ReadFile("testdata/full/model.in.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &v1alpha1.Model{}
+	if err := yaml.UnmarshalStrict([]byte(strings.NewReplacer(same...).Replace(string(text))), again); err != nil {
+		t.Fatal(err)
+	}
+	if got := TemplateHash(again); got != want {
+		t.Errorf("hash = %s, want %s", got, want)
+	}
+}
+
+func TestRestoreService(t *testing.T) {
+	t.Parallel()
+	m := model(t, "full")
+	built := Service(m)
+	edited := built.DeepCopy()
+	edited.Annotations["serving.knative.dev/creator"] = "sluice"
+	edited.Spec.Template.Labels["by"] = "hand"
+	edited.Spec.Template.Annotations["client.knative.dev/updateTimestamp"] = "now"
+	edited.Spec.Template.Spec.Containers[0].Image = "registry.example/other:1"
+	edited.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "ranker-00001"}}
+	m.Annotations[v1alpha1.AutoscalingPrefix+"min-scale"] = "7" // tuned since
+
+	restored := RestoreService(m, edited)
+	if diff := cmp.Diff(built.Spec, restored.Spec); diff != "" {
+		t.Error("spec (-want, +got):", diff)
+	}
+	if restored.Annotations["serving.knative.dev/creator"] != "sluice" {
+		t.Error("Knative's annotations are lost; it would refuse the update")
+	}
+	if !BuiltFrom(m, restored) {
+		t.Error("the restored Service isn't built from the Model")
+	}
+}
+
+func TestBuiltFromAnUnknownForm(t *testing.T) {
+	t.Parallel()
+	m := model(t, "minimal")
+	service := Service(m)
+	service.Annotations[sluice.TemplateHashAnnotationKey] = "v2-" + strings.TrimPrefix(TemplateHash(m), "v1-")
+	if BuiltFrom(m, service) {
+		t.Error("a hash of an unknown form was believed")
+	}
+}
+
+func TestAutoscalingPatch(t *testing.T) {
+	t.Parallel()
+	const prefix = v1alpha1.AutoscalingPrefix
+	wanted := map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", prefix + "initial-scale": "3"}
+	cases := []struct {
+		name     string
+		revision map[string]string
+		model    map[string]string
+		want     map[string]*string
+	}{
+		{name: "settled", revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", "serving.knative.dev/creator": "x"}},
+		{
+			name:     "changed, removed in any spelling, initial scale kept",
+			revision: map[string]string{prefix + "metric": "rps", prefix + "minScale": "2", prefix + "initial-scale": "1", "serving.knative.dev/routes": "x"},
+			want:     map[string]*string{prefix + "metric": ptr("concurrency"), prefix + "max-scale": ptr("5"), prefix + "minScale": nil},
+		},
+		{name: "another class", revision: map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "cpu"}},
+		{
+			name:     "the same class",
+			model:    map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "memory"},
+			revision: map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "cpu", prefix + "max-scale": "5"},
+			want:     map[string]*string{prefix + "metric": ptr("memory")},
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := &v1alpha1.Model{}
+			m.Annotations = c.model
+			m.Spec.Autoscaling = v1alpha1.AutoscalingSpec{
+				Metric: v1alpha1.MetricConcurrency, MaxReplicas: ptr(int32(5)), InitialReplicas: ptr(int32(3)),
+			}
+			if c.model == nil {
+				if diff := cmp.Diff(wanted, AutoscalingAnnotations(m)); diff != "" {
+					t.Error("annotations (-want, +got):", diff)
+				}
+			}
+			revision := &servingv1.Revision{}
+			revision.Annotations = c.revision
+			if c.want == nil {
+				c.want = map[string]*string{}
+			}
+			if diff := cmp.Diff(c.want, AutoscalingPatch(m, revision)); diff != "" {
+				t.Error("patch (-want, +got):", diff)
+			}
+		})
+	}
+}
+
+func model(t *testing.T, name string) *v1alpha1.Model {
+	t.Helper()
+	m := &v1alpha1.Model{}
+	read(t, filepath.Join("testdata", name, "model.in.yaml"), m)
+	m.SetDefaults(context.Background())
+	return m
+}
+
+func read(t *testing.T, path string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict(text, into); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+func golden(t *testing.T, path string, object any) {
+	t.Helper()
+	got, err := yaml.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(path, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want, +got; refresh with -update): %s", path, diff)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }

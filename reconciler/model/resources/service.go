@@ -1,0 +1,82 @@
+package resources
+
+import (
+	"maps"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/networking/pkg/apis/networking"
+	"knative.dev/pkg/kmeta"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+// Service is the Knative Service of a Model that has none yet.
+func Service(m *v1alpha1.Model) *servingv1.Service {
+	return RebuildService(m, &servingv1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            m.Name,
+			Namespace:       m.Namespace,
+			OwnerReferences: []metav1.OwnerReference{*kmeta.NewControllerRef(m)},
+		},
+	})
+}
+
+// RebuildService is the existing Service with the template that the Model asks for
+// now, its autoscaling included. It makes a new revision.
+func RebuildService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
+	out := LabelService(m, existing)
+	out.Annotations[sluice.TemplateHashAnnotationKey] = TemplateHash(m)
+	out.Spec = serviceSpec(m, m.AutoscalingAnnotations())
+	return out
+}
+
+// RestoreService is the existing Service without what others changed in its spec.
+// The Model is the one it was built from, so the autoscaling that the template was
+// built with is kept: tuning has moved on since, and writing today's would make a
+// revision where nobody had changed anything.
+func RestoreService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
+	out := LabelService(m, existing)
+	autoscaling := maps.Clone(existing.Spec.Template.Annotations)
+	maps.DeleteFunc(autoscaling, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.AutoscalingPrefix) })
+	out.Spec = serviceSpec(m, autoscaling)
+	return out
+}
+
+// LabelService is the existing Service with the labels and annotations of its own
+// that Sluice relies on. It leaves the spec, and so the revision, alone.
+func LabelService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
+	out := existing.DeepCopy()
+	out.Labels = kmeta.UnionMaps(out.Labels, Labels(m))
+	out.Annotations = kmeta.UnionMaps(out.Annotations, map[string]string{
+		networking.IngressClassAnnotationAltKey: sluice.IngressClassName,
+	})
+	// Knative reads the class under an older key first.
+	delete(out.Annotations, networking.IngressClassAnnotationKey)
+	return out
+}
+
+// serviceSpec leaves the traffic to Knative's default, the latest ready revision.
+func serviceSpec(m *v1alpha1.Model, annotations map[string]string) servingv1.ServiceSpec {
+	return servingv1.ServiceSpec{
+		ConfigurationSpec: servingv1.ConfigurationSpec{
+			Template: servingv1.RevisionTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{
+					Labels:      map[string]string{sluice.ModelLabelKey: m.Name},
+					Annotations: annotations,
+				},
+				Spec: m.Spec.RevisionSpec(),
+			},
+		},
+	}
+}
+
+// Labels are on every object that a Model owns.
+func Labels(m *v1alpha1.Model) map[string]string {
+	return map[string]string{
+		sluice.ModelLabelKey:     m.Name,
+		sluice.ManagedByLabelKey: sluice.ManagedBy,
+	}
+}

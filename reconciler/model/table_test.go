@@ -1,0 +1,535 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgotesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/logging"
+	logtesting "knative.dev/pkg/logging/testing"
+	"knative.dev/pkg/reconciler"
+	rtesting "knative.dev/pkg/reconciler/testing"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
+	fakeservingclient "knative.dev/serving/pkg/client/injection/client/fake"
+	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	sluicefake "sluice.dev/sluice/reconciler/client/clientset/versioned/fake"
+	fakesluiceclient "sluice.dev/sluice/reconciler/client/injection/client/fake"
+	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/model/resources"
+)
+
+const (
+	namespace = "search"
+	name      = "ranker"
+	key       = namespace + "/" + name
+	first     = "ranker-00001"
+	second    = "ranker-00002"
+)
+
+func TestReconcile(t *testing.T) {
+	table := append(lifeRows(), changeRows()...)
+	append(table, failureRows()...).Test(t, factory)
+}
+
+// lifeRows take a Model from its creation to rest.
+func lifeRows() rtesting.TableTest {
+	return rtesting.TableTest{{
+		Name: "bad key",
+		Key:  "too/many/parts",
+	}, {
+		Name: "gone",
+		Key:  key,
+	}, {
+		Name:    "being deleted",
+		Key:     key,
+		Objects: []runtime.Object{model(func(m *v1alpha1.Model) { m.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} })},
+	}, {
+		Name:        "new",
+		Key:         key,
+		Objects:     []runtime.Object{model()},
+		WantCreates: []runtime.Object{resources.Service(model()), resources.RateLimit(model(), service())},
+		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Created", "Created Knative Service %q", name)},
+		WantStatusUpdates: status(model(observed, written, outOfDate, withConditions(
+			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not said yet whether the limit is enforced."),
+		))),
+	}, {
+		Name: "Knative is not there yet",
+		Key:  key,
+		Objects: []runtime.Object{
+			model(observed, written),
+			service(withGeneration(1)),
+			rateLimit(service()),
+		},
+		WantStatusUpdates: status(model(observed, written, outOfDate, withConditions(
+			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not said yet whether the limit is enforced."),
+		))),
+	}, {
+		Name: "ready, and limited by the traffic there is",
+		Key:  key,
+		Objects: []runtime.Object{
+			model(observed, written), service(withGeneration(1), ready), revision(first),
+			rateLimit(service(), func(l *v1alpha1.RateLimit) { l.Generation = 3 }, limited),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: rateLimit(service(ready), func(l *v1alpha1.RateLimit) { l.Generation = 3 }, limited),
+		}},
+		WantStatusUpdates: status(model(observed, written, serving, withConditions(
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited),
+		))),
+	}, {
+		Name: "at rest, nothing is written",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited),
+		},
+	}, {
+		Name: "the limit in force is not the one asked for last",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready), revision(first),
+			rateLimit(service(ready), limited, func(l *v1alpha1.RateLimit) { l.Generation = 4 }),
+		},
+		WantStatusUpdates: status(model(observed, written, serving, withConditions(
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted),
+			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not taken up the Model's latest limit yet."),
+		))),
+	}}
+}
+
+// changeRows change something of a Model at rest.
+func changeRows() rtesting.TableTest {
+	tuned := func(m *v1alpha1.Model) {
+		m.Spec.Autoscaling.MaxReplicas = ptr(int32(9))
+		m.Annotations = map[string]string{"autoscaling.knative.dev/window": "30s"}
+	}
+	image := func(m *v1alpha1.Model) { m.Spec.Container.Image = "registry.example/ranker:2" }
+	byHand := func(s *servingv1.Service) {
+		s.Generation, s.Status.ObservedGeneration = 2, 2
+		s.Spec.Template.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "DEBUG", Value: "1"}}
+		s.Spec.Template.Annotations["client.knative.dev/user"] = "somebody"
+	}
+	routedToBoth := func(s *servingv1.Service) {
+		s.Status.LatestCreatedRevisionName = second
+		s.Status.Traffic = []servingv1.TrafficTarget{
+			{RevisionName: first, Percent: ptr(int64(100))}, {RevisionName: second, Tag: "next", Percent: ptr(int64(0))},
+		}
+	}
+	return rtesting.TableTest{{
+		Name: "tuning patches the live revision and nothing else",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(tuned), service(withGeneration(1), ready, defaulted), rateLimit(service(ready), limited),
+			revision(first, func(r *servingv1.Revision) {
+				r.Annotations["autoscaling.knative.dev/min-scale"] = "2"
+				r.Annotations["serving.knative.dev/routes"] = name
+			}),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{patch(first,
+			`{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9","autoscaling.knative.dev/min-scale":null,"autoscaling.knative.dev/window":"30s"}}}`)},
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+	}, {
+		Name: "tuning reaches every live revision",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(tuned, func(m *v1alpha1.Model) { m.Annotations = nil }),
+			service(withGeneration(1), ready, routedToBoth), rateLimit(service(ready), limited),
+			revision(first), revision(second), revision("ranker-00000"),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{
+			patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9"}}}`),
+			patch(second, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9"}}}`),
+		},
+		WantEvents: []string{
+			rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first),
+			rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", second),
+		},
+	}, {
+		Name: "another limit changes the RateLimit and nothing else",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(policyReady), service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: rateLimit(service(ready), limited, func(l *v1alpha1.RateLimit) { l.Spec.Policy = v1alpha1.PolicyReady }),
+		}},
+	}, {
+		Name: "another container rebuilds the template, today's autoscaling in it",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(tuned, image), service(withGeneration(1), ready, defaulted), rateLimit(service(ready), limited),
+			revision(first, func(r *servingv1.Revision) { r.Annotations = model(tuned).AutoscalingAnnotations() }),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: resources.RebuildService(model(tuned, image), service(withGeneration(1), ready, defaulted)),
+		}},
+		WantStatusUpdates: status(restingModel(tuned, image, outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 2 })),
+	}, {
+		Name: "a change by hand is undone, with the autoscaling that was there",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, byHand), revision(first), rateLimit(service(ready), limited),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: service(withGeneration(2), ready, func(s *servingv1.Service) { s.Status.ObservedGeneration = 2 }),
+		}},
+		WantStatusUpdates: status(restingModel(outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 3 })),
+	}, {
+		Name: "a Service that only Knative has changed keeps its revision",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 0 }),
+			service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: service(withGeneration(1), ready, func(s *servingv1.Service) { s.Annotations = service(defaulted).Annotations }),
+		}},
+		WantStatusUpdates: status(restingModel()),
+	}, {
+		Name: "labels and class are put back",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), revision(first), rateLimit(service(ready), limited, func(l *v1alpha1.RateLimit) { l.Labels = nil }),
+			service(withGeneration(1), ready, defaulted, func(s *servingv1.Service) {
+				s.Labels = map[string]string{"team": "search"}
+				delete(s.Annotations, "networking.knative.dev/ingress-class")
+			}),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: service(withGeneration(1), ready, defaulted, func(s *servingv1.Service) { s.Labels["team"] = "search" }),
+		}, {
+			Object: rateLimit(service(ready), limited),
+		}},
+	}}
+}
+
+// failureRows are what a person may have to act on.
+func failureRows() rtesting.TableTest {
+	foreign := func(o metav1.Object) { o.SetOwnerReferences(nil) }
+	foreignService := service(withGeneration(1), ready)
+	foreign(foreignService)
+	foreignLimit := rateLimit(service(ready), limited)
+	foreign(foreignLimit)
+	refusal := apierrs.NewBadRequest("admission webhook denied: spec.template.spec.nodeSelector")
+	notServed := func(s *servingv1.Service) {
+		s.Status.Conditions = duckv1.Conditions{
+			{Type: servingv1.ServiceConditionConfigurationsReady, Status: corev1.ConditionFalse, Reason: "RevisionFailed", Message: "Image not found: 100% sure."},
+			{Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionUnknown, Reason: "IngressNotConfigured", Message: "Waiting."},
+		}
+	}
+	notProved := func(l *v1alpha1.RateLimit) {
+		l.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionReady, Status: corev1.ConditionFalse, Reason: "GatewayPodsLag", Message: "shared-1 lags."}}
+	}
+	return rtesting.TableTest{{
+		Name:    "somebody else's Knative Service is left alone",
+		Key:     key,
+		Objects: []runtime.Object{restingModel(), foreignService, rateLimit(service(ready), limited)},
+		WantErr: true,
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError",
+			"reconciling the Knative Service: %q is not owned by the Model", name)},
+		WantStatusUpdates: status(model(observed, written, withConditions(
+			isFalse(v1alpha1.ModelConditionRevisionReady, "NotOwned", `There is a Knative Service "ranker" that this Model does not own; delete it or rename the Model.`),
+			unknown(v1alpha1.ModelConditionRouted, "NotOwned", "There is no Knative Service of this Model."),
+			unknown(v1alpha1.ModelConditionLimited, "NotOwned", "There is no Knative Service of this Model."),
+		))),
+	}, {
+		Name:       "somebody else's RateLimit is left alone",
+		Key:        key,
+		Objects:    []runtime.Object{restingModel(), service(withGeneration(1), ready), revision(first), foreignLimit},
+		WantErr:    true,
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError", "RateLimit %q is not owned by the Model", name)},
+		WantStatusUpdates: status(restingModel(withConditions(
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted),
+			isFalse(v1alpha1.ModelConditionLimited, "NotOwned", `There is a RateLimit "ranker" that this Model does not own; delete it or rename the Model.`),
+		))),
+	}, {
+		Name:         "Knative refuses the Service",
+		Key:          key,
+		Objects:      []runtime.Object{model()},
+		WithReactors: []clientgotesting.ReactionFunc{failing("create", "services", refusal)},
+		WantCreates:  []runtime.Object{resources.Service(model())},
+		WantErr:      true,
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError",
+			"reconciling the Knative Service: creating %q: %v", name, refusal)},
+		WantStatusUpdates: status(model(observed, withConditions(
+			isFalse(v1alpha1.ModelConditionRevisionReady, "Refused", `Knative Service "ranker" was refused: creating "ranker": `+refusal.Error()),
+			unknown(v1alpha1.ModelConditionRouted, "", ""), unknown(v1alpha1.ModelConditionLimited, "", ""),
+		), func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 0 })),
+	}, {
+		Name: "what Knative and the limiter say is handed on",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, notServed), revision(first), rateLimit(service(ready), limited, notProved),
+		},
+		WantStatusUpdates: status(restingModel(withConditions(
+			isFalse(v1alpha1.ModelConditionRevisionReady, "RevisionFailed", "Image not found: 100% sure."),
+			unknown(v1alpha1.ModelConditionRouted, "IngressNotConfigured", "Waiting."),
+			isFalse(v1alpha1.ModelConditionLimited, "GatewayPodsLag", "shared-1 lags."),
+		))),
+	}, {
+		Name: "a revision that can't be tuned doesn't hold up the limit",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(policyReady), service(withGeneration(1), ready), rateLimit(service(ready), limited),
+			revision(first, func(r *servingv1.Revision) { r.Annotations = nil }),
+		},
+		WithReactors: []clientgotesting.ReactionFunc{failing("patch", "revisions", errors.New("no luck"))},
+		WantErr:      true,
+		WantPatches:  []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/metric":"concurrency"}}}`)},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: rateLimit(service(ready), limited, func(l *v1alpha1.RateLimit) { l.Spec.Policy = v1alpha1.PolicyReady }),
+		}},
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError",
+			"changing the autoscaling of revision %q: no luck", first)},
+		WantStatusUpdates: status(restingModel(policyReady, withConditions(
+			unknown(v1alpha1.ModelConditionRevisionReady, "AutoscalingNotApplied", `Autoscaling could not be changed on revision "ranker-00001": no luck`),
+			isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited),
+		))),
+	}, {
+		Name: "a Model from before the webhook has no rate",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(func(m *v1alpha1.Model) { m.Spec.Limit.RequestsPerSecondPerReplica = nil }),
+			service(withGeneration(1), ready), revision(first), rateLimit(service(ready), limited),
+		},
+		WantStatusUpdates: status(restingModel(func(m *v1alpha1.Model) { m.Spec.Limit.RequestsPerSecondPerReplica = nil }, withConditions(
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted),
+			isFalse(v1alpha1.ModelConditionLimited, "RateMissing", "Set spec.limit.requestsPerSecondPerReplica: what one warm replica serves."),
+		))),
+	}, {
+		Name:         "a race lost says nothing of the Model",
+		Key:          key,
+		Objects:      []runtime.Object{restingModel(), revision(first), rateLimit(service(ready), limited), service(withGeneration(2), ready, defaulted)},
+		WithReactors: []clientgotesting.ReactionFunc{failing("update", "services", apierrs.NewConflict(servingv1.Resource("services"), name, errors.New("stale")))},
+		WantUpdates:  []clientgotesting.UpdateActionImpl{{Object: service(withGeneration(2), ready, func(s *servingv1.Service) { s.Annotations = service(defaulted).Annotations })}},
+		WantErr:      true,
+	}}
+}
+
+// factory builds the reconciler over fakes that hold the row's objects.
+func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtesting.ActionRecorderList, rtesting.EventList) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{servingfake.AddToScheme, sluicefake.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	objects := rtesting.NewObjectSorter(scheme)
+	objects.AddObjects(row.Objects...)
+
+	recorder := record.NewFakeRecorder(10)
+	ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
+	ctx = controller.WithEventRecorder(ctx, recorder)
+	ctx, servingClient := fakeservingclient.With(ctx, objects.ObjectsForSchemeFunc(servingfake.AddToScheme)...)
+	ctx, sluiceClient := fakesluiceclient.With(ctx, objects.ObjectsForSchemeFunc(sluicefake.AddToScheme)...)
+
+	c := modelreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluiceClient,
+		sluicelisters.NewModelLister(objects.IndexerForObjectType(&v1alpha1.Model{})), recorder, &Reconciler{
+			sluiceClient:  sluiceClient,
+			servingClient: servingClient,
+			services:      servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
+			revisions:     servinglisters.NewRevisionLister(objects.IndexerForObjectType(&servingv1.Revision{})),
+			rateLimits:    sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
+		})
+	if leader, ok := c.(reconciler.LeaderAware); ok {
+		if err := leader.Promote(reconciler.UniversalBucket(), func(reconciler.Bucket, types.NamespacedName) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servingClient.PrependReactor("*", "services", knative(objects.IndexerForObjectType(&servingv1.Service{})))
+	for _, reactor := range row.WithReactors {
+		servingClient.PrependReactor("*", "*", reactor)
+		sluiceClient.PrependReactor("*", "*", reactor)
+	}
+	row.Ctx = ctx
+	return c, rtesting.ActionRecorderList{servingClient, sluiceClient}, rtesting.EventList{Recorder: recorder}
+}
+
+// knative does to a Service what the API server and Knative's webhook do: default
+// and validate it, and count its generations.
+func knative(existing cache.Indexer) clientgotesting.ReactionFunc {
+	return func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		write, ok := action.(clientgotesting.CreateAction) // updates have the same shape
+		if !ok || action.GetSubresource() != "" {
+			return false, nil, nil
+		}
+		written, ok := write.GetObject().DeepCopyObject().(*servingv1.Service)
+		if !ok {
+			return false, nil, nil
+		}
+		ctx := apis.WithinCreate(context.Background())
+		if action.GetVerb() == "update" {
+			// Knative defaults some fields of a Service that is created only.
+			ctx = apis.WithinUpdate(context.Background(), written.DeepCopy())
+		}
+		written.SetDefaults(ctx)
+		if err := written.Validate(context.Background()).Filter(apis.ErrorLevel); err != nil {
+			return true, nil, err
+		}
+		before, found, err := existing.Get(written)
+		if err != nil {
+			return true, nil, err
+		}
+		if !found || !equality.Semantic.DeepEqual(before.(*servingv1.Service).Spec, written.Spec) {
+			written.Generation++
+		}
+		return true, written, nil
+	}
+}
+
+func failing(verb, resource string, err error) clientgotesting.ReactionFunc {
+	return func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		return action.Matches(verb, resource) && action.GetSubresource() == "", nil, err
+	}
+}
+
+func status(m *v1alpha1.Model) []clientgotesting.UpdateActionImpl {
+	return []clientgotesting.UpdateActionImpl{{Object: m}}
+}
+
+func patch(revision, text string) clientgotesting.PatchActionImpl {
+	p := clientgotesting.PatchActionImpl{Name: revision, Patch: []byte(text)}
+	p.Namespace = namespace
+	return p
+}
+
+func model(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
+	rate := resource.MustParse("50")
+	m := &v1alpha1.Model{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, UID: "uid", Generation: 1},
+		Spec: v1alpha1.ModelSpec{
+			Container: corev1.Container{Image: "registry.example/ranker:1"},
+			Limit:     v1alpha1.LimitSpec{RequestsPerSecondPerReplica: &rate},
+		},
+	}
+	m.SetDefaults(context.Background())
+	for _, change := range changes {
+		change(m)
+	}
+	return m
+}
+
+// restingModel is one that nothing is left to do for.
+func restingModel(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
+	settled := withConditions(isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited))
+	return model(append([]func(*v1alpha1.Model){observed, written, serving, settled}, changes...)...)
+}
+
+func observed(m *v1alpha1.Model) { m.Status.InitializeConditions(); m.Status.ObservedGeneration = 1 }
+
+func outOfDate(m *v1alpha1.Model) {
+	const message = "Knative has not taken up the Model's latest change yet."
+	withConditions(
+		unknown(v1alpha1.ModelConditionRevisionReady, "OutOfDate", message), unknown(v1alpha1.ModelConditionRouted, "OutOfDate", message),
+	)(m)
+}
+
+func written(m *v1alpha1.Model) { m.Status.ServiceGeneration = 1 }
+
+func policyReady(m *v1alpha1.Model) { m.Spec.Limit.Policy = v1alpha1.PolicyReady }
+
+// serving is what the status takes over from ready and limited.
+func serving(m *v1alpha1.Model) {
+	s, l := service(ready), rateLimit(service(ready), limited)
+	m.Status.URL, m.Status.Address, m.Status.LatestReadyRevision = s.Status.URL, s.Status.Address, first
+	m.Status.DesiredReplicas, m.Status.ReadyReplicas = 3, 2
+	m.Status.Revisions, m.Status.Limit = l.Status.Revisions, l.Status.Limit
+}
+
+type mark func(apis.ConditionManager)
+
+func withConditions(marks ...mark) func(*v1alpha1.Model) {
+	return func(m *v1alpha1.Model) {
+		manager := m.GetConditionSet().Manage(&m.Status)
+		for _, mark := range marks {
+			mark(manager)
+		}
+	}
+}
+
+func isTrue(c apis.ConditionType) mark { return func(m apis.ConditionManager) { m.MarkTrue(c) } }
+
+func isFalse(c apis.ConditionType, reason, message string) mark {
+	return func(m apis.ConditionManager) { m.MarkFalse(c, reason, "%s", message) }
+}
+
+func unknown(c apis.ConditionType, reason, message string) mark {
+	return func(m apis.ConditionManager) { m.MarkUnknown(c, reason, "%s", message) }
+}
+
+func service(changes ...func(*servingv1.Service)) *servingv1.Service {
+	s := resources.Service(model())
+	for _, change := range changes {
+		change(s)
+	}
+	return s
+}
+
+func withGeneration(g int64) func(*servingv1.Service) {
+	return func(s *servingv1.Service) { s.Generation = g }
+}
+
+// defaulted is what Knative's webhook makes of a Service.
+func defaulted(s *servingv1.Service) {
+	s.SetDefaults(apis.WithinCreate(context.Background()))
+}
+
+func ready(s *servingv1.Service) {
+	s.Status.ObservedGeneration = 1
+	s.Status.URL = apis.HTTP("ranker.search.example.com")
+	s.Status.Address = &duckv1.Addressable{URL: apis.HTTP("ranker.search.svc.cluster.local")}
+	s.Status.LatestCreatedRevisionName, s.Status.LatestReadyRevisionName = first, first
+	s.Status.Traffic = []servingv1.TrafficTarget{{RevisionName: first, LatestRevision: ptr(true), Percent: ptr(int64(100))}}
+	s.Status.Conditions = duckv1.Conditions{
+		{Type: servingv1.ServiceConditionConfigurationsReady, Status: corev1.ConditionTrue},
+		{Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionTrue},
+	}
+}
+
+func revision(name string, changes ...func(*servingv1.Revision)) *servingv1.Revision {
+	r := &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Namespace: namespace,
+		Labels:      map[string]string{sluice.ModelLabelKey: "ranker"},
+		Annotations: model().AutoscalingAnnotations(),
+	}}
+	for _, change := range changes {
+		change(r)
+	}
+	return r
+}
+
+func rateLimit(s *servingv1.Service, changes ...func(*v1alpha1.RateLimit)) *v1alpha1.RateLimit {
+	l := resources.RateLimit(model(), s)
+	for _, change := range changes {
+		change(l)
+	}
+	return l
+}
+
+func limited(l *v1alpha1.RateLimit) {
+	l.Status.ObservedGeneration = l.Generation
+	l.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionReady, Status: corev1.ConditionTrue}}
+	l.Status.Revisions = []v1alpha1.RevisionCapacity{{Name: first, Percent: 100, Desired: 3, Ready: 2, RequestsPerSecond: resource.MustParse("150")}}
+	l.Status.Limit = &v1alpha1.LimitStatus{RequestsPerSecond: resource.MustParse("300"), GatewayPods: 2, ProvedGatewayPods: 2}
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"sigs.k8s.io/yaml"
+
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/load"
+)
+
+func TestManifestIsTheModelWithTheImage(t *testing.T) {
+	object, err := manifest("10.88.0.1:5000/ranker:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m v1alpha1.Model
+	if err := yaml.UnmarshalStrict(object, &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.Name != modelName || m.Spec.Container.Image != "10.88.0.1:5000/ranker:1" {
+		t.Errorf("name %q, image %q", m.Name, m.Spec.Container.Image)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(object, &fields); err != nil || fields["status"] != nil {
+		t.Errorf("error %v, status %v: what is applied must not claim the status", err, fields["status"])
+	}
+	m.SetDefaults(t.Context())
+	if err := m.Validate(t.Context()); err != nil {
+		t.Errorf("the webhook would say: %v", err)
+	}
+}
+
+// The schedule must bring about what its comment says, with the Model's figures.
+func TestScheduleFitsTheModel(t *testing.T) {
+	if err := schedule.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if n, d := schedule.Requests(), schedule.Duration(); n > bounds.Requests || d > bounds.Duration || bounds.Duration > 40*time.Second {
+		t.Errorf("%d requests in %v, bounds %+v", n, d, bounds)
+	}
+	var m v1alpha1.Model
+	if err := yaml.Unmarshal(modelYAML, &m); err != nil {
+		t.Fatal(err)
+	}
+	a := m.Spec.Autoscaling
+	aim := float64(*a.Target) * float64(*a.TargetUtilization) / 100
+	if middle := schedule[2].From / aim; middle <= 2 || middle > float64(*a.MaxReplicas-1) {
+		t.Errorf("the middle rate wants %.1f replicas, want about 3 of %d", middle, *a.MaxReplicas)
+	}
+	if peak := schedule[4].From; peak <= float64(*a.MaxReplicas)*m.Spec.Limit.RequestsPerSecondPerReplica.AsApproximateFloat64() {
+		t.Errorf("a peak of %v/s is all admitted by %d replicas", peak, *a.MaxReplicas)
+	}
+}
+
+func TestRowsAreAlignedAndFit(t *testing.T) {
+	s := sample{
+		Second: load.Second{Index: 27, Offered: 240, Admitted: 160, Limited: 80, P50: 3100 * time.Microsecond, P99: 1412 * time.Millisecond},
+		Moment: platform.Moment{
+			Limit: 160, Rule: platform.Rule{PerReplica: 40, Policy: v1alpha1.PolicyDemand, Headroom: 1},
+			Revisions: []platform.Replicas{{Percent: 100, Desired: 4, Ready: 3, Max: 4}},
+		},
+		followed: true,
+	}
+	want := "  28 s      240       160    80       0        4      3     160/s    3.1 ms   1412 ms  ✓"
+	if got := s.row(); got != want {
+		t.Errorf("row\n%s\nwant\n%s", got, want)
+	}
+	if at := utf8.RuneCountInString(want) - 1; strings.Index(header, "formula") != at {
+		t.Errorf("the last column is at %d, its title at %d", at, strings.Index(header, "formula"))
+	}
+	s.followed, s.Revisions[0].Desired = false, 2
+	if got := s.row(); !strings.HasSuffix(got, "✗ 160/s") || utf8.RuneCountInString(got) > 100 {
+		t.Errorf("row of a mismatch %q", got)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	good := verdict{total: load.Second{Offered: 10, Admitted: 8, Limited: 2}, samples: 3, atZero: 80, most: 240, last: 80}
+	if p := good.problems(); len(p) != 0 {
+		t.Errorf("problems %v, want none", p)
+	}
+	for text, spoil := range map[string]func(*verdict){
+		"off by 1.0e-04":                    func(v *verdict) { v.difference = 1e-4 },
+		"1 answers were neither":            func(v *verdict) { v.total.Failed = 1 },
+		"2 requests got no answer: refused": func(v *verdict) { v.total.Errored, v.errors = 2, []string{"refused"} },
+		"3 requests were never sent":        func(v *verdict) { v.total.Dropped = 3 },
+		"no request was admitted":           func(v *verdict) { v.total.Admitted = 0 },
+		"at 1 of 3 samples, seconds [2]":    func(v *verdict) { v.mismatches = []int{2} },
+		"never rose: 80/s at most":          func(v *verdict) { v.most = 80 },
+		"did not fall back: 160/s, not 80":  func(v *verdict) { v.last = 160 },
+	} {
+		v := good
+		spoil(&v)
+		if p := v.problems(); len(p) != 1 || !strings.Contains(p[0].Error(), text) {
+			t.Errorf("problems %v, want one that says %q", p, text)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	if o, err := parse([]string{"-image", "x", "-kubeconfig", "k"}); err != nil || o.namespace != "demo" {
+		t.Errorf("options %+v, error %v", o, err)
+	}
+	for text, arguments := range map[string][]string{
+		"-image is required":  {"-kubeconfig", "k"},
+		"unexpected argument": {"-image", "x", "-kubeconfig", "k", "more"},
+	} {
+		if _, err := parse(arguments); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("error %v, want %q", err, text)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/test/e2e/platform"
+)
+
+// longest bounds the whole demo, whatever hangs.
+const longest = 5 * time.Minute
+
+type options struct {
+	image, kubeconfig, namespace, address string
+	request, expected                     string
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "demo:", err)
+		}
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	err = run(ctx, o)
+	cancel()
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func parse(arguments []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.StringVar(&o.image, "image", "", "the ranker's image, as the cluster pulls it (required)")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "the cluster's kubeconfig file")
+	flags.StringVar(&o.namespace, "namespace", "demo", "where the Model is deployed; made if it isn't there")
+	flags.StringVar(&o.address, "address", "", "the gateway's `IP:port`, loopback; by default that of its Service")
+	flags.StringVar(&o.request, "request", "test/images/ranker/testdata/request.json", "the `file` with the request")
+	flags.StringVar(&o.expected, "expected", "test/images/ranker/testdata/response.json", "the `file` with the training library's answer")
+	if err := flags.Parse(arguments); err != nil {
+		return o, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.image == "":
+		return o, errors.New("-image is required")
+	case o.kubeconfig == "":
+		return o, errors.New("-kubeconfig or KUBECONFIG is required")
+	}
+	return o, nil
+}
+
+// run is the demo: each step prints what it does and what came of it.
+func run(ctx context.Context, o options) error {
+	d := &demo{options: o, out: os.Stdout, start: time.Now()}
+	if err := d.readFiles(); err != nil {
+		return err
+	}
+	clients, err := platform.Connect(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	d.clients = clients
+	for _, step := range []func(context.Context) error{d.findGateway, d.deploy, d.follow, d.rest, d.predict, d.load} {
+		if err := step(ctx); err != nil {
+			return d.explained(err)
+		}
+	}
+	d.summarise()
+	d.farewell()
+	if problems := d.verdict().problems(); len(problems) > 0 {
+		return d.explained(fmt.Errorf("not as it should be: %w", errors.Join(problems...)))
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/load"
+)
+
+// maxDifference is how far a score may be from the training library's own.
+const maxDifference = 1e-5
+
+// verdict is what the demo saw, reduced to what decides its exit code.
+type verdict struct {
+	difference float64
+	total      load.Second
+	errors     []string
+	samples    int
+	// mismatches are the seconds in which the limit did not follow.
+	mismatches []int
+	// atZero is the formula's limit without replicas; most and last are the largest
+	// limit that was in force and the final one.
+	atZero, most, last float64
+	// lags are how long the limit took to follow each change of replicas.
+	lags []time.Duration
+}
+
+// verdict reduces what was seen.
+func (d *demo) verdict() verdict {
+	v := verdict{difference: d.difference, samples: len(d.samples), total: d.report.Total, errors: d.report.Errors}
+	moments := d.trail.Since(d.loadStart)
+	for _, s := range d.samples {
+		if !s.followed {
+			v.mismatches = append(v.mismatches, s.Index+1)
+		}
+	}
+	for _, m := range moments {
+		v.most = max(v.most, m.Limit)
+	}
+	now := moments[len(moments)-1]
+	v.last = now.Limit
+	if len(now.Revisions) > 0 {
+		v.atZero = now.Rule.AtZero(now.Revisions[0].Initial, now.Revisions[0].Max)
+	}
+	v.lags = platform.Lags(moments)
+	slices.Sort(v.lags)
+	return v
+}
+
+// problems are what must not be, none if all is well.
+func (v verdict) problems() []error {
+	var out []error
+	problem := func(is bool, format string, args ...any) {
+		if is {
+			out = append(out, fmt.Errorf(format, args...))
+		}
+	}
+	problem(v.difference > maxDifference, "the prediction is off by %.1e, more than %.0e", v.difference, maxDifference)
+	problem(v.total.Failed > 0, "%d answers were neither 2xx nor 429", v.total.Failed)
+	problem(v.total.Errored > 0, "%d requests got no answer: %s", v.total.Errored, strings.Join(v.errors, "; "))
+	problem(v.total.Dropped > 0, "%d requests were never sent, too many were in flight", v.total.Dropped)
+	problem(v.total.Admitted == 0, "no request was admitted")
+	problem(len(v.mismatches) > 0, "the limit was not the formula's at %d of %d samples, seconds %v", len(v.mismatches), v.samples, v.mismatches)
+	problem(v.most <= v.atZero, "the limit never rose: %s at most, %s at zero", rate(v.most), rate(v.atZero))
+	problem(v.last != v.atZero, "the limit did not fall back: %s, not %s", rate(v.last), rate(v.atZero))
+	return out
+}
+
+// summarise prints the figures.
+func (d *demo) summarise() {
+	v := d.verdict()
+	d.title("Summary")
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(d.out, "  %-15s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("formula", "%d samples, %d mismatches", v.samples, len(v.mismatches))
+	line("requests", "%d offered, %d admitted, %d refused with 429", v.total.Offered, v.total.Admitted, v.total.Limited)
+	line("errors", "%d other non-2xx, %d without an answer, %d not sent", v.total.Failed, v.total.Errored, v.total.Dropped)
+	line("latency", "p50 %s, p99 %s of the admitted", milliseconds(v.total.P50), milliseconds(v.total.P99))
+	line("limit", "%s at zero replicas, %s at most, %s at the end", rate(v.atZero), rate(v.most), rate(v.last))
+	if n := len(v.lags); n > 0 {
+		line("limit followed", "%d changes of replicas, median %s, at most %s later", n, seconds(v.lags[n/2]), seconds(v.lags[n-1]))
+	}
+	line("first answer", "%s from zero replicas", seconds(d.fromZero))
+	line("replicas now", "%s", d.trail.Now())
+	if err := errors.Join(v.problems()...); err == nil {
+		line("verdict", "as it should be")
+	}
+}

@@ -1,0 +1,82 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	istioclient "istio.io/client-go/pkg/clientset/versioned"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	networkingclient "knative.dev/networking/pkg/client/clientset/versioned"
+	servingclient "knative.dev/serving/pkg/client/clientset/versioned"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	sluiceclient "sluice.dev/sluice/reconciler/client/clientset/versioned"
+)
+
+// Clients reach the API groups that tests look at.
+type Clients struct {
+	Kube       kubernetes.Interface
+	Sluice     sluiceclient.Interface
+	Serving    servingclient.Interface
+	Networking networkingclient.Interface
+	Istio      istioclient.Interface
+}
+
+// clientRate is how many requests a second the clients may make. The default, 5,
+// would hold up the tests, and no more is needed to poll every 100 ms.
+const clientRate = 100
+
+// Connect returns clients for the cluster that a kubeconfig file names.
+func Connect(kubeconfig string) (*Clients, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = clientRate, 2*clientRate
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Kubernetes: %w", err)
+	}
+	sluice, err := sluiceclient.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Sluice: %w", err)
+	}
+	serving, err := servingclient.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Knative Serving: %w", err)
+	}
+	networking, err := networkingclient.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Knative networking: %w", err)
+	}
+	istio, err := istioclient.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Istio: %w", err)
+	}
+	return &Clients{Kube: kube, Sluice: sluice, Serving: serving, Networking: networking, Istio: istio}, nil
+}
+
+// GatewayAddress waits for the address, with port 80, that the shared gateway's
+// Service was given.
+func (c *Clients) GatewayAddress(ctx context.Context) (string, error) {
+	var address string
+	err := Until(ctx, 30*time.Second, "an address of Service "+gateway.Namespace+"/"+gateway.Shared,
+		func(ctx context.Context) (string, error) {
+			service, err := c.Kube.CoreV1().Services(gateway.Namespace).Get(ctx, gateway.Shared, metav1.GetOptions{})
+			if err != nil {
+				return err.Error(), nil
+			}
+			for _, ingress := range service.Status.LoadBalancer.Ingress {
+				if ip, err := netip.ParseAddr(ingress.IP); err == nil {
+					address = netip.AddrPortFrom(ip, 80).String()
+					return "", nil
+				}
+			}
+			return "its status names none", nil
+		})
+	return address, err
+}

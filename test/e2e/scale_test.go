@@ -1,0 +1,69 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"knative.dev/pkg/ptr"
+
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/load"
+)
+
+func TestDeployToFirstAnswer(t *testing.T) {
+	s := newStage(t)
+	start := time.Now()
+	s.create(s.ranker("ranker"))
+	s.predict(s.serving("ranker"))
+	t.Logf("from nothing to the first answer: %.1f s", time.Since(start).Seconds())
+	s.reach(s.follow("ranker"), 10*time.Second, "one replica", func(m platform.Moment) bool { return m.Ready() == 1 })
+}
+
+// From zero to one by a single request, to several by load, and back: the limit
+// follows at every step, and no admitted request is lost.
+func TestScalesFromZeroAndBack(t *testing.T) {
+	s := newStage(t)
+	s.create(s.ranker("ranker", func(m *v1alpha1.Model) { m.Spec.Autoscaling.MinReplicas = ptr.Int32(0) }))
+	endpoint := s.serving("ranker")
+	trail := s.follow("ranker")
+
+	zero := s.reach(trail, restWithin, "zero replicas", atZero)
+	s.predict(endpoint)
+	s.reach(trail, 10*time.Second, "one replica", func(m platform.Moment) bool { return m.Ready() == 1 })
+
+	// 40/s at 15/s a replica are three replicas of at most four.
+	var missed []platform.Moment
+	p := plan(endpoint, load.Schedule{load.Ramp(10, 40, 3*time.Second), load.Hold(40, 12*time.Second)})
+	p.EachSecond = func(load.Second) {
+		if now, followed := trail.Followed(followWithin); !followed {
+			missed = append(missed, now)
+		}
+	}
+	var report *load.Report
+	var err error
+	var loading sync.WaitGroup
+	loading.Go(func() { report, err = p.Run(t.Context()) })
+	most := s.reach(trail, 15*time.Second, "several replicas", func(m platform.Moment) bool { return m.Ready() >= 3 })
+	if most.Limit <= zero.Limit {
+		t.Errorf("limit %g with %d replicas, %g with none", most.Limit, most.Ready(), zero.Limit)
+	}
+	loading.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.noneFailed(report)
+	if len(missed) > 0 {
+		t.Errorf("the limit did not follow within %v at %d samples: %v", followWithin, len(missed), missed)
+	}
+	last := s.reach(trail, restWithin, "zero replicas", atZero)
+	if last.Limit != zero.Limit {
+		t.Errorf("limit %g at the end, %g at the start", last.Limit, zero.Limit)
+	}
+	t.Logf("load: %+v; lags of the limit: %v", report.Total, platform.Lags(trail.Since(report.Start)))
+}
+
+func atZero(m platform.Moment) bool { return m.Desired() == 0 && m.Ready() == 0 }

@@ -1,0 +1,183 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Bounds end a run whatever happens. Each must be given: there is no load without
+// an end.
+type Bounds struct {
+	// Requests is the most that a run may offer.
+	Requests int
+	// Duration is the longest that a run may take, the last answers included; a
+	// request still in flight by then counts as errored.
+	Duration time.Duration
+	// InFlight is the most requests without an answer; one that is due beyond it
+	// is dropped, and never waits on the client's side.
+	InFlight int
+}
+
+// Plan is a run to be.
+type Plan struct {
+	Target   Target
+	Schedule Schedule
+	Bounds   Bounds
+	// Lanes is how many pools of connections take turns, 1 by default. A pool
+	// prefers the connection it used last, so at low concurrency one lane is one
+	// connection, which a Service ties to one gateway pod; as many lanes as give
+	// each pod its share make the load even.
+	Lanes int
+	// RequestTimeout bounds one request; 30 s by default.
+	RequestTimeout time.Duration
+	// EachSecond, if given, is called at every second's end, one call at a time.
+	EachSecond func(Second)
+}
+
+// Validate refuses a plan that isn't bounded, or whose target isn't loopback.
+func (p Plan) Validate() error {
+	if err := p.Target.validate(); err != nil {
+		return err
+	}
+	if err := p.Schedule.Validate(); err != nil {
+		return err
+	}
+	if p.Bounds.Requests <= 0 || p.Bounds.Duration <= 0 || p.Bounds.InFlight <= 0 {
+		return fmt.Errorf("bounds: %+v, want each more than 0", p.Bounds)
+	}
+	if n := p.Schedule.Requests(); n > p.Bounds.Requests {
+		return fmt.Errorf("schedule: %d requests, more than the bound of %d", n, p.Bounds.Requests)
+	}
+	if d := p.Schedule.Duration(); d > p.Bounds.Duration {
+		return fmt.Errorf("schedule: lasts %v, more than the bound of %v", d, p.Bounds.Duration)
+	}
+	return nil
+}
+
+// Run offers the schedule's requests and returns what became of them. It returns
+// when every request has its answer, at the latest when the bounds or ctx end it.
+// An error means that nothing was sent.
+func (p Plan) Run(ctx context.Context) (*Report, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	template, err := p.Target.request()
+	if err != nil {
+		return nil, err
+	}
+	p.Lanes = max(1, p.Lanes)
+	if p.RequestTimeout <= 0 {
+		p.RequestTimeout = 30 * time.Second
+	}
+	start := time.Now()
+	ctx, cancel := context.WithDeadline(ctx, start.Add(p.Bounds.Duration))
+	defer cancel()
+
+	r := &run{plan: p, template: template, start: start, tally: newTally(start), due: make(chan job)}
+	for range p.Lanes {
+		r.lanes = append(r.lanes, p.Target.transport(max(2, p.Bounds.InFlight/p.Lanes)))
+	}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		r.dispatch(ctx)
+		r.workers.Wait()
+	}()
+	r.eachSecond(answered)
+	for _, lane := range r.lanes {
+		lane.CloseIdleConnections()
+	}
+	return r.tally.end(), nil
+}
+
+// job is a request that is due.
+type job struct {
+	at   time.Time
+	lane int
+}
+
+// run is a plan under way.
+type run struct {
+	plan     Plan
+	template *http.Request
+	start    time.Time
+	tally    *tally
+	lanes    []*http.Transport
+	due      chan job
+	workers  sync.WaitGroup
+}
+
+// dispatch hands each request to a worker when it is due. Its clock is absolute:
+// after a pause of the machine it catches up, and the lateness counts as latency.
+func (r *run) dispatch(ctx context.Context) {
+	defer close(r.due)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	n, workers := 0, 0
+	for due := range r.plan.Schedule.Arrivals() {
+		at := r.start.Add(due)
+		if wait := time.Until(at); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		next := job{at: at, lane: n % len(r.lanes)}
+		n++
+		r.tally.offer()
+		select {
+		case r.due <- next:
+		default: // no worker is idle
+			if workers == r.plan.Bounds.InFlight {
+				r.tally.drop()
+				continue
+			}
+			workers++
+			r.workers.Go(func() { r.work(ctx, next) })
+		}
+	}
+}
+
+// work sends its first request and then those it is handed. Workers are kept, not
+// made for each request, because a goroutine's stack grows anew in each of them.
+func (r *run) work(ctx context.Context, first job) {
+	r.send(ctx, first)
+	for next := range r.due {
+		r.send(ctx, next)
+	}
+}
+
+func (r *run) send(ctx context.Context, j job) {
+	ctx, cancel := context.WithTimeout(ctx, r.plan.RequestTimeout)
+	defer cancel()
+	status, err := send(ctx, r.lanes[j.lane], r.template, r.plan.Target.Body)
+	r.tally.done(status, err, time.Since(j.at))
+}
+
+// eachSecond ends every second on time until all requests are answered, and then
+// the last one.
+func (r *run) eachSecond(answered <-chan struct{}) {
+	for end := r.start.Add(time.Second); ; end = end.Add(time.Second) {
+		last := false
+		select {
+		case <-time.After(time.Until(end)):
+		case <-answered:
+			last = true
+		}
+		ended := r.tally.next()
+		if r.plan.EachSecond != nil {
+			r.plan.EachSecond(ended)
+		}
+		if last {
+			return
+		}
+	}
+}
