@@ -3,5 +3,6 @@
 # The folder may hold a module of its own.
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source hack/quiet.sh
 cd "$1"
-exec ko build ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths .
+quiet ko build ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths .

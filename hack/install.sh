@@ -3,17 +3,27 @@
 # waits until everything is up. Applying the same again changes nothing.
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source hack/quiet.sh
 
 apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-install "$@"; }
+resolve() { ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths -f config/core -f config/istio -f config/eventing; }
 
-# Kinds and namespaces come before what uses them.
-apply -f config/core/100-namespace.yaml -f config/istio/100-namespace.yaml -f config/core/crds
-kubectl wait --for=condition=Established --timeout=60s -f config/core/crds
+echo "Sluice: building images"
+manifests=$(quiet resolve)
 
-ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths -f config/core -f config/istio -f config/eventing | apply -f -
+echo "Sluice: installing"
+{
+  # Kinds and namespaces come before what uses them.
+  apply -f config/core/100-namespace.yaml -f config/istio/100-namespace.yaml -f config/core/crds
+  kubectl wait --for=condition=Established --timeout=60s -f config/core/crds
+  apply -f - <<<"${manifests}"
+} >/dev/null
 
-kubectl -n sluice-system rollout status --timeout=180s deployment/webhook deployment/limiter deployment/controller
-kubectl -n sluice-system wait --for=condition=Ready --timeout=120s broker/sluice trigger/limiter
-# The controller makes the gateway once the limiter has written its slots.
-kubectl -n sluice-gateways wait --for=create --timeout=60s deployment/shared
-kubectl -n sluice-gateways rollout status --timeout=180s deployment/shared
+echo "Sluice: waiting until it is up"
+{
+  kubectl -n sluice-system rollout status --timeout=180s deployment/webhook deployment/limiter deployment/controller
+  kubectl -n sluice-system wait --for=condition=Ready --timeout=120s broker/sluice trigger/limiter
+  # The controller makes the gateway once the limiter has written its slots.
+  kubectl -n sluice-gateways wait --for=create --timeout=60s deployment/shared
+  kubectl -n sluice-gateways rollout status --timeout=180s deployment/shared
+} >/dev/null

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -101,7 +100,7 @@ func (o *Offered) poll(ctx context.Context) {
 			o.log.Debugw("Gateway pod's counters not read", zap.String("pod", pod.Name), zap.Error(err))
 			continue
 		}
-		for _, m := range families[gateway.OfferedMetric].GetMetric() {
+		for _, m := range offered(families) {
 			route, entry := tags(m)
 			for i, e := range entries {
 				if e.Name == entry {
@@ -146,6 +145,15 @@ func (o *Offered) fold(now map[counter]float64) bool {
 	return appeared
 }
 
+// offered finds the counter. Upstream Envoy shows it with its own prefix, a proxy
+// that has registered istio_ as a namespace without.
+func offered(families map[string]*dto.MetricFamily) []*dto.Metric {
+	if f, ok := families["envoy_"+gateway.OfferedMetric]; ok {
+		return f.GetMetric()
+	}
+	return families[gateway.OfferedMetric].GetMetric()
+}
+
 func tags(m *dto.Metric) (route, entry string) {
 	for _, l := range m.GetLabel() {
 		switch l.GetName() {
@@ -163,7 +171,7 @@ func tags(m *dto.Metric) (route, entry string) {
 func scrape(ctx context.Context, client *http.Client, ip string) (map[string]*dto.MetricFamily, error) {
 	u := url.URL{
 		Scheme: "http", Host: net.JoinHostPort(ip, strconv.Itoa(gateway.StatsPort)), Path: "/stats/prometheus",
-		RawQuery: url.Values{"filter": {strings.TrimPrefix(gateway.OfferedMetric, "istio_")}}.Encode(),
+		RawQuery: url.Values{"filter": {gateway.OfferedMetric}}.Encode(),
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {

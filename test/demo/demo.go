@@ -98,13 +98,15 @@ const restWithin = time.Minute
 
 // rest waits until the Model is scaled to zero and its limit says so.
 func (d *demo) rest(ctx context.Context) error {
-	d.title("Waiting for zero replicas")
-	d.sayf("%s", d.trail.Now())
-	if err := platform.Until(ctx, restWithin, "zero replicas and their limit", d.resting); err != nil {
-		return err
-	}
-	d.sayf("%s", d.trail.Now())
-	return nil
+	d.title(fmt.Sprintf("Waiting for zero replicas, %v at most", restWithin))
+	said := ""
+	return platform.Until(ctx, restWithin, "zero replicas and their limit", func(ctx context.Context) (string, error) {
+		if now := d.trail.Now().String(); now != said {
+			said = now
+			d.sayf("%s", now)
+		}
+		return d.resting(ctx)
+	})
 }
 
 // resting says what is missing to rest.
@@ -120,7 +122,7 @@ func (d *demo) predict(ctx context.Context) error {
 	d.title("One prediction, from zero")
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	fmt.Fprintf(d.out, "  request     POST http://%s%s, %s (%d candidates of 30 measurements)\n",
+	fmt.Fprintf(d.out, "  request     POST http://%s%s\n              %s, %d candidates of 30 measurements\n",
 		d.endpoint.Host, platform.InferPath, d.options.request, len(d.expected.Scores))
 	status, answer, took, err := d.endpoint.Post(ctx, platform.InferPath, d.request)
 	if err != nil {
