@@ -117,7 +117,7 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, log 
 	function.Caches = informers.Caches()
 	function.Filters = istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
 	function.Limits = sluice.SluiceV1alpha1()
-	function.Prover = limit.NewProver(clock.RealClock{}, function.Look)
+	function.Prover = limit.NewProver(clock.RealClock{}, function.Proved)
 	function.Demand = limit.NewOffered(informers.ReadyPods, clock.RealClock{}, log, function.Look)
 	function.Events = sender
 	function.ProbeToken = informers.ProbeToken

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync/atomic"
@@ -29,6 +30,8 @@ const (
 	passEvery = 20 * time.Millisecond
 	// resync is the longest time between two passes: it finds what nothing told.
 	resync = 5 * time.Second
+	// retryAfter is when a pass that failed is made again.
+	retryAfter = time.Second
 	// newsKept is how many events may wait for a slow Broker.
 	newsKept = 256
 	// writesAtOnce bounds the writes in flight within a burst.
@@ -62,6 +65,7 @@ type Function struct {
 	Log        *zap.SugaredLogger
 
 	look   chan struct{}
+	proved chan struct{}
 	news   chan cloudevents.Event
 	leads  atomic.Bool
 	shares map[string]Shares
@@ -69,12 +73,16 @@ type Function struct {
 	written map[string]*istio.EnvoyFilter
 	pending map[string]pending
 	lastOut time.Time
+	// plans and pods are those of the last pass.
+	plans []plan
+	pods  map[string][]Pod
 }
 
 // New returns a Function that has yet to be given its parts.
 func New() *Function {
 	return &Function{
 		look:    make(chan struct{}, 1),
+		proved:  make(chan struct{}, 1),
 		news:    make(chan cloudevents.Event, newsKept),
 		shares:  map[string]Shares{},
 		written: map[string]*istio.EnvoyFilter{},
@@ -84,9 +92,14 @@ func New() *Function {
 
 // Look asks for a pass soon. It never blocks; what is asked for while a pass is
 // due already needs no other.
-func (f *Function) Look() {
+func (f *Function) Look() { signal(f.look) }
+
+// Proved asks for the statuses to be compared with the proofs soon.
+func (f *Function) Proved() { signal(f.proved) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case f.look <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -99,33 +112,41 @@ func (f *Function) Run(ctx context.Context) {
 	go f.Prover.Run(ctx)
 	go f.Demand.Run(ctx)
 	go f.tell(ctx)
-	f.Look()
-	timer := f.Clock.NewTimer(resync)
-	defer timer.Stop()
+
+	next := f.Clock.NewTimer(0)
+	defer next.Stop()
 	for {
+		look := f.look
+		if f.Clock.Since(f.lastOut) < burstEvery {
+			look = nil // next comes when the burst is over, and looks at all that came meanwhile
+		}
+		var err error
+		wait := resync
+		if len(f.pending) > 0 {
+			wait = patience
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-f.look:
-		case <-timer.C():
+		case <-f.proved:
+			if err = f.report(ctx); err == nil {
+				continue
+			}
+		case <-look:
+			err = f.pass(ctx)
+		case <-next.C():
+			err = f.pass(ctx)
 		}
-		again := resync
-		if err := f.pass(ctx); err != nil {
+		if since := f.Clock.Since(f.lastOut); since < burstEvery {
+			wait = burstEvery - since
+		}
+		if err != nil {
 			f.Log.Errorw("Pass failed; trying again", zap.Error(err))
 			passErrors.Inc()
-			again = time.Second
+			wait = retryAfter
 		}
-		f.pause(ctx)
-		timer.Reset(again)
-	}
-}
-
-// pause keeps passes, and bursts of writes, apart.
-func (f *Function) pause(ctx context.Context) {
-	wait := max(passEvery, burstEvery-f.Clock.Since(f.lastOut))
-	select {
-	case <-ctx.Done():
-	case <-f.Clock.After(wait):
+		next.Reset(wait)
+		f.Clock.Sleep(passEvery)
 	}
 }
 
@@ -139,11 +160,9 @@ func (f *Function) pass(ctx context.Context) error {
 	plans := decide(s)
 	f.share(plans)
 	generations, err := f.write(ctx, s, plans)
+	f.plans, f.pods = plans, s.pods
 	f.Prover.Want(s.pods, generations)
-	if err != nil {
-		return err
-	}
-	return f.report(ctx, s, plans)
+	return errors.Join(err, f.report(ctx))
 }
 
 // share moves each limit's division over entries towards the demand.

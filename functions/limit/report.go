@@ -35,32 +35,33 @@ type pending struct {
 
 // report writes the statuses that differ from what was seen, and sends an event
 // for each limit that is proved now and was not before.
-func (f *Function) report(ctx context.Context, s *state, plans []plan) error {
+func (f *Function) report(ctx context.Context) error {
 	var errs []error
-	known := make(map[string]pending, len(plans))
-	for _, p := range plans {
+	known := make(map[string]pending, len(f.plans))
+	for _, p := range f.plans {
 		if w, ok := f.pending[key(p.of)]; ok {
 			known[key(p.of)] = w
 		}
 	}
 	f.pending = known
-	recordLimits(plans)
-	for _, p := range plans {
-		if err := f.reportOne(ctx, p, s.pods[p.of.Spec.Gateway]); err != nil {
+	recordLimits(f.plans)
+	for i := range f.plans {
+		if err := f.reportOne(ctx, &f.plans[i]); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (f *Function) reportOne(ctx context.Context, p plan, pods []Pod) error {
+func (f *Function) reportOne(ctx context.Context, p *plan) error {
+	pods := f.pods[p.of.Spec.Gateway]
 	var lagging []string
 	if p.err == nil {
 		lagging = f.Prover.Lagging(pods, p.slot)
 	}
 	want := p.of.DeepCopy()
 	changed := f.statusOf(want, p, pods, lagging)
-	since := f.track(p, changed, want.IsReady())
+	since := f.track(p, changed, len(lagging) > 0)
 	if p.err == nil && len(lagging) > 0 && f.Clock.Since(since) < patience {
 		return nil
 	}
@@ -76,12 +77,14 @@ func (f *Function) reportOne(ctx context.Context, p plan, pods []Pod) error {
 	if changed && got.IsReady() {
 		f.applied(p, got, f.Clock.Since(since))
 	}
+	p.of = got
 	return nil
 }
 
-// track remembers since when a limit has been waiting for its proof.
-func (f *Function) track(p plan, changed, proved bool) time.Time {
-	if p.err != nil || !changed {
+// track remembers since when a limit, or a gateway pod, has been waiting for its
+// proof.
+func (f *Function) track(p *plan, changed, lags bool) time.Time {
+	if p.err != nil || !(changed || lags) {
 		delete(f.pending, key(p.of))
 		return f.Clock.Now()
 	}
@@ -90,15 +93,12 @@ func (f *Function) track(p plan, changed, proved bool) time.Time {
 		w = pending{limit: limit, since: f.Clock.Now()}
 		f.pending[key(p.of)] = w
 	}
-	if proved {
-		delete(f.pending, key(p.of))
-	}
 	return w.since
 }
 
 // statusOf sets the status that a plan and its proof amount to, and returns
 // whether it tells of another limit, or another proof, than the status before.
-func (f *Function) statusOf(l *v1alpha1.RateLimit, p plan, pods []Pod, lagging []string) bool {
+func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, pods []Pod, lagging []string) bool {
 	before := l.Status.DeepCopy()
 	conditions := l.GetConditionSet().Manage(&l.Status)
 	conditions.InitializeConditions()
@@ -150,7 +150,7 @@ func isTrue(s *v1alpha1.RateLimitStatus, t apis.ConditionType) bool {
 
 // applied records and tells that a limit is proved. The event is news, not a
 // command: one that is lost is counted, and the status has it all.
-func (f *Function) applied(p plan, l *v1alpha1.RateLimit, took time.Duration) {
+func (f *Function) applied(p *plan, l *v1alpha1.RateLimit, took time.Duration) {
 	convergence.Observe(took.Seconds())
 	d := eventing.LimitApplied{
 		Model:   eventing.Ref{Namespace: l.Namespace, Name: l.Name},

@@ -1,0 +1,335 @@
+package limit
+
+import (
+	"context"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"go.uber.org/zap"
+	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kubefake "k8s.io/client-go/kubernetes/fake"
+	kubetesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
+	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
+
+	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	sluicefake "sluice.dev/sluice/reconciler/client/clientset/versioned/fake"
+)
+
+// TestMain turns off watch-lists, which the clients' fakes don't speak.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("KUBE_FEATURE_WatchListClient", "false"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// bench is a Function over a cluster of fakes. What Envoy would do with a slot is
+// the e2e tests' business; here a pod enforces what is written, unless it lags.
+type bench struct {
+	*Function
+	t       *testing.T
+	kube    *kubefake.Clientset
+	serving *servingfake.Clientset
+	istio   *istiofake.Clientset
+	sluice  *sluicefake.Clientset
+
+	mu      sync.Mutex
+	lagging string
+	sent    []cloudevents.Event
+}
+
+type noDemand struct{}
+
+func (noDemand) At(string, string) []float64 { return []float64{0, 0} }
+func (noDemand) Run(context.Context)         {}
+
+func (b *bench) Send(_ context.Context, e cloudevents.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = append(b.sent, e)
+	return nil
+}
+
+func (b *bench) events() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.sent)
+}
+
+func (b *bench) lag(pod string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lagging = pod
+}
+
+// ask is what a gateway pod answers: the generation in the slot that is written.
+func (b *bench) ask(ctx context.Context, _, _ string, at place) (string, error) {
+	b.mu.Lock()
+	lagging := b.lagging
+	b.mu.Unlock()
+	if at.pod == lagging {
+		return "", nil
+	}
+	slot, err := b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Get(ctx,
+		gateway.SlotObjectName(gateway.Shared, at.entry, at.slot), metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	config := slot.Spec.GetConfigPatches()[0].GetPatch().GetValue().GetFields()["typed_config"].GetStructValue()
+	for _, h := range config.GetFields()["response_headers_to_add"].GetListValue().GetValues() {
+		header := h.GetStructValue().GetFields()["header"].GetStructValue().GetFields()
+		if header["key"].GetStringValue() == gateway.GenerationHeader {
+			return header["value"].GetStringValue(), nil
+		}
+	}
+	return "", nil
+}
+
+func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench {
+	t.Helper()
+	b := &bench{
+		t:       t,
+		kube:    kubefake.NewClientset(gatewayPod("shared-a"), endpoints(replicas)),
+		serving: servingfake.NewSimpleClientset(autoscaler(int32(replicas))),
+		istio:   istiofake.NewSimpleClientset(),
+		sluice:  sluicefake.NewSimpleClientset(),
+	}
+	for _, l := range limits {
+		if _, err := b.sluice.SluiceV1alpha1().RateLimits("team").Create(t.Context(), l, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Function = New()
+	informers, err := NewInformers(Clients{Kube: b.kube, Serving: b.serving, Istio: b.istio, Sluice: b.sluice}, "sluice-system", b.Look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := informers.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	prover := NewProver(clock.RealClock{}, b.Proved)
+	prover.ask = b.ask
+	b.Caches, b.Prover, b.Demand, b.Events = informers.Caches(), prover, noDemand{}, b
+	b.Filters = b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
+	b.Limits, b.ProbeToken = b.sluice.SluiceV1alpha1(), func() string { return "token" }
+	b.Clock, b.Log = clock.RealClock{}, zap.NewNop().Sugar()
+	go b.Run(t.Context())
+	return b
+}
+
+// until waits for a condition, and says what it waited for if it never comes.
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("never saw %s; the limit is %+v", what, b.limit("m").Status)
+		case <-tick.C:
+		}
+	}
+}
+
+func (b *bench) limit(name string) *v1alpha1.RateLimit {
+	b.t.Helper()
+	l, err := b.sluice.SluiceV1alpha1().RateLimits("team").Get(context.WithoutCancel(b.t.Context()), name, metav1.GetOptions{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return l
+}
+
+func (b *bench) applied(rate int64) func() bool {
+	return func() bool {
+		l := b.limit("m")
+		return l.Status.Limit != nil && l.Status.Limit.RequestsPerSecond.Value() == rate && l.Status.Limit.Since != nil &&
+			isTrue(&l.Status, v1alpha1.RateLimitConditionReady)
+	}
+}
+
+func (b *bench) slotWrites() int {
+	return writesIn(b.istio.Actions())
+}
+
+func writesIn(actions []kubetesting.Action) int {
+	n := 0
+	for _, a := range actions {
+		if a.GetVerb() == "create" || a.GetVerb() == "update" {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *bench) scale(desired, ready int) {
+	b.t.Helper()
+	if _, err := b.serving.AutoscalingV1alpha1().PodAutoscalers("team").Update(b.t.Context(), autoscaler(int32(desired)), metav1.UpdateOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.kube.DiscoveryV1().EndpointSlices("team").Update(b.t.Context(), endpoints(ready), metav1.UpdateOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func rateLimit(name string) *v1alpha1.RateLimit {
+	return &v1alpha1.RateLimit{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, Generation: 1},
+		Spec: v1alpha1.RateLimitSpec{
+			Gateway: gateway.Shared, VirtualService: "team.m", Policy: v1alpha1.PolicyReady,
+			RequestsPerSecondPerReplica: resource.MustParse("10"), Burst: metav1.Duration{Duration: 100 * time.Millisecond},
+			Traffic: []v1alpha1.RevisionTraffic{{Revision: "m-1", Percent: 100}},
+		},
+	}
+}
+
+func ofModel(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: "team", Name: name, Labels: map[string]string{
+		sluice.ModelLabelKey: "m", discoveryv1.LabelServiceName: "m-1-private",
+	}}
+}
+
+func autoscaler(desired int32) *autoscalingv1alpha1.PodAutoscaler {
+	return &autoscalingv1alpha1.PodAutoscaler{
+		ObjectMeta: ofModel("m-1"), Status: autoscalingv1alpha1.PodAutoscalerStatus{DesiredScale: &desired},
+	}
+}
+
+func endpoints(ready int) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{ObjectMeta: ofModel("m-1-private-x")}
+	for i := range ready {
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{"10.0.0." + string(rune('1'+i))}})
+	}
+	return s
+}
+
+func gatewayPod(name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name, Labels: map[string]string{gateway.LabelKey: gateway.Shared}},
+		Status: corev1.PodStatus{PodIP: "10.1.0.1", Conditions: []corev1.PodCondition{
+			{Type: corev1.PodReady, Status: corev1.ConditionTrue},
+		}},
+	}
+}
+
+func TestLimitFollowsScale(t *testing.T) {
+	b := newBench(t, 2, rateLimit("m"))
+	slots := len(gateway.Entries()) * gateway.Slots
+
+	b.until("the first limit", b.applied(20))
+	if got := b.slotWrites(); got != slots {
+		t.Errorf("%d slots written, want each of %d once", got, slots)
+	}
+	b.scale(3, 3)
+	b.until("the limit of three replicas", b.applied(30))
+	if got := b.slotWrites() - slots; got != len(gateway.Entries()) {
+		t.Errorf("a change of one limit wrote %d slots, want one an entry", got)
+	}
+	b.until("an event for each limit", func() bool { return b.events() == 2 })
+	var d eventing.LimitApplied
+	if err := b.sent[1].DataAs(&d); err != nil || d.Old != "20" || d.New != "30" || d.Ready != 3 || d.GatewayPods != 1 {
+		t.Errorf("event data = %+v, %v", d, err)
+	}
+	// At rest nothing is written.
+	written, statuses := b.slotWrites(), writesIn(b.sluice.Actions())
+	b.Look()
+	b.until("the look", func() bool { return len(b.look) == 0 })
+	b.Proved()
+	b.until("the comparison", func() bool { return len(b.proved) == 0 })
+	if b.slotWrites() != written || writesIn(b.sluice.Actions()) != statuses {
+		t.Error("something was written at rest")
+	}
+}
+
+func TestProvedOnEveryPodOnly(t *testing.T) {
+	b := newBench(t, 1, rateLimit("m"))
+	b.until("the first limit", b.applied(10))
+	b.lag("shared-b")
+	if _, err := b.kube.CoreV1().Pods(gateway.Namespace).Create(t.Context(), gatewayPod("shared-b"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the lagging pod named", func() bool {
+		l := b.limit("m").Status.Limit
+		return l != nil && l.GatewayPods == 2 && l.ProvedGatewayPods == 1 && slices.Equal(l.LaggingGatewayPods, []string{"shared-b"})
+	})
+	if isTrue(&b.limit("m").Status, v1alpha1.RateLimitConditionReady) {
+		t.Error("Ready while a pod lags")
+	}
+	b.lag("")
+	b.until("the proof on both", b.applied(10))
+}
+
+func TestRepairsWhatWasEditedByHand(t *testing.T) {
+	b := newBench(t, 1, rateLimit("m"))
+	b.until("the first limit", b.applied(10))
+	name := gateway.SlotObjectName(gateway.Shared, gateway.External, SlotOf("team.m", gateway.Slots))
+	if err := b.Filters.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the slot again", func() bool {
+		_, err := b.Filters.Get(t.Context(), name, metav1.GetOptions{})
+		return err == nil
+	})
+}
+
+func TestRefusesWhatCannotBeEnforced(t *testing.T) {
+	bad, second := rateLimit("bad"), rateLimit("n")
+	bad.Spec.VirtualService, bad.Spec.RequestsPerSecondPerReplica = "team.bad", resource.MustParse("0")
+	b := newBench(t, 1, rateLimit("m"), bad, second)
+	b.until("the first limit", b.applied(10))
+	for _, name := range []string{"bad", "n"} {
+		b.until("a reason for "+name, func() bool {
+			c := b.limit(name).GetConditionSet().Manage(&b.limit(name).Status).GetCondition(v1alpha1.RateLimitConditionWritten)
+			return c.IsFalse() && c.Reason == "InvalidSpec"
+		})
+	}
+}
+
+func TestReceive(t *testing.T) {
+	good, err := eventing.NewRevisionScaled(eventing.RevisionScaled{
+		Model: eventing.Ref{Namespace: "team", Name: "m"}, Revision: "m-1", Scale: eventing.Scale{Desired: 2, Ready: 1}, ResourceVersion: "7",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, negative := good.Clone(), good.Clone()
+	foreign.SetType("somebody.elses")
+	_ = negative.SetData(cloudevents.ApplicationJSON, eventing.RevisionScaled{
+		Model: eventing.Ref{Namespace: "team", Name: "m"}, Revision: "m-1", Scale: eventing.Scale{Desired: -1},
+	})
+	f := New()
+	f.Log = zap.NewNop().Sugar()
+	f.leads.Store(true)
+	for name, tt := range map[string]struct {
+		event cloudevents.Event
+		looks int
+	}{"good": {good, 1}, "another type": {foreign, 0}, "impossible": {negative, 0}} {
+		t.Run(name, func(t *testing.T) {
+			result := f.Receive(t.Context(), tt.event)
+			if got := cloudevents.IsACK(result); got != (tt.looks == 1) {
+				t.Errorf("Receive() = %v", result)
+			}
+			if got := len(f.look); got != tt.looks {
+				t.Errorf("%d looks asked for, want %d", got, tt.looks)
+			}
+			for len(f.look) > 0 {
+				<-f.look
+			}
+		})
+	}
+}
