@@ -84,7 +84,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	}
 	server := serve(env.Port, events, log)
 
-	lead(ctx, env, kube, log, informers, function)
+	lead(ctx, env, kube, log, function)
 
 	// What was taken in before the signal is answered still.
 	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -165,7 +165,7 @@ func serve(port int, handler http.Handler, log *zap.SugaredLogger) *http.Server 
 
 // lead runs the function while this replica holds the lease, and returns when
 // the context ends. A replica that lost the lease ends: its successor writes.
-func lead(ctx context.Context, env environment, kube kubernetes.Interface, log *zap.SugaredLogger, informers *limit.Informers, function *limit.Function) {
+func lead(ctx context.Context, env environment, kube kubernetes.Interface, log *zap.SugaredLogger, function *limit.Function) {
 	leaderelection.RunOrDie(ctx, leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: env.Namespace, Name: "limiter"},

@@ -216,12 +216,12 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 func (f *Function) overlay(s *state) {
 	for name, w := range f.written {
 		cached := s.slots[name]
-		if cached == nil && f.Clock.Since(f.lastOut) > resync {
-			delete(f.written, name) // deleted by somebody since
-		} else if cached == nil || (cached.UID == w.UID && cached.Generation < w.Generation) {
-			s.slots[name] = w
-		} else {
+		deleted := cached == nil && f.Clock.Since(f.lastOut) > resync
+		newer := cached == nil || (cached.UID == w.UID && cached.Generation < w.Generation)
+		if deleted || !newer {
 			delete(f.written, name)
+		} else {
+			s.slots[name] = w
 		}
 	}
 }

@@ -61,7 +61,12 @@ func (f *Function) reportOne(ctx context.Context, p *plan) error {
 	}
 	want := p.of.DeepCopy()
 	changed := f.statusOf(want, p, pods, lagging)
-	since := f.track(p, changed, len(lagging) > 0)
+	since := f.Clock.Now()
+	if p.err == nil && (changed || len(lagging) > 0) {
+		since = f.waiting(p)
+	} else {
+		delete(f.pending, key(p.of))
+	}
 	if p.err == nil && len(lagging) > 0 && f.Clock.Since(since) < patience {
 		return nil
 	}
@@ -81,13 +86,8 @@ func (f *Function) reportOne(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// track remembers since when a limit, or a gateway pod, has been waiting for its
-// proof.
-func (f *Function) track(p *plan, changed, lags bool) time.Time {
-	if p.err != nil || !(changed || lags) {
-		delete(f.pending, key(p.of))
-		return f.Clock.Now()
-	}
+// waiting returns since when a limit has been waiting for its proof.
+func (f *Function) waiting(p *plan) time.Time {
 	w, ok := f.pending[key(p.of)]
 	if limit := p.limit.RatString(); !ok || w.limit != limit {
 		w = pending{limit: limit, since: f.Clock.Now()}
@@ -124,8 +124,8 @@ func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, pods []Pod, lagging 
 	}
 	l.Status.Limit = &v1alpha1.LimitStatus{
 		RequestsPerSecond:  quantity(p.limit),
-		GatewayPods:        int32(len(pods)), //nolint:gosec // far fewer than an int32 holds.
-		ProvedGatewayPods:  int32(proved),    //nolint:gosec // as above.
+		GatewayPods:        int32(len(pods)),
+		ProvedGatewayPods:  int32(proved),
 		LaggingGatewayPods: lagging,
 	}
 	changed := before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(l.Status.Limit.RequestsPerSecond) != 0 ||

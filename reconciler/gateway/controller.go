@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
+	"sluice.dev/sluice/reconciler/gateway/probetoken"
 )
 
 // NewController wires the reconciler. It starts its own informers, because they
@@ -25,6 +26,10 @@ import (
 // Deployments or Services anywhere else.
 func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
 	logger := logging.FromContext(ctx)
+	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx))
+	if err != nil {
+		logger.Fatalw("Failed to get the probe token", "error", err)
+	}
 	kube := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), controller.GetResyncPeriod(ctx),
 		kubeinformers.WithNamespace(gateway.Namespace))
 	istio := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
@@ -38,6 +43,7 @@ func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl 
 	r := &Reconciler{
 		kube:            kubeclient.Get(ctx),
 		istio:           istioclient.Get(ctx),
+		probePath:       gateway.ProbePath(token),
 		deployments:     kube.Apps().V1().Deployments().Lister(),
 		services:        kube.Core().V1().Services().Lister(),
 		serviceAccounts: kube.Core().V1().ServiceAccounts().Lister(),

@@ -39,6 +39,8 @@ type Reconciler struct {
 	kube   kubernetes.Interface
 	istio  istioclientset.Interface
 	config configStore
+	// probePath begins the path of our own prober's requests.
+	probePath string
 
 	deployments     appsv1listers.DeploymentLister
 	services        corev1listers.ServiceLister
@@ -68,7 +70,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	if !r.IsLeaderFor(types.NamespacedName{Name: key}) {
 		return controller.NewSkipKey(key)
 	}
-	gw, ok := desiredGateway(r.config.ToContext(ctx), key)
+	gw, ok := r.desiredGateway(r.config.ToContext(ctx), key)
 	if !ok {
 		return nil // nothing asks for a gateway of that name
 	}
@@ -97,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 // gatewayNames lists the gateways that are wanted.
 func gatewayNames() []string { return []string{gateway.Shared} }
 
-func desiredGateway(ctx context.Context, name string) (resources.Gateway, bool) {
+func (r *Reconciler) desiredGateway(ctx context.Context, name string) (resources.Gateway, bool) {
 	if name != gateway.Shared {
 		return resources.Gateway{}, false
 	}
@@ -110,6 +112,7 @@ func desiredGateway(ctx context.Context, name string) (resources.Gateway, bool) 
 		MemoryLimit:           cfg.MemoryLimit,
 		DrainDuration:         cfg.DrainDuration,
 		MaxConnectionDuration: cfg.MaxConnectionDuration,
+		ProbePath:             r.probePath,
 	}, true
 }
 

@@ -87,6 +87,7 @@ func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 		LeaderAwareFuncs: promoteAll(),
 		kube:             w.kube,
 		istio:            w.istio,
+		probePath:        "/probe",
 		config:           fixedConfig{w.cfg},
 		deployments:      appsv1listers.NewDeploymentLister(list(t, w.kube.AppsV1().Deployments(gateway.Namespace).List)),
 		services:         corev1listers.NewServiceLister(list(t, w.kube.CoreV1().Services(gateway.Namespace).List)),
@@ -254,7 +255,7 @@ func TestDriftIsRepaired(t *testing.T) {
 			t.Helper()
 			editDeployment(t, w, func(spec *appsv1.DeploymentSpec) {
 				spec.Template.Spec.DNSPolicy = corev1.DNSClusterFirst
-				spec.Template.Spec.Containers[0].ImagePullPolicy = corev1.PullAlways
+				spec.Template.Spec.Containers[0].TerminationMessagePath = corev1.TerminationMessagePathDefault
 			})
 			editService(t, w, func(spec *corev1.ServiceSpec) { spec.ClusterIP, spec.Ports[0].NodePort = "10.96.1.1", 30123 })
 		},

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -98,35 +99,43 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// strike removes the namespace. It waits only until the gateway has forgotten it,
-// so that the next test's limits are not disturbed; pods take longer to go.
+// strike removes the namespace and what is in it. Kubernetes empties a namespace of
+// its pods first, which take half a minute to drain, and their limits and routes
+// would go after them only; so the owners are deleted here. The wait is for the
+// gateway to forget them, so that the next test finds it quiet.
 func (s *stage) strike() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if s.Failed() {
 		s.Log(s.Explain(ctx, s.namespace))
 	}
-	if err := s.Kube.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{}); err != nil {
-		s.Errorf("deleting namespace %s: %v", s.namespace, err)
-		return
-	}
-	err := platform.Until(ctx, time.Minute, "limits and routes to go", func(ctx context.Context) (string, error) {
-		limits, err := s.Sluice.SluiceV1alpha1().RateLimits(s.namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return "", err
-		}
-		ingresses, err := s.Networking.NetworkingV1alpha1().Ingresses(s.namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return "", err
-		}
-		if n := len(limits.Items) + len(ingresses.Items); n > 0 {
-			return fmt.Sprintf("%d are left", n), nil
-		}
-		return "", nil
-	})
+	all := metav1.ListOptions{}
+	err := errors.Join(
+		s.Sluice.SluiceV1alpha1().Models(s.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all),
+		s.Serving.ServingV1().Services(s.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all),
+		s.Networking.NetworkingV1alpha1().Ingresses(s.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all),
+		platform.Until(ctx, 30*time.Second, "limits and routes to go", s.forgotten),
+		s.Kube.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{}),
+	)
 	if err != nil {
-		s.Error(err)
+		s.Errorf("removing namespace %s: %v", s.namespace, err)
 	}
+}
+
+// forgotten says what the gateway still has of the namespace.
+func (s *stage) forgotten(ctx context.Context) (string, error) {
+	limits, err := s.Sluice.SluiceV1alpha1().RateLimits(s.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	ingresses, err := s.Networking.NetworkingV1alpha1().Ingresses(s.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	if n := len(limits.Items) + len(ingresses.Items); n > 0 {
+		return fmt.Sprintf("%d are left", n), nil
+	}
+	return "", nil
 }
 
 // until waits for a condition and ends the test if it isn't met in time.

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -49,7 +50,7 @@ type Schedule []Segment
 // Validate refuses what is not a rate over time.
 func (s Schedule) Validate() error {
 	if len(s) == 0 {
-		return fmt.Errorf("schedule: no segment")
+		return errors.New("schedule: no segment")
 	}
 	for i, segment := range s {
 		if segment.Lasts <= 0 {

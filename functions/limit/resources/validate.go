@@ -3,6 +3,7 @@ package resources
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
@@ -20,13 +21,14 @@ func validate(filter *localv3.LocalRateLimit) error {
 	seen := make(map[string]bool, len(filter.GetDescriptors()))
 	var errs []error
 	for _, d := range filter.GetDescriptors() {
-		id := ""
+		var entries []string
 		for _, e := range d.GetEntries() {
 			if e.GetValue() == "" {
 				errs = append(errs, fmt.Errorf("descriptor entry %q has no value", e.GetKey()))
 			}
-			id += fmt.Sprintf("%q=%q,", e.GetKey(), e.GetValue())
+			entries = append(entries, fmt.Sprintf("%q=%q", e.GetKey(), e.GetValue()))
 		}
+		id := strings.Join(entries, ",")
 		if seen[id] {
 			errs = append(errs, fmt.Errorf("descriptor %s appears twice", id))
 		}

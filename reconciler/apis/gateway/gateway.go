@@ -76,7 +76,7 @@ const SlotHeader = "x-sluice-slot"
 const GenerationHeader = "x-sluice-generation"
 
 const (
-	// ProbeTokenSecret, in Sluice's own namespace, holds under ProbeTokenKey the
+	// ProbeTokenSecret is the Secret that, in Sluice's own namespace, holds under ProbeTokenKey the
 	// random token of this installation. A request whose path begins with it is
 	// our own prober's: answered by the gateway itself and not limited.
 	ProbeTokenSecret = "sluice-probe-token"
@@ -90,12 +90,14 @@ func ProbePath(token string) string { return "/.well-known/sluice/" + token }
 const (
 	// StatsPort is where every gateway pod shows its counters.
 	StatsPort = 15090
-	// OfferedMetric counts the requests that arrived, RefusedMetric those that a
-	// limit refused, each by RouteTag (VirtualServiceMetadata) and EntryTag.
+	// OfferedMetric counts the requests that arrived, by RouteTag and EntryTag.
 	OfferedMetric = "istio_sluice_offered"
+	// RefusedMetric counts those that a limit refused, by the same tags.
 	RefusedMetric = "istio_sluice_refused"
-	RouteTag      = "route"
-	EntryTag      = "entry"
+	// RouteTag is the route's VirtualServiceMetadata.
+	RouteTag = "route"
+	// EntryTag is the name of the Entry.
+	EntryTag = "entry"
 )
 
 // VirtualServiceMetadata is what Envoy's route metadata says (key "istio",

@@ -29,7 +29,7 @@ func Ready(slices []*discoveryv1.EndpointSlice) int32 {
 			}
 		}
 	}
-	return int32(addresses.Len()) //nolint:gosec // a cluster has fewer pods than an int32 holds.
+	return int32(addresses.Len())
 }
 
 // Desired is what the autoscaler decided; what it has not decided yet counts as

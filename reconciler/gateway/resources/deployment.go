@@ -70,7 +70,10 @@ func proxyContainer(gw Gateway) corev1.Container {
 	return corev1.Container{
 		Name:  "istio-proxy",
 		Image: "auto", // injection puts Istio's own in its place
-		Ports: containerPorts(),
+		// The image that injection chooses has a version; a gateway must come back
+		// also while the registry doesn't answer.
+		ImagePullPolicy: corev1.PullIfNotPresent,
+		Ports:           containerPorts(),
 		Env: []corev1.EnvVar{
 			// On leaving: refuse nothing, take new connections while endpoints
 			// still name the pod, and go as soon as no connection is left, at the
@@ -103,7 +106,7 @@ func containerPorts() []corev1.ContainerPort {
 	for _, entry := range gateway.Entries() {
 		ports = append(ports, corev1.ContainerPort{
 			Name:          entry.Name,
-			ContainerPort: int32(entry.Port), //nolint:gosec // a port
+			ContainerPort: int32(entry.Port),
 			Protocol:      corev1.ProtocolTCP,
 		})
 	}

@@ -6,10 +6,12 @@ import (
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	statsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -94,7 +96,7 @@ func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 }
 
 func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) {
-	demand, err := demandLoggers(entry)
+	demand, err := demandLoggers(gw, entry)
 	if err != nil {
 		return nil, err
 	}
@@ -134,28 +136,46 @@ func validateMerged(patch *hcmv3.HttpConnectionManager) error {
 }
 
 // demandLoggers returns the counters of an entry: requests offered, counted as
-// they arrive, and those of them that the limiter refused. Their tags are the
-// entry and the VirtualService; nothing that a client controls, or it could make
-// counters without end.
-func demandLoggers(entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
-	offered, err := counter(gateway.OfferedMetric, entry, logType(datav3.AccessLogType_DownstreamStart))
+// they arrive, and those of them that the limiter refused; our own prober's are
+// neither. Their tags are the entry and the VirtualService; nothing that a client
+// controls, or it could make counters without end.
+func demandLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
+	offered, err := counter(gateway.OfferedMetric, entry,
+		allOf(logType(datav3.AccessLogType_DownstreamStart), notPath(gw.ProbePath)))
 	if err != nil {
 		return nil, err
 	}
-	refused, err := counter(gateway.RefusedMetric, entry, &accesslogv3.AccessLogFilter{
-		FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{AndFilter: &accesslogv3.AndFilter{
-			Filters: []*accesslogv3.AccessLogFilter{
-				logType(datav3.AccessLogType_DownstreamEnd),
-				{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
-					ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"RL"}},
-				}},
-			},
-		}},
-	})
+	refused, err := counter(gateway.RefusedMetric, entry,
+		allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), notPath(gw.ProbePath)))
 	if err != nil {
 		return nil, err
 	}
 	return []*accesslogv3.AccessLog{offered, refused}, nil
+}
+
+func allOf(filters ...*accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: filters},
+	}}
+}
+
+// limited passes what a rate limit refused.
+func limited() *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"RL"}},
+	}}
+}
+
+func notPath(prefix string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
+		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
+			Name: ":path",
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
+			}},
+			InvertMatch: true,
+		}},
+	}}
 }
 
 func logType(kind datav3.AccessLogType) *accesslogv3.AccessLogFilter {

@@ -28,6 +28,8 @@ type Gateway struct {
 	DrainDuration time.Duration
 	// MaxConnectionDuration is the age at which clients' connections end.
 	MaxConnectionDuration time.Duration
+	// ProbePath begins the path of our own prober's requests, which are no demand.
+	ProbePath string
 }
 
 // LocalName is the name of a gateway's cluster-local Service and Istio Gateway.

@@ -32,6 +32,7 @@ func shared() Gateway {
 		MemoryLimit:           resource.MustParse("1Gi"),
 		DrainDuration:         10 * time.Minute,
 		MaxConnectionDuration: time.Minute,
+		ProbePath:             gateway.ProbePath("0123456789abcdef"),
 	}
 }
 

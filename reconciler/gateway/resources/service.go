@@ -33,7 +33,7 @@ func service(gw Gateway, name string, kind corev1.ServiceType, entry gateway.Ent
 				Name:       "http2",
 				Protocol:   corev1.ProtocolTCP,
 				Port:       servicePort,
-				TargetPort: intstr.FromInt32(int32(entry.Port)), //nolint:gosec // a port
+				TargetPort: intstr.FromInt32(int32(entry.Port)),
 			}},
 		},
 	}

@@ -152,9 +152,12 @@ func httpRoute(path v1alpha1.HTTPIngressPath, gatewayName string, authorities []
 		route.Rewrite = &istioapi.HTTPRewrite{Authority: path.RewriteHost}
 	}
 	for _, split := range path.Splits {
-		destination, err := routeDestination(split, path.AppendHeaders, len(path.Splits) == 1)
+		destination, err := routeDestination(split, path.AppendHeaders)
 		if err != nil {
 			return nil, err
+		}
+		if len(path.Splits) == 1 {
+			destination.Weight = 100 // a split alone may leave its share out
 		}
 		if destination.Weight > 0 {
 			route.Route = append(route.Route, destination)
@@ -167,22 +170,18 @@ func httpRoute(path v1alpha1.HTTPIngressPath, gatewayName string, authorities []
 // and of its split are both set on the destination, the split's last: set at two
 // levels, which of them wins would be Envoy's choice.
 func routeDestination(
-	split v1alpha1.IngressBackendSplit, pathHeaders map[string]string, only bool,
+	split v1alpha1.IngressBackendSplit, pathHeaders map[string]string,
 ) (*istioapi.HTTPRouteDestination, error) {
 	if split.ServicePort.Type != intstr.Int {
 		return nil, fmt.Errorf("service %s/%s: port %q must be a number",
 			split.ServiceNamespace, split.ServiceName, split.ServicePort.StrVal)
 	}
-	weight := split.Percent
-	if only {
-		weight = 100
-	}
 	destination := &istioapi.HTTPRouteDestination{
 		Destination: &istioapi.Destination{
 			Host: network.GetServiceHostname(split.ServiceName, split.ServiceNamespace),
-			Port: &istioapi.PortSelector{Number: uint32(split.ServicePort.IntVal)}, //nolint:gosec // a port
+			Port: &istioapi.PortSelector{Number: uint32(split.ServicePort.IntVal)},
 		},
-		Weight: int32(weight), //nolint:gosec // 0 to 100
+		Weight: int32(split.Percent),
 	}
 	set := map[string]string{}
 	for _, from := range []map[string]string{pathHeaders, split.AppendHeaders} {

@@ -43,7 +43,7 @@ func traffic(service *servingv1.Service) []v1alpha1.RevisionTraffic {
 	percent := map[string]int32{}
 	for _, target := range service.Status.Traffic {
 		if target.Percent != nil && *target.Percent > 0 && target.RevisionName != "" {
-			percent[target.RevisionName] += int32(*target.Percent) //nolint:gosec // 1 to 100
+			percent[target.RevisionName] += int32(*target.Percent)
 		}
 	}
 	var out []v1alpha1.RevisionTraffic

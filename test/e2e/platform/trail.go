@@ -159,7 +159,7 @@ func (t *Trail) read() Moment {
 	percent := map[string]int32{}
 	for _, target := range service.Status.Traffic {
 		if target.Percent != nil {
-			percent[target.RevisionName] += int32(*target.Percent) //nolint:gosec // 0 to 100
+			percent[target.RevisionName] += int32(*target.Percent)
 		}
 	}
 	for revision, share := range percent {
@@ -213,7 +213,7 @@ func readyEndpoints(endpoints []*discoveryv1.EndpointSlice) int32 {
 			}
 		}
 	}
-	return int32(len(pods)) //nolint:gosec // far fewer than an int32 holds
+	return int32(len(pods))
 }
 
 func annotated(pa *autoscalingv1alpha1.PodAutoscaler, key kmap.KeyPriority, unset int32) int32 {
