@@ -266,12 +266,12 @@ func (a *asker) askHost(ctx context.Context, generation string, question Questio
 	}
 	request.Host = question.Host
 	request.Header.Set(header.UserAgentKey, header.IngressReadinessUserAgent)
-	response, _, err := a.do(request)
+	got, err := a.do(request)
 	if err != nil {
 		return err
 	}
-	if got := response.Header.Get(header.HashKey); response.StatusCode != http.StatusOK || got != generation {
-		return fmt.Errorf("got status %d and generation %q, want 200 and %q", response.StatusCode, got, generation)
+	if told := got.header.Get(header.HashKey); got.status != http.StatusOK || told != generation {
+		return fmt.Errorf("got status %d and generation %q, want 200 and %q", got.status, told, generation)
 	}
 	return nil
 }
@@ -286,25 +286,32 @@ func (a *asker) askClusters(ctx context.Context, pod Pod) error {
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
-	_, body, err := a.do(request)
+	got, err := a.do(request)
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
-	if found := warmingClusters.FindSubmatch(body); found != nil && string(found[1]) != "0" {
+	if found := warmingClusters.FindSubmatch(got.body); found != nil && string(found[1]) != "0" {
 		return errWarming
 	}
 	return nil
 }
 
-func (a *asker) do(request *http.Request) (*http.Response, []byte, error) {
+// answer is what a pod answered, its body up to 1 MiB.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a *asker) do(request *http.Request) (answer, error) {
 	response, err := a.client.Do(request)
 	if err != nil {
-		return nil, nil, fmt.Errorf("sending the request: %w", err)
+		return answer{}, fmt.Errorf("sending the request: %w", err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the answer: %w", err)
+		return answer{}, fmt.Errorf("reading the answer: %w", err)
 	}
-	return response, body, nil
+	return answer{status: response.StatusCode, header: response.Header, body: body}, nil
 }

@@ -56,7 +56,7 @@ func (d *demo) deploy(ctx context.Context) error {
 	err := platform.Until(ctx, deployWithin, "the Model to be Ready", func(ctx context.Context) (string, error) {
 		m, err := d.clients.Sluice.SluiceV1alpha1().Models(d.namespace).Get(ctx, modelName, metav1.GetOptions{})
 		if err != nil {
-			return err.Error(), nil
+			return err.Error(), nil //nolint:nilerr // what is waited for
 		}
 		d.model = m
 		if m.Status.ObservedGeneration != m.Generation {

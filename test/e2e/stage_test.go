@@ -190,7 +190,9 @@ func (s *stage) container() corev1.Container {
 			corev1.ResourceCPU:    resource.MustParse("20m"),
 			corev1.ResourceMemory: resource.MustParse("32Mi"),
 		}},
-		ReadinessProbe: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+		// A probe every second, since Kubernetes' own period of 10 s is how late a
+		// replica would be whose first probe came a moment too early.
+		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
 			HTTPGet: &corev1.HTTPGetAction{Path: "/v2/health/ready", Port: intstr.FromInt32(0)},
 		}},
 		SecurityContext: &corev1.SecurityContext{

@@ -3,24 +3,19 @@
 package resources
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"sort"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	istioapi "istio.io/api/networking/v1alpha3"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/networking/pkg/apis/networking"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
-	"knative.dev/networking/pkg/http/header"
 	"knative.dev/networking/pkg/ingress"
 	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/network"
@@ -29,13 +24,9 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice"
 )
 
-const (
-	// IngressNamespaceLabelKey names the namespace of the Ingress that a
-	// VirtualService serves, beside Knative's networking.IngressLabelKey.
-	IngressNamespaceLabelKey = networking.GroupName + "/ingress-namespace"
-
-	probeRoute = "sluice-probe"
-)
+// IngressNamespaceLabelKey names the namespace of the Ingress that a
+// VirtualService serves, beside Knative's networking.IngressLabelKey.
+const IngressNamespaceLabelKey = networking.GroupName + "/ingress-namespace"
 
 // Binding is where an Ingress is served.
 type Binding struct {
@@ -44,6 +35,9 @@ type Binding struct {
 	External, Local string
 	// ProbePath is the path prefix of our own prober's requests.
 	ProbePath string
+	// Aliases are the hosts to send to instead of Services that are only another
+	// name for them. istiod would not give a gateway the cluster of such a name.
+	Aliases map[types.NamespacedName]string
 }
 
 // gatewayOf returns the Istio Gateway that serves rules of a visibility.
@@ -54,15 +48,14 @@ func (b Binding) gatewayOf(visibility v1alpha1.IngressVisibility) string {
 	return b.External
 }
 
-// VirtualService returns the VirtualService that serves an Ingress, and its
-// generation: a digest of all that it says, which a probe of any of its hosts
-// gets as response header K-Network-Hash. It neither reads nor changes ing's
-// status. Where TLS is served, its servers belong in the Binding.
-func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualService, string, error) {
+// VirtualService returns the VirtualService that serves an Ingress. It neither
+// reads nor changes ing's status. Where TLS is served, its servers belong in the
+// Binding.
+func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualService, error) {
 	// Doubles every path by one that answers "K-Network-Hash: override".
 	routed := ing.DeepCopy()
 	if _, err := ingress.InsertProbe(routed); err != nil {
-		return nil, "", fmt.Errorf("inserting the network probe: %w", err)
+		return nil, fmt.Errorf("inserting the network probe: %w", err)
 	}
 	vs := &istiov1.VirtualService{
 		ObjectMeta: metav1.ObjectMeta{
@@ -81,19 +74,16 @@ func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualSer
 	for _, rule := range routed.Spec.Rules {
 		authorities := authorityMatches(rule.Hosts, vs.Spec.Hosts)
 		for _, path := range rule.HTTP.Paths {
-			route, err := httpRoute(path, binding.gatewayOf(rule.Visibility), authorities)
+			route := httpRoute(path, binding.gatewayOf(rule.Visibility), authorities)
+			to, err := destinations(path, binding.Aliases)
 			if err != nil {
-				return nil, "", err
+				return nil, err
 			}
+			route.Route = to
 			vs.Spec.Http = append(vs.Spec.Http, route)
 		}
 	}
-	generation, err := digest(&vs.Spec)
-	if err != nil {
-		return nil, "", err
-	}
-	vs.Spec.Http = append([]*istioapi.HTTPRoute{probe(binding.ProbePath, generation)}, vs.Spec.Http...)
-	return vs, generation, nil
+	return sealed(vs, nil, binding.ProbePath)
 }
 
 // IngressOf returns whose VirtualService that is; false if it serves none. It
@@ -116,20 +106,7 @@ func labels(ing *v1alpha1.Ingress) map[string]string {
 	return out
 }
 
-// probe answers our own prober on every host and entry, in the gateway itself:
-// asking never reaches a backend, so it wakes none that is at zero.
-func probe(path, generation string) *istioapi.HTTPRoute {
-	return &istioapi.HTTPRoute{
-		Name:           probeRoute,
-		Match:          []*istioapi.HTTPMatchRequest{{Uri: prefix(path + "/")}},
-		DirectResponse: &istioapi.HTTPDirectResponse{Status: http.StatusOK},
-		Headers: &istioapi.Headers{
-			Response: &istioapi.Headers_HeaderOperations{Set: map[string]string{header.HashKey: generation}},
-		},
-	}
-}
-
-func httpRoute(path v1alpha1.HTTPIngressPath, gatewayName string, authorities []*istioapi.StringMatch) (*istioapi.HTTPRoute, error) {
+func httpRoute(path v1alpha1.HTTPIngressPath, gatewayName string, authorities []*istioapi.StringMatch) *istioapi.HTTPRoute {
 	route := &istioapi.HTTPRoute{
 		// A retry would hide the backend's first answer, which is the client's.
 		Retries: &istioapi.HTTPRetry{Attempts: 0},
@@ -151,48 +128,54 @@ func httpRoute(path v1alpha1.HTTPIngressPath, gatewayName string, authorities []
 	if path.RewriteHost != "" {
 		route.Rewrite = &istioapi.HTTPRewrite{Authority: path.RewriteHost}
 	}
-	for _, split := range path.Splits {
-		destination, err := routeDestination(split, path.AppendHeaders)
-		if err != nil {
-			return nil, err
-		}
-		if len(path.Splits) == 1 {
-			destination.Weight = 100 // a split alone may leave its share out
-		}
-		if destination.Weight > 0 {
-			route.Route = append(route.Route, destination)
-		}
-	}
-	return route, nil
+	return route
 }
 
-// routeDestination sends a split's share to its Service. The headers of a path
-// and of its split are both set on the destination, the split's last: set at two
-// levels, which of them wins would be Envoy's choice.
-func routeDestination(
-	split v1alpha1.IngressBackendSplit, pathHeaders map[string]string,
-) (*istioapi.HTTPRouteDestination, error) {
-	if split.ServicePort.Type != intstr.Int {
-		return nil, fmt.Errorf("service %s/%s: port %q must be a number",
-			split.ServiceNamespace, split.ServiceName, split.ServicePort.StrVal)
+// destinations returns where a path's requests go, without the splits of 0 %.
+func destinations(path v1alpha1.HTTPIngressPath, aliases map[types.NamespacedName]string) ([]*istioapi.HTTPRouteDestination, error) {
+	var out []*istioapi.HTTPRouteDestination
+	for _, split := range path.Splits {
+		if split.ServicePort.Type != intstr.Int {
+			return nil, fmt.Errorf("service %s/%s: port %q must be a number",
+				split.ServiceNamespace, split.ServiceName, split.ServicePort.StrVal)
+		}
+		weight := split.Percent
+		if len(path.Splits) == 1 {
+			weight = 100
+		}
+		if weight == 0 {
+			continue
+		}
+		host, ok := aliases[types.NamespacedName{Namespace: split.ServiceNamespace, Name: split.ServiceName}]
+		if !ok {
+			host = network.GetServiceHostname(split.ServiceName, split.ServiceNamespace)
+		}
+		out = append(out, &istioapi.HTTPRouteDestination{
+			Destination: &istioapi.Destination{
+				Host: host,
+				Port: &istioapi.PortSelector{Number: uint32(split.ServicePort.IntVal)}, //nolint:gosec // a port
+			},
+			Weight:  int32(weight), //nolint:gosec // 0 to 100
+			Headers: setHeaders(path.AppendHeaders, split.AppendHeaders),
+		})
 	}
-	destination := &istioapi.HTTPRouteDestination{
-		Destination: &istioapi.Destination{
-			Host: network.GetServiceHostname(split.ServiceName, split.ServiceNamespace),
-			Port: &istioapi.PortSelector{Number: uint32(split.ServicePort.IntVal)},
-		},
-		Weight: int32(split.Percent),
-	}
+	return out, nil
+}
+
+// setHeaders sets the headers of a path and of its split on the split's
+// destination, the split's last: set at two levels, which of them wins would be
+// Envoy's choice.
+func setHeaders(all ...map[string]string) *istioapi.Headers {
 	set := map[string]string{}
-	for _, from := range []map[string]string{pathHeaders, split.AppendHeaders} {
-		for name, value := range from {
+	for _, headers := range all {
+		for name, value := range headers {
 			set[http.CanonicalHeaderKey(name)] = value
 		}
 	}
-	if len(set) > 0 {
-		destination.Headers = &istioapi.Headers{Request: &istioapi.Headers_HeaderOperations{Set: set}}
+	if len(set) == 0 {
+		return nil
 	}
-	return destination, nil
+	return &istioapi.Headers{Request: &istioapi.Headers_HeaderOperations{Set: set}}
 }
 
 // authorityMatches returns the conditions on :authority, any one of which is
@@ -240,21 +223,6 @@ func beginsForeign(host string, mine sets.Set[string], allHosts []string) bool {
 		}
 	}
 	return false
-}
-
-// digest is stable over processes: protojson sorts maps, and the spaces it adds
-// at random are taken out.
-func digest(spec *istioapi.VirtualService) (string, error) {
-	data, err := protojson.Marshal(spec)
-	if err != nil {
-		return "", fmt.Errorf("writing the virtual service as JSON: %w", err)
-	}
-	var canonical bytes.Buffer
-	if err := json.Compact(&canonical, data); err != nil {
-		return "", fmt.Errorf("compacting the virtual service's JSON: %w", err)
-	}
-	sum := sha256.Sum256(canonical.Bytes())
-	return hex.EncodeToString(sum[:]), nil
 }
 
 func exact(value string) *istioapi.StringMatch {

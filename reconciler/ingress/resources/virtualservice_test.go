@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	istioapi "istio.io/api/networking/v1alpha3"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
@@ -25,6 +26,9 @@ var binding = Binding{
 	External:  "sluice-gateways/shared",
 	Local:     "sluice-gateways/shared-local",
 	ProbePath: gateway.ProbePath("0123456789abcdef0123456789abcdef"),
+	Aliases: map[types.NamespacedName]string{
+		{Namespace: "team", Name: "shop"}: "shared-local.sluice-gateways.svc.cluster.local",
+	},
 }
 
 // Each testdata/<case>.in.yaml is an Ingress, <case>.out.yaml what serves it.
@@ -46,7 +50,7 @@ func TestVirtualServiceGolden(t *testing.T) {
 			if err := ing.Validate(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			vs, _, err := VirtualService(ing, binding)
+			vs, err := VirtualService(ing, binding)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +84,7 @@ func TestNamedPortIsRefused(t *testing.T) {
 			}}},
 		}}},
 	}}}}
-	if _, _, err := VirtualService(ing, binding); err == nil || !strings.Contains(err.Error(), `"http"`) {
+	if _, err := VirtualService(ing, binding); err == nil || !strings.Contains(err.Error(), `"http"`) {
 		t.Errorf("got error %v, want one that names the port", err)
 	}
 }
@@ -126,12 +130,12 @@ func TestWeightsSumToHundred(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cuts := rapid.SliceOfN(rapid.IntRange(0, 100), 0, 6).Draw(t, "cuts")
 		path := v1alpha1.HTTPIngressPath{Splits: splitsOf(cuts)}
-		route, err := httpRoute(path, "any", nil)
+		routes, err := destinations(path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sum := int32(0)
-		for _, destination := range route.Route {
+		for _, destination := range routes {
 			if destination.Weight <= 0 {
 				t.Fatalf("destination %v without a share", destination)
 			}
@@ -146,15 +150,15 @@ func TestWeightsSumToHundred(t *testing.T) {
 // splitsOf cuts 100 % at the given points.
 func splitsOf(cuts []int) []v1alpha1.IngressBackendSplit {
 	points := sets.List(sets.New(append([]int{0, 100}, cuts...)...))
-	splits := []v1alpha1.IngressBackendSplit{{IngressBackend: backend()}} // 0 %
+	splits := []v1alpha1.IngressBackendSplit{{IngressBackend: service("svc")}} // 0 %
 	for i := 1; i < len(points); i++ {
-		splits = append(splits, v1alpha1.IngressBackendSplit{IngressBackend: backend(), Percent: points[i] - points[i-1]})
+		splits = append(splits, v1alpha1.IngressBackendSplit{IngressBackend: service("svc"), Percent: points[i] - points[i-1]})
 	}
 	return splits
 }
 
-func backend() v1alpha1.IngressBackend {
-	return v1alpha1.IngressBackend{ServiceNamespace: "ns", ServiceName: "svc", ServicePort: intstr.FromInt32(80)}
+func service(name string) v1alpha1.IngressBackend {
+	return v1alpha1.IngressBackend{ServiceNamespace: "ns", ServiceName: name, ServicePort: intstr.FromInt32(80)}
 }
 
 // The generation changes with all that is served, and with nothing else.
@@ -162,16 +166,16 @@ func TestGeneration(t *testing.T) {
 	ing := &v1alpha1.Ingress{Spec: v1alpha1.IngressSpec{Rules: []v1alpha1.IngressRule{{
 		Hosts: []string{"a.b"},
 		HTTP: &v1alpha1.HTTPIngressRuleValue{Paths: []v1alpha1.HTTPIngressPath{{
-			Splits:        []v1alpha1.IngressBackendSplit{{IngressBackend: backend()}},
+			Splits:        []v1alpha1.IngressBackendSplit{{IngressBackend: service("svc")}},
 			AppendHeaders: map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"},
 		}}},
 	}}}}
 	generationOf := func(ing *v1alpha1.Ingress) string {
-		_, generation, err := VirtualService(ing, binding)
+		vs, err := VirtualService(ing, binding)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return generation
+		return Generation(vs)
 	}
 	want := generationOf(ing)
 	for range 20 {

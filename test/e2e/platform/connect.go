@@ -71,7 +71,7 @@ func (c *Clients) GatewayAddress(ctx context.Context) (string, error) {
 		func(ctx context.Context) (string, error) {
 			service, err := c.Kube.CoreV1().Services(gateway.Namespace).Get(ctx, gateway.Shared, metav1.GetOptions{})
 			if err != nil {
-				return err.Error(), nil
+				return err.Error(), nil //nolint:nilerr // what is waited for
 			}
 			for _, ingress := range service.Status.LoadBalancer.Ingress {
 				if ip, err := netip.ParseAddr(ingress.IP); err == nil {
