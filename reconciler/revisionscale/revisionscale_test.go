@@ -1,0 +1,135 @@
+package revisionscale
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/client-go/tools/cache"
+	pkgreconciler "knative.dev/pkg/reconciler"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
+	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
+
+	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+)
+
+type sender struct {
+	err  error
+	sent []cloudevents.Event
+}
+
+func (s *sender) Send(_ context.Context, e cloudevents.Event) error {
+	if s.err == nil {
+		s.sent = append(s.sent, e)
+	}
+	return s.err
+}
+
+type source struct {
+	*Reconciler
+	*sender
+	t             *testing.T
+	pas, slices   cache.Indexer
+	namespaceName string
+}
+
+func newSource(t *testing.T) *source {
+	indexers := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
+	s := &source{
+		t: t, sender: &sender{}, namespaceName: "team/ranker-00001",
+		pas: cache.NewIndexer(cache.MetaNamespaceKeyFunc, indexers), slices: cache.NewIndexer(cache.MetaNamespaceKeyFunc, indexers),
+	}
+	s.Reconciler = &Reconciler{
+		autoscalers: autoscalinglisters.NewPodAutoscalerLister(s.pas), slices: discoverylisters.NewEndpointSliceLister(s.slices),
+		sender: s.sender, sent: map[types.NamespacedName]eventing.Scale{},
+	}
+	if err := s.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *source) scale(desired int32, addresses ...string) {
+	s.t.Helper()
+	meta := metav1.ObjectMeta{Namespace: "team", Name: "ranker-00001", ResourceVersion: "9", Labels: map[string]string{sluice.ModelLabelKey: "ranker"}}
+	pa := &autoscalingv1alpha1.PodAutoscaler{ObjectMeta: meta, Status: autoscalingv1alpha1.PodAutoscalerStatus{DesiredScale: &desired}}
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "team", Name: "x", ResourceVersion: "11", Labels: map[string]string{discoveryv1.LabelServiceName: "ranker-00001-private"},
+	}}
+	unready := false
+	slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.99"}, Conditions: discoveryv1.EndpointConditions{Ready: &unready}}}
+	for _, a := range addresses {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{a}})
+	}
+	if err := errors.Join(s.pas.Update(pa), s.slices.Update(slice)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *source) reconcile() error { return s.Reconcile(s.t.Context(), s.namespaceName) }
+
+func TestTellsEachChangeOnce(t *testing.T) {
+	s := newSource(t)
+	s.scale(1, "10.0.0.1")
+	for range 2 {
+		if err := s.reconcile(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.scale(3, "10.0.0.1", "10.0.0.2", "10.0.0.1")
+	if err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.sender.sent) != 2 {
+		t.Fatalf("%d events, want one for each change", len(s.sender.sent))
+	}
+	d, err := eventing.ParseRevisionScaled(s.sender.sent[1])
+	want := eventing.Scale{Desired: 3, Ready: 2}
+	if err != nil || d.Scale != want || d.Previous == nil || *d.Previous != (eventing.Scale{Desired: 1, Ready: 1}) || d.ResourceVersion != "11" {
+		t.Errorf("data = %+v, %v; want %+v", d, err, want)
+	}
+}
+
+func TestTriesAgainWhatTheBrokerDidNotTake(t *testing.T) {
+	s := newSource(t)
+	s.scale(1)
+	s.sender.err = errors.New("the broker is down")
+	if err := s.reconcile(); err == nil {
+		t.Error("no error, so the work queue won't try again")
+	}
+	s.sender.err = nil
+	if err := s.reconcile(); err != nil || len(s.sender.sent) != 1 {
+		t.Errorf("%d events, %v; want the one that was not taken", len(s.sender.sent), err)
+	}
+}
+
+func TestForgetsRevisionsThatAreGone(t *testing.T) {
+	s := newSource(t)
+	s.scale(1)
+	if err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.pas.Replace(nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.reconcile(); err != nil || len(s.sent()) != 0 {
+		t.Errorf("remembers %v, %v", s.sent(), err)
+	}
+}
+
+func (s *source) sent() map[types.NamespacedName]eventing.Scale { return s.Reconciler.sent }
+
+func TestFollowersSayNothing(t *testing.T) {
+	s := newSource(t)
+	s.scale(1)
+	s.Demote(pkgreconciler.UniversalBucket())
+	if err := s.reconcile(); err != nil || len(s.sender.sent) != 0 {
+		t.Errorf("%d events, %v; want none from a follower", len(s.sender.sent), err)
+	}
+}
