@@ -2,10 +2,9 @@ package ingress
 
 import (
 	"context"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	istioinformers "istio.io/client-go/pkg/informers/externalversions"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	kubeinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
@@ -15,6 +14,7 @@ import (
 	ingressinformer "knative.dev/networking/pkg/client/injection/informers/networking/v1alpha1/ingress"
 	ingressreconciler "knative.dev/networking/pkg/client/injection/reconciler/networking/v1alpha1/ingress"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
+	serviceinformer "knative.dev/pkg/client/injection/kube/informers/core/v1/service"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/kmeta"
@@ -27,16 +27,6 @@ import (
 	"sluice.dev/sluice/reconciler/gateway/probetoken"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
-
-// readySeconds is from the write of a generation to its proof on every ready
-// gateway pod.
-var readySeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
-	Name:    "sluice_ingress_ready_seconds",
-	Help:    "Time from writing a generation of an Ingress to seeing every ready gateway pod serve it.",
-	Buckets: prometheus.ExponentialBuckets(0.05, 1.6, 14),
-})
-
-func init() { prometheus.MustRegister(readySeconds) }
 
 // ours filters Ingresses of our class, given as an annotation; any other class,
 // an empty one or none is left alone.
@@ -69,18 +59,23 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		endpointSlices:  kube.Discovery().V1().EndpointSlices().Lister(),
 		claims:          claims,
 		clock:           clock.RealClock{},
-		observeReady:    func(took time.Duration) { readySeconds.Observe(took.Seconds()) },
+		services:        serviceinformer.Get(ctx).Lister(),
+		stopwatch:       newStopwatch(clock.RealClock{}, readySeconds.Observe),
 		probePath:       gateway.ProbePath(token),
 	}
 	impl := ingressreconciler.NewImpl(ctx, r, sluice.IngressClassName, func(*controller.Impl) controller.Options {
 		return controller.Options{PromoteFilterFunc: ours}
 	})
+	r.tracker = impl.Tracker
 	r.prover = NewProver(r.probePath, clock.RealClock{}, impl.EnqueueKey)
 
 	watch(ctx, ingresses.Informer(), cache.FilteringResourceEventHandler{
 		FilterFunc: ours, Handler: controller.HandleAll(impl.Enqueue)})
 	watch(ctx, ingresses.Informer(), cache.FilteringResourceEventHandler{
 		FilterFunc: ours, Handler: enqueueSharing(ctx, claims, impl)})
+	// Only those that the tracker knows: another name for our own entry, or not.
+	watch(ctx, serviceinformer.Get(ctx).Informer(), controller.HandleAll(
+		controller.EnsureTypeMeta(impl.Tracker.OnChanged, corev1.SchemeGroupVersion.WithKind("Service"))))
 	routes := istio.Networking().V1().VirtualServices().Informer()
 	watch(ctx, routes, controller.HandleAll(enqueueServed(impl)))
 	endpoints := kube.Discovery().V1().EndpointSlices().Informer()

@@ -51,10 +51,9 @@ type Proof struct {
 	Pending []string
 	// Since is when the pod that is pending longest was first asked.
 	Since time.Time
-	// Took is how long the generation took to be on every pod that was there
-	// when it was first claimed; set once, on the first complete proof.
-	Took time.Duration
 }
+
+func (p Proof) complete() bool { return len(p.Pending) == 0 }
 
 // Prover asks gateway pods, in the background, whether they serve what was
 // written, and calls back when a claim's last pod says so.
@@ -72,8 +71,6 @@ type Prover struct {
 // entry, so that only new ones are asked.
 type proving struct {
 	generation string
-	since      time.Time
-	complete   bool
 	pods       map[Pod]*podProof
 }
 
@@ -117,7 +114,7 @@ func (p *Prover) Prove(ctx context.Context, claim Claim) Proof {
 		if ok {
 			state.cancelAll()
 		}
-		state = &proving{generation: claim.Generation, since: now, pods: map[Pod]*podProof{}}
+		state = &proving{generation: claim.Generation, pods: map[Pod]*podProof{}}
 		p.claims[claim.Key] = state
 	}
 	state.keepOnly(claim.Pods)
@@ -137,10 +134,6 @@ func (p *Prover) Prove(ctx context.Context, claim Claim) Proof {
 				proof.Since = asked.since
 			}
 		}
-	}
-	if len(proof.Pending) == 0 && len(claim.Pods) > 0 && !state.complete {
-		state.complete = true
-		proof.Took = now.Sub(state.since)
 	}
 	return proof
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	corev1listers "k8s.io/client-go/listers/core/v1"
 	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
@@ -47,12 +48,19 @@ var now = time.Unix(1_000_000, 0)
 // fakeProver answers as told and remembers what it was asked.
 type fakeProver struct {
 	proof     Proof
+	later     *Proof // from the second question on
 	claimed   []Claim
 	forgotten []types.NamespacedName
 }
 
 func (p *fakeProver) Prove(_ context.Context, claim Claim) Proof {
 	p.claimed = append(p.claimed, claim)
+	if p.later != nil && len(p.claimed) > 1 {
+		return *p.later
+	}
+	if p.proof.Since.IsZero() {
+		p.proof.Since = now
+	}
 	return p.proof
 }
 
@@ -130,8 +138,47 @@ func class(name string) option {
 	}
 }
 
+func newBackend(ing *v1alpha1.Ingress) {
+	ing.Generation = 2
+	for _, rule := range ing.Spec.Rules {
+		rule.HTTP.Paths[0].Splits[0].ServiceName = "ranker-00002"
+	}
+}
+
+func observedBefore(ing *v1alpha1.Ingress) { ing.Status.ObservedGeneration = ing.Generation - 1 }
+
+// toNew is the route of newBackend.
+func toNew(vs *istiov1.VirtualService) { desiredOf(vs, kingress(newBackend), nil) }
+
+func toOurselves(vs *istiov1.VirtualService) {
+	desiredOf(vs, kingress(), map[types.NamespacedName]string{
+		{Namespace: "team", Name: "ranker-00001"}: "shared-local.sluice-gateways.svc.cluster.local",
+	})
+}
+
+func desiredOf(vs *istiov1.VirtualService, ing *v1alpha1.Ingress, aliases map[types.NamespacedName]string) {
+	desired, err := resources.VirtualService(ing, resources.Binding{
+		External: "sluice-gateways/shared", Local: "sluice-gateways/shared-local", ProbePath: probePath, Aliases: aliases,
+	})
+	if err != nil {
+		panic(err)
+	}
+	desired.Spec.DeepCopyInto(&vs.Spec)
+}
+
+// step is the step after existing, which is proved, to desired.
+func step(existing, desired *istiov1.VirtualService) *istiov1.VirtualService {
+	next, err := resources.Next(existing, desired, probePath, true)
+	if err != nil {
+		panic(err)
+	}
+	return next.VirtualService
+}
+
 func route(changes ...func(*istiov1.VirtualService)) *istiov1.VirtualService {
-	vs, _, err := resources.VirtualService(kingress(), (&Reconciler{probePath: probePath}).binding())
+	vs, err := resources.VirtualService(kingress(), resources.Binding{
+		External: "sluice-gateways/shared", Local: "sluice-gateways/shared-local", ProbePath: probePath,
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -176,6 +223,7 @@ func TestReconcile(t *testing.T) {
 	pending := &fakeProver{proof: Proof{Pending: []string{"shared-b"}, Since: now.Add(-time.Second)}}
 	overdue := &fakeProver{proof: Proof{Pending: []string{"shared-b"}, Since: now.Add(-newPodPatience)}}
 	waiting := unproved("NotProved", "Waiting for 1 of 2 gateway pods to serve this generation: shared-b.")
+	preparing := unproved("Preparing", "Waiting for 2 gateway pods to know the new backends before requests go there.")
 	finalizerEvent := Eventf(corev1.EventTypeNormal, "FinalizerUpdate", `Updated "ranker" finalizers`)
 
 	table := TableTest{{
@@ -230,6 +278,43 @@ func TestReconcile(t *testing.T) {
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: kingress(observed, networkConfigured, loadBalancerReady, waiting)}},
 	}, {
+		Name:        "a new backend is named before requests go there",
+		Key:         key,
+		Objects:     []runtime.Object{kingress(newBackend, observedBefore, networkConfigured, loadBalancerReady), route(), podsReady()},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: step(route(), route(toNew))}},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(newBackend, observed, networkConfigured, loadBalancerReady, preparing)}},
+		WantErr: true, // a requeue, for a pod that never takes it
+	}, {
+		Name:    "proved, they go there, and the old one is still named",
+		Key:     key,
+		Objects: []runtime.Object{kingress(newBackend, observed, networkConfigured, preparing), step(route(), route(toNew)), podsReady()},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: step(step(route(), route(toNew)), route(toNew))}},
+		OtherTestData: map[string]any{"prover": &fakeProver{proof: Proof{Since: now}, later: &pending.proof}},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(newBackend, observed, networkConfigured, waiting)}},
+	}, {
+		Name:          "proved, it is ready, and the old one is forgotten",
+		Key:           key,
+		Objects:       []runtime.Object{kingress(newBackend, observed, networkConfigured, waiting), step(step(route(), route(toNew)), route(toNew)), podsReady()},
+		WantUpdates:   []clientgotesting.UpdateActionImpl{{Object: route(toNew)}},
+		OtherTestData: map[string]any{"prover": &fakeProver{proof: Proof{Since: now}, later: &pending.proof}},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(newBackend, observed, networkConfigured, loadBalancerReady)}},
+	}, {
+		Name: "another name for our own entry is followed there",
+		Key:  key,
+		Objects: []runtime.Object{
+			kingress(observed, networkConfigured, loadBalancerReady), route(toOurselves), podsReady(),
+			&corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "ranker-00001"},
+				Spec: corev1.ServiceSpec{
+					Type: corev1.ServiceTypeExternalName, ExternalName: "shared-local.sluice-gateways.svc.cluster.local",
+				},
+			},
+		},
+	}, {
 		Name:        "an edited route is repaired",
 		Key:         key,
 		Objects:     []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(edited), podsReady()},
@@ -279,7 +364,7 @@ func TestReconcile(t *testing.T) {
 func makeReconciler(t *testing.T) Factory {
 	return func(_ *testing.T, row *TableRow) (controller.Reconciler, ActionRecorderList, EventList) {
 		ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
-		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, discoveryv1.AddToScheme))
+		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, discoveryv1.AddToScheme, corev1.AddToScheme))
 		sorter.AddObjects(row.Objects...)
 		networkingClient := networkingfake.NewSimpleClientset(objectsOf[*v1alpha1.Ingress](row)...)
 		istioClient := istiofake.NewSimpleClientset(objectsOf[*istiov1.VirtualService](row)...)
@@ -300,7 +385,9 @@ func makeReconciler(t *testing.T) Factory {
 			claims:          claims,
 			prover:          prover,
 			clock:           clocktesting.NewFakePassiveClock(now),
-			observeReady:    func(time.Duration) {},
+			services:        corev1listers.NewServiceLister(sorter.IndexerForObjectType(&corev1.Service{})),
+			tracker:         &FakeTracker{},
+			stopwatch:       newStopwatch(clocktesting.NewFakePassiveClock(now), func(float64) {}),
 			probePath:       probePath,
 		}
 		c := ingressreconciler.NewReconciler(ctx, logging.FromContext(ctx), networkingClient,

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"sort"
 
+	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
 
@@ -52,21 +54,36 @@ func gatewayPods(lister discoveryv1listers.EndpointSliceLister, name string) ([]
 	return pods, nil
 }
 
-// questions lists what each pod is asked to prove an Ingress: every host, on the
-// entry of its rule.
-func questions(ing *v1alpha1.Ingress) []Question {
-	seen := map[Question]bool{}
+// entryPorts are the ports on which an Istio Gateway's routes answer.
+var entryPorts = map[string]uint32{
+	gateway.Namespace + "/" + gateway.Shared:            gateway.External.Port,
+	gateway.Namespace + "/" + gateway.Shared + "-local": gateway.Local.Port,
+}
+
+// questions lists what each pod is asked to prove a VirtualService: every host,
+// on every entry that it is bound to.
+func questions(vs *istiov1.VirtualService) []Question {
 	var out []Question
-	for _, rule := range ing.Spec.Rules {
-		port := gateway.External.Port
-		if rule.Visibility == v1alpha1.IngressVisibilityClusterLocal {
-			port = gateway.Local.Port
+	for _, name := range vs.Spec.Gateways {
+		for _, host := range vs.Spec.Hosts {
+			out = append(out, Question{Port: entryPorts[name], Host: host})
 		}
-		for _, host := range rule.Hosts {
-			question := Question{Port: port, Host: host}
-			if !seen[question] {
-				seen[question] = true
-				out = append(out, question)
+	}
+	return out
+}
+
+// servicesOf lists the Services that an Ingress sends to, each once.
+func servicesOf(ing *v1alpha1.Ingress) []types.NamespacedName {
+	seen := map[types.NamespacedName]bool{}
+	var out []types.NamespacedName
+	for _, rule := range ing.Spec.Rules {
+		for _, path := range rule.HTTP.Paths {
+			for _, split := range path.Splits {
+				name := types.NamespacedName{Namespace: split.ServiceNamespace, Name: split.ServiceName}
+				if !seen[name] {
+					seen[name] = true
+					out = append(out, name)
+				}
 			}
 		}
 	}

@@ -81,7 +81,7 @@ func (d *demo) findGateway(ctx context.Context) error {
 	d.endpoint.Address = address
 	fmt.Fprintf(d.out, "Sluice demo: a model from zero, and a limit that follows its replicas\n"+
 		"  image     %s\n  model     %s/%s, from test/demo/model.yaml\n  gateway   %s\n",
-		d.image, d.namespace, modelName, address)
+		shortDigest(d.image), d.namespace, modelName, address)
 	return nil
 }
 
@@ -164,6 +164,14 @@ func (d *demo) explained(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return fmt.Errorf("%w\n\n%s", err, d.clients.Explain(ctx, d.namespace))
+}
+
+// shortDigest keeps as much of an image's digest as tells it from others.
+func shortDigest(image string) string {
+	if at := strings.Index(image, "@sha256:"); at >= 0 && len(image) > at+20 {
+		return image[:at+20] + "…"
+	}
+	return image
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the Model's manifest
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -62,10 +64,10 @@ func (d *demo) deploy(ctx context.Context) error {
 		if m.Status.ObservedGeneration != m.Generation {
 			return "the controller has not seen it yet", nil
 		}
-		missing := "no condition yet"
+		var missing []string
 		for _, c := range m.Status.Conditions {
 			if !c.IsTrue() {
-				missing = fmt.Sprintf("%s is %s: %s %s", c.Type, c.Status, c.Reason, c.Message)
+				missing = append(missing, fmt.Sprintf("%s is %s: %s %s", c.Type, c.Status, c.Reason, c.Message))
 			} else if !seen[string(c.Type)] {
 				seen[string(c.Type)] = true
 				d.sayf("%s", c.Type)
@@ -74,7 +76,7 @@ func (d *demo) deploy(ctx context.Context) error {
 		if m.IsReady() && m.Status.URL != nil {
 			return "", nil
 		}
-		return missing, nil
+		return cmp.Or(strings.Join(missing, "; "), "no condition yet"), nil
 	})
 	if err != nil {
 		return err

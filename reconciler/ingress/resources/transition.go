@@ -36,6 +36,8 @@ type Step struct {
 	VirtualService *istiov1.VirtualService
 	// Routed is true if it sends requests where they are to go.
 	Routed bool
+	// Standing is true if what was there before does so already.
+	Standing bool
 }
 
 // Next returns the step after existing, which is nil where there is none, on the
@@ -49,8 +51,9 @@ func Next(existing, desired *istiov1.VirtualService, probePath string, proved bo
 	had, kept, want := backends(routesOf(existing)), backends(keptOf(existing)), backends(routesOf(desired))
 	if sameRoutes(existing, desired) {
 		if !proved && kept.Len() > 0 {
-			return Step{VirtualService: existing, Routed: true}, nil
+			return Step{VirtualService: existing, Routed: true, Standing: true}, nil
 		}
+		final.Standing = true
 		return final, nil
 	}
 	added, former := want.Difference(had), sets.New[backend]()

@@ -28,7 +28,11 @@ func (c *Clients) Explain(ctx context.Context, namespace string) string {
 	}
 	if limits, err := c.Sluice.SluiceV1alpha1().RateLimits(namespace).List(ctx, metav1.ListOptions{}); err == nil {
 		for _, l := range limits.Items {
-			fmt.Fprintf(&b, "RateLimit %s/%s: %+v\n", namespace, l.Name, l.Status.Limit)
+			fmt.Fprintf(&b, "RateLimit %s/%s:", namespace, l.Name)
+			if in := l.Status.Limit; in != nil {
+				fmt.Fprintf(&b, " %s/s on %d of %d gateway pods", in.RequestsPerSecond.String(), in.ProvedGatewayPods, in.GatewayPods)
+			}
+			fmt.Fprintln(&b)
 			describe(&b, l.Status.Status)
 		}
 	}
