@@ -8,9 +8,10 @@ import (
 const (
 	// shareUnits is what the shares of a limit add up to.
 	shareUnits = 1000
-	// floorUnits is the share of an entry without any traffic: enough to admit
-	// the first requests, whose arrival then moves the shares.
-	floorUnits = 10
+	// floorUnits is the share of an entry without any traffic. Its bucket holds a
+	// request or more, and those that it refuses count as demand too, so a quiet
+	// entry wakes however little it may admit.
+	floorUnits = 1
 	// shareTolerance is by how much of itself an entry's fair share must differ
 	// from its present one before shares move: every move rewrites a slot.
 	shareTolerance = 0.2

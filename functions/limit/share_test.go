@@ -15,12 +15,12 @@ func TestNextShares(t *testing.T) {
 		demand  []float64
 		want    Shares
 	}{
-		{"nothing known: the external entry, and a floor", nil, []float64{0, 0}, Shares{990, 10}},
-		{"all external", nil, []float64{100, 0}, Shares{990, 10}},
-		{"all local", Shares{990, 10}, []float64{0, 100}, Shares{10, 990}},
-		{"even", Shares{990, 10}, []float64{50, 50}, Shares{500, 500}},
+		{"nothing known: the external entry, and a floor", nil, []float64{0, 0}, Shares{999, 1}},
+		{"all external", nil, []float64{100, 0}, Shares{999, 1}},
+		{"all local", Shares{999, 1}, []float64{0, 100}, Shares{1, 999}},
+		{"even", Shares{999, 1}, []float64{50, 50}, Shares{500, 500}},
 		{"a small change moves nothing", Shares{500, 500}, []float64{55, 50}, Shares{500, 500}},
-		{"no demand moves nothing", Shares{10, 990}, []float64{0, 0}, Shares{10, 990}},
+		{"no demand moves nothing", Shares{1, 999}, []float64{0, 0}, Shares{1, 999}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
