@@ -18,7 +18,7 @@ const (
 
 // Bucket is a token bucket as Envoy's local rate limit filter has it.
 type Bucket struct {
-	// MaxTokens is its depth, in requests: at least 1.
+	// MaxTokens is its depth, in requests: at least 2.
 	MaxTokens uint32
 	// Tokens are added in each Fill: at least 1.
 	Tokens uint32
@@ -27,7 +27,8 @@ type Bucket struct {
 }
 
 // NewBucket returns the bucket that fills at rate requests per second and holds
-// burst of it. Tokens/Fill equals the rate exactly wherever Envoy's fields can
+// burst of it, rounded up, and one request more: requests don't come evenly, and a
+// bucket that holds just one loses every token that a gap leaves it. Tokens/Fill equals the rate exactly wherever Envoy's fields can
 // say it: for any rate a/b in lowest terms with a < 2³² and b up to 10⁸. Elsewhere
 // it is less than a millionth below.
 func NewBucket(rate *big.Rat, burst time.Duration) Bucket {
@@ -45,10 +46,19 @@ func NewBucket(rate *big.Rat, burst time.Duration) Bucket {
 		fill = max(minFill.Milliseconds(), fill/2)
 	}
 	return Bucket{
-		MaxTokens: clampTokens(floor(new(big.Rat).Mul(rate, big.NewRat(burst.Nanoseconds(), int64(time.Second))))),
+		MaxTokens: depth(rate, burst),
 		Tokens:    clampTokens(tokensIn(rate, fill)),
 		Fill:      time.Duration(fill) * time.Millisecond,
 	}
+}
+
+func depth(rate *big.Rat, burst time.Duration) uint32 {
+	tokens := new(big.Rat).Mul(rate, big.NewRat(burst.Nanoseconds(), int64(time.Second)))
+	whole := floor(tokens)
+	if !tokens.IsInt() {
+		whole.Add(whole, big.NewInt(1))
+	}
+	return clampTokens(whole.Add(whole, big.NewInt(1)))
 }
 
 // Rate is what the bucket admits for good, in requests per second.

@@ -15,11 +15,11 @@ func TestNewBucket(t *testing.T) {
 		burst time.Duration
 		want  Bucket
 	}{
-		{"a round rate", ratio(100, 1), 100 * time.Millisecond, Bucket{MaxTokens: 10, Tokens: 5, Fill: 50 * time.Millisecond}},
-		{"slower than a token a fill", ratio(10, 1), 100 * time.Millisecond, Bucket{MaxTokens: 1, Tokens: 1, Fill: 100 * time.Millisecond}},
-		{"a tenth", ratio(1, 10), 100 * time.Millisecond, Bucket{MaxTokens: 1, Tokens: 1, Fill: 10 * time.Second}},
-		{"a third", ratio(100, 3), 100 * time.Millisecond, Bucket{MaxTokens: 3, Tokens: 2, Fill: 60 * time.Millisecond}},
-		{"a million", ratio(1_000_000, 1), time.Second, Bucket{MaxTokens: 1_000_000, Tokens: 50_000, Fill: 50 * time.Millisecond}},
+		{"a round rate", ratio(100, 1), 100 * time.Millisecond, Bucket{MaxTokens: 11, Tokens: 5, Fill: 50 * time.Millisecond}},
+		{"slower than a token a fill", ratio(10, 1), 100 * time.Millisecond, Bucket{MaxTokens: 2, Tokens: 1, Fill: 100 * time.Millisecond}},
+		{"a tenth", ratio(1, 10), 100 * time.Millisecond, Bucket{MaxTokens: 2, Tokens: 1, Fill: 10 * time.Second}},
+		{"a third", ratio(100, 3), 100 * time.Millisecond, Bucket{MaxTokens: 5, Tokens: 2, Fill: 60 * time.Millisecond}},
+		{"a million", ratio(1_000_000, 1), time.Second, Bucket{MaxTokens: 1_000_001, Tokens: 50_000, Fill: 50 * time.Millisecond}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestBucketRates(t *testing.T) {
 		burst := time.Duration(rapid.Int64Range(1, 60_000).Draw(t, "burst")) * time.Millisecond
 
 		b := NewBucket(rate, burst)
-		if b.MaxTokens < 1 || b.Tokens < 1 || b.Fill < minFill || b.Fill%time.Millisecond != 0 {
+		if b.MaxTokens < 2 || b.Tokens < 1 || b.Fill < minFill || b.Fill%time.Millisecond != 0 {
 			t.Fatalf("NewBucket(%s) = %+v: Envoy would refuse it", rate, b)
 		}
 		if sayable := rate.Num().IsInt64() && rate.Num().Int64() <= maxTokens; sayable && b.Rate().Cmp(rate) != 0 {

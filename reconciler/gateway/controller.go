@@ -14,11 +14,12 @@ import (
 	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/logging"
 	pkgreconciler "knative.dev/pkg/reconciler"
+	"knative.dev/pkg/system"
 
 	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/probetoken"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
-	"sluice.dev/sluice/reconciler/gateway/probetoken"
 )
 
 // NewController wires the reconciler. It starts its own informers, because they
@@ -26,7 +27,7 @@ import (
 // Deployments or Services anywhere else.
 func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
 	logger := logging.FromContext(ctx)
-	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx))
+	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx).CoreV1().Secrets(system.Namespace()))
 	if err != nil {
 		logger.Fatalw("Failed to get the probe token", "error", err)
 	}

@@ -20,11 +20,12 @@ import (
 	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/logging"
 	pkgreconciler "knative.dev/pkg/reconciler"
+	"knative.dev/pkg/system"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/probetoken"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
-	"sluice.dev/sluice/reconciler/gateway/probetoken"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
@@ -39,7 +40,7 @@ func ours(object any) bool {
 // controller needs no right to see them elsewhere.
 func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	logger := logging.FromContext(ctx)
-	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx))
+	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx).CoreV1().Secrets(system.Namespace()))
 	if err != nil {
 		logger.Fatalw("Failed to get the probe token", "error", err)
 	}

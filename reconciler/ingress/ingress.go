@@ -139,7 +139,9 @@ func (r *Reconciler) reconcileVirtualService(ctx context.Context, ing *v1alpha1.
 	}
 	proof := r.proofOf(ctx, ing, existing, pods)
 	late := r.clock.Since(proof.Since) >= stepPatience
-	step, err := resources.Next(existing, desired, r.probePath, proof.complete() || late)
+	step, err := resources.Change{
+		Existing: existing, Desired: desired, Proved: proof.complete() || late, ProbePath: r.probePath,
+	}.Next()
 	step.Standing = step.Standing && proof.complete()
 	if err != nil {
 		return none, fmt.Errorf("finding the next step to virtual service %s: %w", desired.Name, err)

@@ -168,7 +168,7 @@ func desiredOf(vs *istiov1.VirtualService, ing *v1alpha1.Ingress, aliases map[ty
 
 // step is the step after existing, which is proved, to desired.
 func step(existing, desired *istiov1.VirtualService) *istiov1.VirtualService {
-	next, err := resources.Next(existing, desired, probePath, true)
+	next, err := resources.Change{Existing: existing, Desired: desired, Proved: true, ProbePath: probePath}.Next()
 	if err != nil {
 		panic(err)
 	}

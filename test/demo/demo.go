@@ -12,7 +12,7 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
 )
 

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
 )
 
@@ -81,7 +81,7 @@ func TestRowsAreAlignedAndFit(t *testing.T) {
 }
 
 func TestVerdict(t *testing.T) {
-	good := verdict{total: load.Second{Offered: 10, Admitted: 8, Limited: 2}, samples: 3, atZero: 80, most: 240, last: 80}
+	good := verdict{total: load.Second{Offered: 10, Admitted: 8, Limited: 2}, samples: 3, atZero: 80, most: 240, last: 80, saturated: 8, enforced: 0.99}
 	if p := good.problems(); len(p) != 0 {
 		t.Errorf("problems %v, want none", p)
 	}
@@ -92,6 +92,7 @@ func TestVerdict(t *testing.T) {
 		"3 requests were never sent":        func(v *verdict) { v.total.Dropped = 3 },
 		"no request was admitted":           func(v *verdict) { v.total.Admitted = 0 },
 		"at 1 of 3 samples, seconds [2]":    func(v *verdict) { v.mismatches = []int{2} },
+		"75.0 % of the limit was admitted":  func(v *verdict) { v.enforced = 0.75 },
 		"never rose: 80/s at most":          func(v *verdict) { v.most = 80 },
 		"did not fall back: 160/s, not 80":  func(v *verdict) { v.last = 160 },
 	} {

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 )
 
 //go:embed model.yaml

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 )
 
 // longest bounds the whole demo, whatever hangs.

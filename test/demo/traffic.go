@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
 )
 
@@ -27,6 +28,8 @@ var schedule = load.Schedule{
 const (
 	// sampleWindow is how old the replicas may be from which a limit follows.
 	sampleWindow = time.Second
+	// saturation is how many times the limit must be offered to call it saturated.
+	saturation = 1.25
 	// lanes spread the load over the gateway's pods.
 	lanes = 32
 )
@@ -41,6 +44,10 @@ type sample struct {
 	// followed tells whether the limit in force at the second's end follows by the
 	// formula from the replicas of some moment within the sampleWindow before.
 	followed bool
+	// saturated tells whether more was offered than a limit that stood still for
+	// this second and the one before: what was admitted then is that limit, seen
+	// from outside.
+	saturated bool
 }
 
 // load drives the load, a row of the table a second, and goes on with the table
@@ -97,6 +104,8 @@ func (d *demo) watchRest(ctx context.Context) error {
 func (d *demo) sample(second load.Second) {
 	now, followed := d.trail.Followed(sampleWindow)
 	s := sample{Second: second, Moment: now, followed: followed}
+	s.saturated = float64(second.Offered) > saturation*now.Limit &&
+		!slices.ContainsFunc(d.trail.Since(time.Now().Add(-2*time.Second)), func(m platform.Moment) bool { return m.Limit != now.Limit })
 	d.samples = append(d.samples, s)
 	fmt.Fprintln(d.out, s.row())
 }

@@ -17,7 +17,7 @@ import (
 
 	"sluice.dev/sluice/functions/limit"
 	"sluice.dev/sluice/reconciler/apis/gateway"
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 )
 
 // Deleting a Model removes all that was made for it, its descriptor in the

@@ -15,7 +15,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
 )
 
@@ -49,6 +49,19 @@ func TestPlainServiceIsServed(t *testing.T) {
 	s.predict(endpoint)
 }
 
+// Half the limit, evenly, is admitted whole, however many gateway pods share the
+// limit: a bucket must hold more than the request at hand.
+func TestHalfTheLimitIsAdmitted(t *testing.T) {
+	s := newStage(t)
+	s.create(s.ranker("ranker", fixed("40")))
+	endpoint := s.serving("ranker")
+	s.predict(endpoint)
+	total := s.run(plan(endpoint, load.Schedule{load.Hold(20, 5*time.Second)})).Total
+	if total.Limited > 2 {
+		t.Errorf("%d of %d refused, at half the limit", total.Limited, total.Offered)
+	}
+}
+
 // Two Models on one gateway: a flood at one is held to its own limit and costs the
 // other nothing.
 func TestModelsDoNotDisturbEachOther(t *testing.T) {
@@ -74,7 +87,7 @@ func TestModelsDoNotDisturbEachOther(t *testing.T) {
 		s.noneFailed(reports[i])
 	}
 	// 10/s for 6 s, and what the buckets of the gateway's pods held before; less,
-	// since a bucket this small is full until the next request comes along.
+	// where a bucket this small is full before the next request comes along.
 	if total := reports[0].Total; total.Admitted < 50 || total.Admitted > 66 {
 		t.Errorf("the flooded Model: %+v, want about 60 admitted", total)
 	}

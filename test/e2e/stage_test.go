@@ -20,7 +20,7 @@ import (
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/e2e/platform"
+	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
 )
 

@@ -40,34 +40,45 @@ type Step struct {
 	Standing bool
 }
 
-// Next returns the step after existing, which is nil where there is none, on the
-// way to desired. proved tells that every gateway pod serves existing, clusters
-// included.
-func Next(existing, desired *istiov1.VirtualService, probePath string, proved bool) (Step, error) {
+// Change is from what is written to what is desired.
+type Change struct {
+	// Existing is what is written; nil where there is nothing.
+	Existing *istiov1.VirtualService
+	// Desired is what VirtualService returned.
+	Desired *istiov1.VirtualService
+	// Proved tells that every gateway pod serves Existing, clusters included.
+	Proved bool
+	// ProbePath is that of the Binding.
+	ProbePath string
+}
+
+// Next returns the next step of a change.
+func (c Change) Next() (Step, error) {
+	existing, desired := c.Existing, c.Desired
 	final := Step{VirtualService: desired, Routed: true}
-	if existing == nil || !intact(existing, probePath) {
+	if existing == nil || !intact(existing, c.ProbePath) {
 		return final, nil
 	}
 	had, kept, want := backends(routesOf(existing)), backends(keptOf(existing)), backends(routesOf(desired))
 	if sameRoutes(existing, desired) {
-		if !proved && kept.Len() > 0 {
+		if !c.Proved && kept.Len() > 0 {
 			return Step{VirtualService: existing, Routed: true, Standing: true}, nil
 		}
 		final.Standing = true
 		return final, nil
 	}
 	added, former := want.Difference(had), sets.New[backend]()
-	if !proved {
+	if !c.Proved {
 		former = kept // some pod may still send requests there
 	}
 	if added.Difference(kept).Len() > 0 {
-		prepared, err := sealed(existing, added.Union(former), probePath)
+		prepared, err := sealed(existing, added.Union(former), c.ProbePath)
 		return Step{VirtualService: prepared}, err
 	}
-	if added.Len() > 0 && !proved {
+	if added.Len() > 0 && !c.Proved {
 		return Step{VirtualService: existing}, nil
 	}
-	committed, err := sealed(desired, had.Union(former).Difference(want), probePath)
+	committed, err := sealed(desired, had.Union(former).Difference(want), c.ProbePath)
 	return Step{VirtualService: committed, Routed: true}, err
 }
 

@@ -31,7 +31,7 @@ func serving(t interface{ Fatal(...any) }, services ...string) *istiov1.VirtualS
 }
 
 func next(t interface{ Fatal(...any) }, existing, desired *istiov1.VirtualService, proved bool) Step {
-	step, err := Next(existing, desired, binding.ProbePath, proved)
+	step, err := Change{Existing: existing, Desired: desired, Proved: proved, ProbePath: binding.ProbePath}.Next()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,9 +153,9 @@ func destinations(path v1alpha1.HTTPIngressPath, aliases map[types.NamespacedNam
 		out = append(out, &istioapi.HTTPRouteDestination{
 			Destination: &istioapi.Destination{
 				Host: host,
-				Port: &istioapi.PortSelector{Number: uint32(split.ServicePort.IntVal)}, //nolint:gosec // a port
+				Port: &istioapi.PortSelector{Number: uint32(split.ServicePort.IntVal)},
 			},
-			Weight:  int32(weight), //nolint:gosec // 0 to 100
+			Weight:  int32(weight),
 			Headers: setHeaders(path.AppendHeaders, split.AppendHeaders),
 		})
 	}

@@ -162,7 +162,7 @@ type LimitSpec struct {
 	// +optional
 	RequestsPerSecondPerReplica *resource.Quantity `json:"requestsPerSecondPerReplica,omitempty"`
 	// Burst is the bucket's depth as a time of the limit's rate; 100ms by default,
-	// and at least one request.
+	// and one request more.
 	// +optional
 	Burst *metav1.Duration `json:"burst,omitempty"`
 	// Policy is the rule by which the limit follows replicas.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestPredictionsAreCompared(t *testing.T) {
-	text, err := os.ReadFile("../../images/ranker/testdata/response.json")
+	text, err := os.ReadFile("../images/ranker/testdata/response.json")
 	if err != nil {
 		t.Fatal(err)
 	}

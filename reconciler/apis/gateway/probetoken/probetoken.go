@@ -11,19 +11,23 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"knative.dev/pkg/system"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 )
 
+// Secrets is the part of a client for the Secrets of Sluice's own namespace that
+// a token needs.
+type Secrets interface {
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (*corev1.Secret, error)
+	Create(ctx context.Context, secret *corev1.Secret, opts metav1.CreateOptions) (*corev1.Secret, error)
+}
+
 // Ensure returns the installation's token and makes it where there is none: 64
 // hexadecimal digits in Secret gateway.ProbeTokenSecret of Sluice's own
 // namespace. Two callers at once get the same one. A Secret without a usable
 // token is an error and left alone.
-func Ensure(ctx context.Context, client kubernetes.Interface) (string, error) {
-	secrets := client.CoreV1().Secrets(system.Namespace())
+func Ensure(ctx context.Context, secrets Secrets) (string, error) {
 	secret, err := secrets.Get(ctx, gateway.ProbeTokenSecret, metav1.GetOptions{})
 	if apierrs.IsNotFound(err) {
 		secret, err = secrets.Create(ctx, newSecret(), metav1.CreateOptions{})
@@ -32,12 +36,12 @@ func Ensure(ctx context.Context, client kubernetes.Interface) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", fmt.Errorf("ensuring secret %s/%s: %w", system.Namespace(), gateway.ProbeTokenSecret, err)
+		return "", fmt.Errorf("ensuring secret %s: %w", gateway.ProbeTokenSecret, err)
 	}
 	token := string(secret.Data[gateway.ProbeTokenKey])
 	if !valid(token) {
-		return "", fmt.Errorf("secret %s/%s: key %q must hold at least 32 hexadecimal digits; delete the secret to get a new one",
-			system.Namespace(), gateway.ProbeTokenSecret, gateway.ProbeTokenKey)
+		return "", fmt.Errorf("secret %s: key %q must hold at least 32 hexadecimal digits; delete the secret to get a new one",
+			gateway.ProbeTokenSecret, gateway.ProbeTokenKey)
 	}
 	return token, nil
 }
@@ -47,9 +51,8 @@ func newSecret() *corev1.Secret {
 	_, _ = rand.Read(random) // never fails: crypto/rand ends the process instead
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      gateway.ProbeTokenSecret,
-			Namespace: system.Namespace(),
-			Labels:    map[string]string{sluice.ManagedByLabelKey: sluice.ManagedBy},
+			Name:   gateway.ProbeTokenSecret,
+			Labels: map[string]string{sluice.ManagedByLabelKey: sluice.ManagedBy},
 		},
 		Type: corev1.SecretTypeOpaque,
 		// Data, not StringData: the answer of a fake client is the object as sent.

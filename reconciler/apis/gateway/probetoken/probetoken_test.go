@@ -6,14 +6,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
 func TestEnsure(t *testing.T) {
-	t.Setenv("SYSTEM_NAMESPACE", "sluice-system")
-	client := fake.NewSimpleClientset()
+	client := secrets()
 	token, err := Ensure(t.Context(), client)
 	if err != nil || len(token) != 64 {
 		t.Fatalf("made %q: %v", token, err)
@@ -21,16 +21,15 @@ func TestEnsure(t *testing.T) {
 	if again, err := Ensure(t.Context(), client); err != nil || again != token {
 		t.Errorf("the second time %q: %v", again, err)
 	}
-	other, err := Ensure(t.Context(), fake.NewSimpleClientset())
+	other, err := Ensure(t.Context(), secrets())
 	if err != nil || other == token {
 		t.Errorf("another installation has the same token: %v", err)
 	}
 }
 
 func TestEnsureRefusesABrokenSecret(t *testing.T) {
-	t.Setenv("SYSTEM_NAMESPACE", "sluice-system")
 	for _, token := range []string{"", "short", "../../" + strings.Repeat("a", 64)} {
-		client := fake.NewSimpleClientset(&corev1.Secret{
+		client := secrets(&corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "sluice-system", Name: gateway.ProbeTokenSecret},
 			Data:       map[string][]byte{gateway.ProbeTokenKey: []byte(token)},
 		})
@@ -38,4 +37,8 @@ func TestEnsureRefusesABrokenSecret(t *testing.T) {
 			t.Errorf("took %q of %q", got, token)
 		}
 	}
+}
+
+func secrets(objects ...runtime.Object) Secrets {
+	return fake.NewSimpleClientset(objects...).CoreV1().Secrets("sluice-system")
 }
