@@ -12,8 +12,8 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
 )
 
 // demo is what the steps know of each other.

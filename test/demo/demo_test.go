@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
 )
 
 func TestManifestIsTheModelWithTheImage(t *testing.T) {

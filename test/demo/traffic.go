@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
 )
 
 // schedule rises and falls. At 40 requests per second a replica and an aim of 30:

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
 )
 
 const (

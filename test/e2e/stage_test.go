@@ -20,8 +20,8 @@ import (
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
 )
 
 // cluster is what all tests share: the way to the stack, and the ranker.

@@ -18,8 +18,8 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
 )
 
 const (
