@@ -49,20 +49,26 @@ func main() {
 		usage()
 		os.Exit(2)
 	}
+	os.Exit(execute(c, *checkout))
+}
+
+// execute runs a command and returns the exit code.
+func execute(c command, checkout string) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	root, err := filepath.Abs(*checkout)
+	root, err := filepath.Abs(checkout)
 	if err == nil {
 		err = c.run(ctx, layout.FromEnvironment(root), flag.Args()[1:])
 	}
 	switch {
 	case err == nil:
+		return 0
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(os.Stderr, "interrupted; run the same command again to go on")
-		os.Exit(130)
+		return 130
 	default:
 		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
+		return 1
 	}
 }
 

@@ -5,6 +5,7 @@ package existing
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -40,7 +41,7 @@ type Getter func(ctx context.Context, args ...string) ([]byte, error)
 // Kubectl uses the kubectl on PATH and the current context.
 func Kubectl(ctx context.Context, args ...string) ([]byte, error) {
 	out, err := exec.CommandContext(ctx, "kubectl", append(args, "--request-timeout=15s")...).Output()
-	if exit, ok := err.(*exec.ExitError); ok {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return nil, fmt.Errorf("kubectl %s: %s", strings.Join(args, " "), strings.TrimSpace(string(exit.Stderr)))
 	}
 	return out, err

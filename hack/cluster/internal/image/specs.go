@@ -117,7 +117,7 @@ func addLibraries(file *elf.File, found map[string]string) error {
 			return err
 		}
 		err = addLibraries(inner, found)
-		inner.Close()
+		_ = inner.Close()
 		if err != nil {
 			return err
 		}

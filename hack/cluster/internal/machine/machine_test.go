@@ -76,6 +76,7 @@ func TestPortsFreeNamesTheOwner(t *testing.T) {
 }
 
 func TestMountPoints(t *testing.T) {
+	//nolint:dupword // the kernel's own format
 	const info = `22 1 8:1 / / rw - ext4 /dev/vda rw
 23 22 0:5 / /var/lib/sluice-cluster/kubelet/pods/a rw - tmpfs tmpfs rw
 24 22 0:6 / /var/lib/sluice-cluster-other rw - tmpfs tmpfs rw

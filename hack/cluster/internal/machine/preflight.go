@@ -135,7 +135,7 @@ func Reachable(ctx context.Context, goproxy string) error {
 	}
 	answer, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("no network: %s, from where Go modules come, does not answer (%v)", first, err)
+		return fmt.Errorf("no network: %s, from where Go modules come, does not answer (%w)", first, err)
 	}
 	return answer.Body.Close()
 }

@@ -40,8 +40,6 @@ type component struct {
 	udp     bool
 	// ready returns nil once it does its work.
 	ready func(context.Context) error
-	// grace is how long it gets to end.
-	grace time.Duration
 }
 
 const local = "127.0.0.1"

@@ -95,7 +95,7 @@ func (s *Stack) endPods(ctx context.Context) error {
 		return err
 	}
 	if _, err := os.Stat(s.layout.ContainerdInUse()); err != nil {
-		return nil
+		return nil //nolint:nilerr // containerd never ran
 	}
 	forgotten := s.forgetContainers(ctx)
 	if err := process.Stop(ctx, filepath.Join(s.layout.Pids(), "containerd"), 15*time.Second); err != nil {

@@ -34,7 +34,7 @@ func (s *Stack) Status(ctx context.Context, out io.Writer) (up bool) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.name, state, pid, since, address)
 	}
-	w.Flush()
+	_ = w.Flush()
 	if !s.apiserverUp() {
 		return up
 	}
