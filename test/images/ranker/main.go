@@ -31,8 +31,9 @@ const (
 func main() {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	if err := run(ctx, log); err != nil {
+	err := run(ctx, log)
+	stop()
+	if err != nil {
 		log.Error("ranker failed", "error", err)
 		os.Exit(1)
 	}
@@ -60,7 +61,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Now:         time.Now,
 		Log:         log,
 	})
-	listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
@@ -93,7 +94,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-// intEnv reads an integer of at least least from the environment.
+// intEnv reads an integer, not below least, from the environment.
 func intEnv(name string, unset, least int) (int, error) {
 	text := os.Getenv(name)
 	if text == "" {
