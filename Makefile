@@ -33,7 +33,7 @@ generate: ## generate deep copies, clients, CRDs from the API types
 .PHONY: presubmit
 presubmit: ## check format, vet, lint, generated code and module files
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [[ -z "$$unformatted" ]] || { echo "run gofmt on:"; echo "$$unformatted"; exit 1; }
-	for module in $(MODULES); do (cd $$module && go vet ./...); done
+	for module in $(MODULES); do (cd $$module && go vet ./... && go mod tidy -diff); done
 	go vet -tags e2e ./test/...
 	hack/lint.sh $(MODULES)
 	hack/verify-codegen.sh
