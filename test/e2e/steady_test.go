@@ -29,8 +29,7 @@ const (
 	settle = 2
 	// measured is how many seconds are measured.
 	measured = 10
-	// tolerance of the rate that is admitted. Half of it is taken up by what the
-	// limiter keeps for the gateway's other entry, 1 % of the limit.
+	// tolerance of the rate that is admitted.
 	tolerance = 0.02
 	// deepBurst is how long the gateway or the load may stand still, on a machine
 	// that they share with everything else, before tokens are lost. Every refill by

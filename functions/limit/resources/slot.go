@@ -37,7 +37,7 @@ const (
 	byClient     = "client"
 	filterType   = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 	minFill      = 50 * time.Millisecond
-	retryHeader  = "1"
+	retrySeconds = "1"
 	statPrefix   = "sluice_limit"
 	proofRefill  = time.Hour
 	istioKey     = "istio"
@@ -111,7 +111,7 @@ func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
 		return nil, "", err
 	}
 	filter.ResponseHeadersToAdd = []*corev3.HeaderValueOption{
-		setHeader("retry-after", retryHeader), setHeader(gateway.GenerationHeader, generation),
+		setHeader("retry-after", retrySeconds), setHeader(gateway.GenerationHeader, generation),
 	}
 	if err := validate(filter); err != nil {
 		return nil, "", fmt.Errorf("slot %s: %w", gateway.SlotObjectName(s.Gateway, s.Entry, s.Index), err)
