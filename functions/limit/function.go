@@ -158,6 +158,7 @@ func (f *Function) pass(ctx context.Context) error {
 		return err
 	}
 	plans := decide(s)
+	plans = append(plans, leaving(f.plans, plans, s.routed)...)
 	f.share(plans)
 	generations, err := f.write(ctx, s, plans)
 	f.plans, f.pods = plans, s.pods

@@ -4,12 +4,14 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"go.uber.org/zap"
+	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -140,7 +142,7 @@ func (b *bench) until(what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-ctx.Done():
-			b.t.Fatalf("never saw %s; the limit is %+v", what, b.limit("m").Status)
+			b.t.Fatalf("never saw %s", what)
 		case <-tick.C:
 		}
 	}
@@ -285,6 +287,47 @@ func TestRepairsWhatWasEditedByHand(t *testing.T) {
 		_, err := b.Filters.Get(t.Context(), name, metav1.GetOptions{})
 		return err == nil
 	})
+}
+
+// A route that outlives its RateLimit keeps its limit, and loses it with the route.
+func TestNoRouteIsLeftWithoutItsLimit(t *testing.T) {
+	b := newBench(t, 1, rateLimit("m"))
+	routes := b.istio.NetworkingV1().VirtualServices(gateway.Namespace)
+	route := &istiov1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: "team.m"}}
+	if _, err := routes.Create(t.Context(), route, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the first limit", b.applied(10))
+	b.until("the route in the cache", func() bool {
+		_, err := b.Caches.VirtualServices.Get("team.m")
+		return err == nil
+	})
+	if err := b.Limits.RateLimits("team").Delete(t.Context(), "m", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the RateLimit gone from the cache", func() bool {
+		_, err := b.Caches.RateLimits.RateLimits("team").Get("m")
+		return err != nil
+	})
+	name := gateway.SlotObjectName(gateway.Shared, gateway.External, SlotOf("team.m", gateway.Slots))
+	limited := func() bool {
+		slot, err := b.Filters.Get(t.Context(), name, metav1.GetOptions{})
+		return err == nil && strings.Contains(slot.Spec.String(), gateway.VirtualServiceMetadata("team.m"))
+	}
+	// A second RateLimit's proof shows that a pass came after the deletion.
+	other := rateLimit("other")
+	other.Spec.VirtualService = "team.other"
+	if _, err := b.Limits.RateLimits("team").Create(t.Context(), other, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("a later pass", func() bool { return b.limit("other").Status.Limit != nil })
+	if !limited() {
+		t.Fatal("the route has no limit any more")
+	}
+	if err := routes.Delete(t.Context(), "team.m", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the limit gone with its route", func() bool { return !limited() })
 }
 
 func TestRefusesWhatCannotBeEnforced(t *testing.T) {

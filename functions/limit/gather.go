@@ -9,10 +9,12 @@ import (
 	"time"
 
 	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
+	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	istiolisters "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
@@ -30,6 +32,8 @@ type Caches struct {
 	EndpointSlices discoverylisters.EndpointSliceLister
 	GatewayPods    corelisters.PodNamespaceLister
 	EnvoyFilters   istiolisters.EnvoyFilterNamespaceLister
+	// VirtualServices are what limits are for.
+	VirtualServices istiov1listers.VirtualServiceNamespaceLister
 }
 
 // Pod is a ready gateway pod.
@@ -44,6 +48,8 @@ type state struct {
 	pods map[string][]Pod
 	// slots by object name.
 	slots map[string]*istio.EnvoyFilter
+	// routed holds the names of the virtual services that there are.
+	routed sets.Set[string]
 }
 
 // key names a RateLimit within this package.
@@ -62,6 +68,7 @@ func (c Caches) gather() (*state, error) {
 		replicas: make(map[string][]Replicas, len(limits)),
 		pods:     map[string][]Pod{gateway.Shared: nil},
 		slots:    map[string]*istio.EnvoyFilter{},
+		routed:   sets.New[string](),
 	}
 	for _, l := range limits {
 		s.pods[l.Spec.Gateway] = nil
@@ -73,7 +80,7 @@ func (c Caches) gather() (*state, error) {
 			s.replicas[key(l)] = append(s.replicas[key(l)], r)
 		}
 	}
-	if err := errors.Join(c.gatewayPods(s), c.envoyFilters(s)); err != nil {
+	if err := errors.Join(c.gatewayPods(s), c.envoyFilters(s), c.virtualServices(s)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -104,6 +111,18 @@ func (c Caches) envoyFilters(s *state) error {
 	}
 	for _, f := range filters {
 		s.slots[f.Name] = f
+	}
+	return nil
+}
+
+// virtualServices fills in what is routed.
+func (c Caches) virtualServices(s *state) error {
+	found, err := c.VirtualServices.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("listing virtual services: %w", err)
+	}
+	for _, v := range found {
+		s.routed.Insert(v.Name)
 	}
 	return nil
 }

@@ -75,6 +75,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 		i.endpoints.Discovery().V1().EndpointSlices().Informer(),
 		i.serving.Autoscaling().V1alpha1().PodAutoscalers().Informer(),
 		i.istio.Networking().V1alpha3().EnvoyFilters().Informer(),
+		i.istio.Networking().V1().VirtualServices().Informer(),
 		i.sluice.Sluice().V1alpha1().RateLimits().Informer(),
 	} {
 		_, err := informer.AddEventHandler(handler)
@@ -110,6 +111,8 @@ func (i *Informers) Caches() Caches {
 		EndpointSlices: i.endpoints.Discovery().V1().EndpointSlices().Lister(),
 		GatewayPods:    i.gateways.Core().V1().Pods().Lister().Pods(gateway.Namespace),
 		EnvoyFilters:   i.istio.Networking().V1alpha3().EnvoyFilters().Lister().EnvoyFilters(gateway.Namespace),
+
+		VirtualServices: i.istio.Networking().V1().VirtualServices().Lister().VirtualServices(gateway.Namespace),
 	}
 }
 

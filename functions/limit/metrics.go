@@ -41,7 +41,7 @@ var (
 func recordLimits(plans []plan) {
 	limitInForce.Reset()
 	for _, p := range plans {
-		if p.err == nil {
+		if p.err == nil && !p.gone {
 			rate, _ := p.limit.Float64()
 			limitInForce.WithLabelValues(p.of.Namespace, p.of.Name).Set(rate)
 		}

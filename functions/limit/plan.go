@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/limit/resources"
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -25,6 +26,8 @@ type plan struct {
 	burst time.Duration
 	// err says why there is no limit: the spec can't be enforced.
 	err error
+	// gone is true once the RateLimit is deleted while its route is still there.
+	gone bool
 }
 
 // SlotOf chooses the slot of a virtual service by rendezvous hashing (Thaler and
@@ -61,6 +64,24 @@ func decide(s *state) []plan {
 		plans = append(plans, p)
 	}
 	return plans
+}
+
+// leaving returns the plans of RateLimits that are gone while their routes are
+// not: when a Model is deleted its route may outlive its RateLimit for a moment,
+// and must not be without a limit meanwhile.
+func leaving(before, now []plan, routed sets.Set[string]) []plan {
+	limited := sets.New[string]()
+	for _, p := range now {
+		limited.Insert(p.of.Spec.Gateway + "/" + p.of.Spec.VirtualService)
+	}
+	var out []plan
+	for _, p := range before {
+		if p.err == nil && routed.Has(p.of.Spec.VirtualService) && !limited.Has(p.of.Spec.Gateway+"/"+p.of.Spec.VirtualService) {
+			p.gone = true
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func rows(rule Rule, revisions []Replicas) []v1alpha1.RevisionCapacity {

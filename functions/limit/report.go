@@ -46,6 +46,9 @@ func (f *Function) report(ctx context.Context) error {
 	f.pending = known
 	recordLimits(f.plans)
 	for i := range f.plans {
+		if f.plans[i].gone {
+			continue
+		}
 		if err := f.reportOne(ctx, &f.plans[i]); err != nil {
 			errs = append(errs, err)
 		}
