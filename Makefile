@@ -20,7 +20,6 @@ endif
 
 # Modules of their own, beside the product's.
 MODULES := . hack/cluster test/images/ranker
-TOOL := go tool -modfile=hack/tools/go.mod
 
 .PHONY: help
 help: ## list the targets

@@ -3,11 +3,13 @@ package limit
 import (
 	"math/big"
 	"time"
+
+	"sluice.dev/sluice/functions/limit/resources"
 )
 
 const (
 	// minFill is the shortest fill interval that Envoy accepts.
-	minFill = 50 * time.Millisecond
+	minFill = resources.MinFill
 	// maxFill bounds the search for an exact fill interval. Envoy fills a bucket
 	// continuously at tokens / interval, so a long interval is as smooth as a
 	// short one.

@@ -182,8 +182,9 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 	generations := map[string]string{}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writesAtOnce)
-	out := make(chan *istio.EnvoyFilter, len(s.pods)*64)
-	for _, slot := range slotsOf(s, plans, f.shares, f.ProbeToken()) {
+	slots := slotsOf(s, plans, f.shares, f.ProbeToken())
+	out := make(chan *istio.EnvoyFilter, len(slots)) // read once all are written
+	for _, slot := range slots {
 		want, generation, err := slot.EnvoyFilter()
 		if err != nil {
 			return generations, fmt.Errorf("building a slot: %w", err)

@@ -36,13 +36,15 @@ const (
 	requestKey   = "request"
 	byClient     = "client"
 	filterType   = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
-	minFill      = 50 * time.Millisecond
 	retrySeconds = "1"
 	statPrefix   = "sluice_limit"
 	proofRefill  = time.Hour
 	istioKey     = "istio"
 	istioConfKey = "config"
 )
+
+// MinFill is the shortest fill interval that Envoy accepts.
+const MinFill = 50 * time.Millisecond
 
 // Limit is one virtual service's token bucket at one entry of each gateway pod.
 type Limit struct {

@@ -34,7 +34,7 @@ func validate(filter *localv3.LocalRateLimit) error {
 		}
 		seen[id] = true
 		if b := d.GetTokenBucket(); b.GetMaxTokens() < 1 || b.GetTokensPerFill().GetValue() < 1 ||
-			b.GetFillInterval().AsDuration() < minFill || b.GetFillInterval().AsDuration()%time.Millisecond != 0 {
+			b.GetFillInterval().AsDuration() < MinFill || b.GetFillInterval().AsDuration()%time.Millisecond != 0 {
 			errs = append(errs, fmt.Errorf("descriptor %s has a bucket out of bounds: %v", id, b))
 		}
 	}
