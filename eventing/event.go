@@ -26,8 +26,8 @@ func Schema(eventType string) ([]byte, error) {
 	return content, nil
 }
 
-// PartitionKey is the CloudEvents extension by which ordered channels keep one
-// Model's events in order.
+// PartitionKey is the CloudEvents extension by which ordered channels keep the
+// events of one subject, a Model or a Tenant, in order.
 const PartitionKey = "partitionkey"
 
 // Ref names a namespaced object of the cluster.
@@ -52,12 +52,12 @@ func (r Ref) validate(field string) error {
 
 // newEvent makes an event whose id follows from the state change it tells of, so
 // that a repeat is recognisable.
-func newEvent(eventType, source string, model Ref, data any, change ...any) (cloudevents.Event, error) {
+func newEvent(eventType, source, subject string, data any, change ...any) (cloudevents.Event, error) {
 	event := cloudevents.NewEvent()
 	event.SetType(eventType)
 	event.SetSource(source)
-	event.SetSubject(model.String())
-	event.SetExtension(PartitionKey, model.String())
+	event.SetSubject(subject)
+	event.SetExtension(PartitionKey, subject)
 	event.SetID(changeID(change))
 	if err := event.SetData(cloudevents.ApplicationJSON, data); err != nil {
 		return event, fmt.Errorf("encoding %s: %w", eventType, err)

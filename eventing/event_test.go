@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -31,7 +32,12 @@ func build[T any](t *testing.T, constructor func(T) (cloudevents.Event, error), 
 	return event
 }
 
-// Every event is valid CloudEvents 1.0, keeps its Model's order, and its data is
+func migrated() GatewayMigrated {
+	since := time.Date(2026, 3, 1, 13, 0, 0, 5, time.FixedZone("CET", 3600))
+	return GatewayMigrated{Tenant: "search", From: "shared", To: "tenant-search", Since: since}
+}
+
+// Every event is valid CloudEvents 1.0, keeps its subject's order, and its data is
 // what its schema says.
 func TestEventsKeepTheirSchemas(t *testing.T) {
 	events := []cloudevents.Event{
@@ -40,9 +46,13 @@ func TestEventsKeepTheirSchemas(t *testing.T) {
 		build(t, NewLimitApplied, LimitApplied{Model: model, Gateway: "shared", New: "12.5", GatewayPods: 1, ResourceVersion: "7"}),
 		build(t, NewLimitApplied, LimitApplied{Model: model, Gateway: "shared", Old: "10", New: "20", Ready: 2, GatewayPods: 1, Seconds: 0.2, ResourceVersion: "7"}),
 	}
-	for _, event := range events {
+	for _, event := range append(events, build(t, NewGatewayMigrated, migrated())) {
 		t.Run(event.Type(), func(t *testing.T) {
-			if event.Subject() != model.String() || event.Extensions()[PartitionKey] != model.String() {
+			subject := model.String()
+			if event.Type() == GatewayMigratedType {
+				subject = "search"
+			}
+			if event.Subject() != subject || event.Extensions()[PartitionKey] != subject {
 				t.Errorf("subject %q, extensions %v", event.Subject(), event.Extensions())
 			}
 			if err := schemaOf(t, event.Type()).Validate(decode(t, event.Data())); err != nil {
@@ -102,6 +112,19 @@ func TestIDs(t *testing.T) {
 		if other := build(t, NewRevisionScaled, scaled(change)); other.ID() == first.ID() {
 			t.Errorf("another %s has the same id", name)
 		}
+	}
+}
+
+func TestIDsOfMigrations(t *testing.T) {
+	first := build(t, NewGatewayMigrated, migrated())
+	later := migrated()
+	later.Since = later.Since.Add(time.Millisecond)
+	if again := build(t, NewGatewayMigrated, later); again.ID() != first.ID() {
+		t.Error("one migration, told of with other fractions of a second, has two ids")
+	}
+	later.Since = later.Since.Add(time.Hour)
+	if other := build(t, NewGatewayMigrated, later); other.ID() == first.ID() {
+		t.Error("another migration has the same id")
 	}
 }
 

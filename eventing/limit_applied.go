@@ -33,7 +33,7 @@ type LimitApplied struct {
 // NewLimitApplied returns the event.
 func NewLimitApplied(d LimitApplied) (cloudevents.Event, error) {
 	source := "/gateways/" + d.Gateway
-	return newEvent(LimitAppliedType, source, d.Model, d, source, d.Model, d.New, d.ResourceVersion)
+	return newEvent(LimitAppliedType, source, d.Model.String(), d, source, d.Model, d.New, d.ResourceVersion)
 }
 
 // String says what happened, for a log.

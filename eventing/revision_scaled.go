@@ -35,7 +35,7 @@ type RevisionScaled struct {
 // NewRevisionScaled returns the event.
 func NewRevisionScaled(d RevisionScaled) (cloudevents.Event, error) {
 	source := fmt.Sprintf("/apis/serving.knative.dev/v1/namespaces/%s/revisions/%s", d.Model.Namespace, d.Revision)
-	return newEvent(RevisionScaledType, source, d.Model, d, source, d.Desired, d.Ready, d.ResourceVersion)
+	return newEvent(RevisionScaledType, source, d.Model.String(), d, source, d.Desired, d.Ready, d.ResourceVersion)
 }
 
 // ParseRevisionScaled returns the data of an event, or what is wrong with it.

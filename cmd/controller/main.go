@@ -2,6 +2,9 @@
 package main
 
 import (
+	"log"
+
+	"github.com/kelseyhightower/envconfig"
 	"k8s.io/client-go/rest"
 	filteredinformers "knative.dev/pkg/client/injection/kube/informers/factory/filtered"
 	"knative.dev/pkg/injection"
@@ -13,9 +16,20 @@ import (
 	"sluice.dev/sluice/reconciler/ingress"
 	"sluice.dev/sluice/reconciler/model"
 	"sluice.dev/sluice/reconciler/revisionscale"
+	"sluice.dev/sluice/reconciler/tenant"
 )
 
+type environment struct {
+	// KnativeServingNamespace is where Knative Serving keeps the ConfigMap that says
+	// which routes get which domain.
+	KnativeServingNamespace string `envconfig:"KNATIVE_SERVING_NAMESPACE" default:"knative-serving"`
+}
+
 func main() {
+	var env environment
+	if err := envconfig.Process("", &env); err != nil {
+		log.Fatal("Error reading the environment: ", err)
+	}
 	ctx := filteredinformers.WithSelectors(signals.NewContext(), revisionscale.Selector)
 	ctx = filteredserving.WithSelectors(ctx, revisionscale.Selector)
 	sharedmain.MainWithConfig(ctx, "controller", config(),
@@ -23,6 +37,7 @@ func main() {
 		ingress.NewController,
 		gateway.NewController,
 		revisionscale.NewController,
+		tenant.NewController(env.KnativeServingNamespace),
 	)
 }
 

@@ -35,8 +35,6 @@ func main() {
 		SecretName:  env.Secret,
 		Port:        env.Port,
 	})
-	// The webhook's own port answers the probes.
-	ctx = sharedmain.WithHealthProbesDisabled(ctx)
 	sharedmain.WebhookMainWithContext(ctx, "webhook",
 		certificates.NewController,
 		newDefaulting,

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -26,12 +29,16 @@ const (
 	// memory is how much of the demand before a poll is kept: a change of entry
 	// shows within about three polls.
 	memory = 0.5
+	// pollAtOnce bounds the pods that are asked at the same time.
+	pollAtOnce = 8
+	// leastRate, in requests per second, is taken for none.
+	leastRate = 0.001
 	// pollBytes bounds what is read from one pod: about 10,000 Models.
 	pollBytes = 16 << 20
 )
 
-// Offered is the demand seen at the gateways, from the counters that each
-// gateway pod's access logger keeps by virtual service and entry. A request
+// Offered is the demand seen at each gateway, from the counters that its pods'
+// access loggers keep by virtual service and entry. A request
 // counts as it arrives, refused or not.
 type Offered struct {
 	fetch func(ctx context.Context, ip string) (map[string]*dto.MetricFamily, error)
@@ -43,14 +50,18 @@ type Offered struct {
 
 	mu    sync.Mutex
 	last  map[counter]float64
-	rates map[string][]float64
+	rates map[served][]float64
 	at    time.Time
 }
 
-// counter is one pod's counter of one virtual service at one entry.
+// served is a virtual service at a gateway; its name is as in VirtualServiceMetadata.
+type served struct{ gateway, route string }
+
+// counter is one pod's counter of what is served at one entry.
 type counter struct {
-	pod, route string
-	entry      int
+	served
+	pod   string
+	entry int
 }
 
 // NewOffered returns the demand seen at the pods that the function lists.
@@ -61,16 +72,16 @@ func NewOffered(pods func() []Pod, c clock.WithTicker, log *zap.SugaredLogger, n
 			return scrape(ctx, client, ip)
 		},
 		pods: pods, clock: c, log: log, notify: notify,
-		last: map[counter]float64{}, rates: map[string][]float64{},
+		last: map[counter]float64{}, rates: map[served][]float64{},
 	}
 }
 
 // At implements Demand.
-func (o *Offered) At(_, virtualService string) []float64 {
+func (o *Offered) At(name, virtualService string) []float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	demand := make([]float64, len(gateway.Entries()))
-	copy(demand, o.rates[gateway.VirtualServiceMetadata(virtualService)])
+	copy(demand, o.rates[served{gateway: name, route: gateway.VirtualServiceMetadata(virtualService)}])
 	return demand
 }
 
@@ -91,20 +102,29 @@ func (o *Offered) Run(ctx context.Context) {
 // poll reads every pod's counters and folds what they grew by into the rates. A
 // counter that fell was reset by its pod; it counts from its new value on.
 func (o *Offered) poll(ctx context.Context) {
-	entries := gateway.Entries()
+	pods := o.pods()
+	answers := make([]map[string]*dto.MetricFamily, len(pods))
+	var group errgroup.Group
+	group.SetLimit(pollAtOnce)
+	for i, pod := range pods {
+		group.Go(func() error {
+			families, err := o.fetch(ctx, pod.IP)
+			if err != nil {
+				proofErrors.Inc()
+				o.log.Debugw("Gateway pod's counters not read", zap.String("pod", pod.Name), zap.Error(err))
+			}
+			answers[i] = families
+			return nil
+		})
+	}
+	_ = group.Wait() // a pod that didn't answer has no families
 	now := map[counter]float64{}
-	for _, pod := range o.pods() {
-		families, err := o.fetch(ctx, pod.IP)
-		if err != nil {
-			proofErrors.Inc()
-			o.log.Debugw("Gateway pod's counters not read", zap.String("pod", pod.Name), zap.Error(err))
-			continue
-		}
-		for _, m := range offered(families) {
+	for i, pod := range pods {
+		for _, m := range offered(answers[i]) {
 			route, entry := tags(m)
-			for i, e := range entries {
-				if e.Name == entry {
-					now[counter{pod: pod.Name, route: route, entry: i}] += m.GetCounter().GetValue()
+			for e, known := range gateway.Entries() {
+				if known.Name == entry {
+					now[counter{served: served{gateway: pod.Gateway, route: route}, pod: pod.Name, entry: e}] += m.GetCounter().GetValue()
 				}
 			}
 		}
@@ -114,34 +134,35 @@ func (o *Offered) poll(ctx context.Context) {
 	}
 }
 
+// fold returns whether there is demand where there was none.
 func (o *Offered) fold(now map[counter]float64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	elapsed := o.clock.Since(o.at).Seconds()
 	o.at = o.clock.Now()
-	grown := map[string][]float64{}
-	for c, value := range now {
-		if grown[c.route] == nil {
-			grown[c.route] = make([]float64, len(gateway.Entries()))
-		}
-		if before, ok := o.last[c]; ok && value >= before && elapsed > 0 {
-			grown[c.route][c.entry] += (value - before) / elapsed
+	rates := make(map[served][]float64, len(o.rates))
+	for s, old := range o.rates {
+		rates[s] = make([]float64, len(old))
+		for i, rate := range old {
+			if rates[s][i] = memory * rate; rates[s][i] < leastRate {
+				rates[s][i] = 0
+			}
 		}
 	}
 	appeared := false
-	for route, rates := range grown {
-		for i := range rates {
-			old := 0.0
-			if known := o.rates[route]; known != nil {
-				old = known[i]
-			}
-			appeared = appeared || (old == 0 && rates[i] > 0)
-			if rates[i] = memory*old + (1-memory)*rates[i]; rates[i] < 0.001 {
-				rates[i] = 0
-			}
+	for c, value := range now {
+		before, ok := o.last[c]
+		if !ok || value <= before || elapsed <= 0 {
+			continue
 		}
+		if rates[c.served] == nil {
+			rates[c.served] = make([]float64, len(gateway.Entries()))
+		}
+		appeared = appeared || rates[c.served][c.entry] == 0
+		rates[c.served][c.entry] += (1 - memory) * (value - before) / elapsed
 	}
-	o.last, o.rates = now, grown
+	maps.DeleteFunc(rates, func(_ served, of []float64) bool { return slices.Max(of) == 0 })
+	o.last, o.rates = now, rates
 	return appeared
 }
 

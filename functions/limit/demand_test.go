@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
-	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +31,7 @@ func (c counters) fetch(_ context.Context, ip string) (map[string]*dto.MetricFam
 	return parser.TextToMetricFamilies(strings.NewReader(text))
 }
 
+// shown is what a pod shows of the requests at two of its entries.
 func shown(http, local int) string {
 	line := "envoy_istio_sluice_offered{entry=%q,route=\"" + gateway.VirtualServiceMetadata("team.m") + "\"} %d\n"
 	return "# TYPE envoy_istio_sluice_offered counter\n" + fmt.Sprintf(line, "http", http) + fmt.Sprintf(line, "local", local)
@@ -39,11 +39,12 @@ func shown(http, local int) string {
 
 func TestDemand(t *testing.T) {
 	clock := clocktesting.NewFakeClock(time.Unix(0, 0))
-	pods := counters{"a": shown(100, 0), "b": shown(50, 0)}
+	pods := []Pod{
+		{Gateway: gateway.Shared, Name: "a", IP: "a"}, {Gateway: gateway.Shared, Name: "b", IP: "b"},
+		{Gateway: gateway.Shared, Name: "c", IP: "c"}, {Gateway: "tenant-blue", Name: "d", IP: "d"},
+	}
 	woken := 0
-	o := NewOffered(func() []Pod { return []Pod{{Name: "a", IP: "a"}, {Name: "b", IP: "b"}, {Name: "c", IP: "c"}} },
-		clock, zap.NewNop().Sugar(), func() { woken++ })
-	o.fetch = pods.fetch
+	o := NewOffered(func() []Pod { return pods }, clock, zap.NewNop().Sugar(), func() { woken++ })
 
 	steps := []struct {
 		name  string
@@ -51,12 +52,12 @@ func TestDemand(t *testing.T) {
 		want  []float64
 		wakes int
 	}{
-		{"what was counted before is not demand", counters{"a": shown(100, 0), "b": shown(50, 0)}, []float64{0, 0}, 0},
-		{"both pods count, the first poll by half", counters{"a": shown(160, 0), "b": shown(90, 0)}, []float64{50, 0}, 1},
-		{"it settles", counters{"a": shown(220, 0), "b": shown(130, 0)}, []float64{75, 0}, 1},
-		{"another entry wakes", counters{"a": shown(220, 40), "b": shown(130, 0)}, []float64{37.5, 20}, 2},
-		{"a counter that was reset is no demand", counters{"a": shown(0, 0), "b": shown(130, 0)}, []float64{18.75, 10}, 2},
-		{"a pod without an answer neither", counters{"b": shown(130, 0)}, []float64{9.375, 5}, 2},
+		{"what was counted before is not demand", counters{"a": shown(100, 0), "b": shown(50, 0)}, []float64{0, 0, 0}, 0},
+		{"both pods count, the first poll by half", counters{"a": shown(160, 0), "b": shown(90, 0)}, []float64{50, 0, 0}, 1},
+		{"it settles", counters{"a": shown(220, 0), "b": shown(130, 0)}, []float64{75, 0, 0}, 1},
+		{"another entry wakes", counters{"a": shown(220, 40), "b": shown(130, 0)}, []float64{37.5, 0, 20}, 2},
+		{"a counter that was reset is no demand", counters{"a": shown(0, 0), "b": shown(130, 0)}, []float64{18.75, 0, 10}, 2},
+		{"a pod without an answer neither", counters{"b": shown(130, 0)}, []float64{9.375, 0, 5}, 2},
 	}
 	for _, step := range steps {
 		o.fetch = step.pods.fetch
@@ -72,31 +73,24 @@ func TestDemand(t *testing.T) {
 			t.Errorf("%s: woke %d times, want %d", step.name, woken, step.wakes)
 		}
 	}
-	if got := o.At(gateway.Shared, "team.other"); got[0] != 0 || got[1] != 0 {
+	if got := o.At(gateway.Shared, "team.other"); slices.Max(got) != 0 {
 		t.Errorf("demand of a model that nobody called: %v", got)
 	}
 }
 
-func TestAskTwiceWhenTheFirstIsLetThrough(t *testing.T) {
-	asked := 0
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
-		if r.Host != "limits.test" || r.Header.Get(gateway.SlotHeader) != "3" {
-			t.Errorf("asked %s for slot %q", r.Host, r.Header.Get(gateway.SlotHeader))
-		}
-		if asked > 1 {
-			w.Header().Set(gateway.GenerationHeader, "abc")
-			w.WriteHeader(http.StatusTooManyRequests)
-		}
-	}))
-	defer server.Close()
-	var port uint32
-	if _, err := fmt.Sscanf(server.URL, "http://127.0.0.1:%d", &port); err != nil {
-		t.Fatal(err)
+// What arrives at one gateway is not demand at another.
+func TestDemandByGateway(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Unix(0, 0))
+	pods := []Pod{{Gateway: gateway.Shared, Name: "a", IP: "a"}, {Gateway: "tenant-blue", Name: "b", IP: "b"}}
+	o := NewOffered(func() []Pod { return pods }, clock, zap.NewNop().Sugar(), func() {})
+	for _, step := range []counters{{"a": shown(100, 0), "b": shown(0, 7)}, {"a": shown(120, 0), "b": shown(0, 17)}, {"a": shown(160, 0)}} {
+		o.fetch = step.fetch
+		clock.Step(time.Second)
+		o.poll(t.Context())
 	}
-	at := place{pod: "a", entry: gateway.Entry{Name: "test", Port: port}, slot: 3}
-	got, err := askOver(server.Client())(t.Context(), "127.0.0.1", "limits.test", at)
-	if err != nil || got != "abc" || asked != 2 {
-		t.Errorf("askOver() = %q, %v after %d questions", got, err, asked)
+	for name, want := range map[string][]float64{gateway.Shared: {25, 0, 0}, "tenant-blue": {0, 0, 2.5}, "tenant-red": {0, 0, 0}} {
+		if got := o.At(name, "team.m"); !slices.Equal(got, want) {
+			t.Errorf("demand at %s = %v, want %v", name, got, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
+	"sluice.dev/sluice/functions/limit/resources"
+	"sluice.dev/sluice/reconciler/apis/gateway"
 	client "sluice.dev/sluice/reconciler/client/clientset/versioned/typed/sluice/v1alpha1"
 )
 
@@ -44,7 +47,7 @@ type Sender interface {
 }
 
 // Demand tells how many requests a second arrive for a virtual service at each
-// entry, in the order of gateway.Entries, refused ones included.
+// entry of a gateway, in the order of gateway.Entries, refused ones included.
 type Demand interface {
 	At(gateway, virtualService string) []float64
 	// Run keeps the figures fresh until the context ends.
@@ -68,25 +71,30 @@ type Function struct {
 	proved chan struct{}
 	news   chan cloudevents.Event
 	leads  atomic.Bool
-	shares map[string]Shares
+	// divisions by virtual service.
+	divisions map[string]Division
+	// slots are those of the last pass, by name.
+	slots map[string]*slot
 	// written holds what was written and may not be in the cache yet.
 	written map[string]*istio.EnvoyFilter
 	pending map[string]pending
 	lastOut time.Time
-	// plans and pods are those of the last pass.
-	plans []plan
-	pods  map[string][]Pod
+	// plans and pods are those of the last pass; moving is true if any of them is on
+	// several gateways.
+	plans  []plan
+	pods   map[string][]Pod
+	moving bool
 }
 
 // New returns a Function that has yet to be given its parts.
 func New() *Function {
 	return &Function{
-		look:    make(chan struct{}, 1),
-		proved:  make(chan struct{}, 1),
-		news:    make(chan cloudevents.Event, newsKept),
-		shares:  map[string]Shares{},
-		written: map[string]*istio.EnvoyFilter{},
-		pending: map[string]pending{},
+		look:      make(chan struct{}, 1),
+		proved:    make(chan struct{}, 1),
+		news:      make(chan cloudevents.Event, newsKept),
+		divisions: map[string]Division{},
+		written:   map[string]*istio.EnvoyFilter{},
+		pending:   map[string]pending{},
 	}
 }
 
@@ -122,7 +130,10 @@ func (f *Function) Run(ctx context.Context) {
 		}
 		var err error
 		wait := resync
-		if len(f.pending) > 0 {
+		switch {
+		case f.moving:
+			wait = pollEvery // whether each gateway may have the whole limit depends on the demand
+		case len(f.pending) > 0:
 			wait = patience
 		}
 		select {
@@ -157,22 +168,45 @@ func (f *Function) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	plans := decide(s)
-	plans = append(plans, leaving(f.plans, plans, s.routed)...)
-	f.share(plans)
+	plans := decide(s, f.plans)
+	f.divide(plans)
 	generations, err := f.write(ctx, s, plans)
 	f.plans, f.pods = plans, s.pods
-	f.Prover.Want(s.pods, generations)
+	f.Prover.Want(questions(s, plans, generations), f.ProbeToken())
 	return errors.Join(err, f.report(ctx))
 }
 
-// share moves each limit's division over entries towards the demand.
-func (f *Function) share(plans []plan) {
-	known := make(map[string]Shares, len(plans))
+// divide moves each limit's division over its places towards the demand.
+func (f *Function) divide(plans []plan) {
+	known := make(map[string]Division, len(plans))
+	f.moving = false
 	for _, p := range plans {
-		known[key(p.of)] = NextShares(f.shares[key(p.of)], f.Demand.At(p.of.Spec.Gateway, p.of.Spec.VirtualService))
+		if p.err != nil {
+			continue
+		}
+		name := p.of.Spec.VirtualService
+		sites := make([]Site, len(p.homes))
+		for i, h := range p.homes {
+			sites[i] = Site{Gateway: h.gateway, Places: make([]Place, len(h.roles))}
+			for e, demand := range f.Demand.At(h.gateway, name) {
+				sites[i].Places[e] = Place{Role: h.roles[e], Demand: demand}
+			}
+		}
+		limit, _ := p.limit.Float64()
+		known[name] = f.divisions[name].Next(sites, limit)
+		f.moving = f.moving || len(sites) > 1
 	}
-	f.shares = known
+	f.divisions = known
+}
+
+// slot is a slot's object, kept for as long as its content stays: most passes
+// change few.
+type slot struct {
+	content    resources.Slot
+	filter     *istio.EnvoyFilter
+	generation string
+	// standing is what was seen to be the same in the cluster.
+	standing *istio.EnvoyFilter
 }
 
 // write brings every slot to its content in one burst and returns the generation
@@ -180,23 +214,22 @@ func (f *Function) share(plans []plan) {
 func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[string]string, error) {
 	f.overlay(s)
 	generations := map[string]string{}
+	slots, err := f.build(slotsOf(s, plans, f.divisions, f.ProbeToken()))
+	if err != nil {
+		return generations, err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writesAtOnce)
-	slots := slotsOf(s, plans, f.shares, f.ProbeToken())
 	out := make(chan *istio.EnvoyFilter, len(slots)) // read once all are written
-	for _, slot := range slots {
-		want, generation, err := slot.EnvoyFilter()
-		if err != nil {
-			return generations, fmt.Errorf("building a slot: %w", err)
-		}
-		have := s.slots[want.Name]
-		generations[want.Name] = generation
-		if have != nil && proto.Equal(&have.Spec, &want.Spec) && maps.Equal(have.Labels, want.Labels) {
+	for name, slot := range slots {
+		generations[name] = slot.generation
+		have := s.slots[name]
+		if slot.stands(have) {
 			continue
 		}
 		f.lastOut = f.Clock.Now()
 		group.Go(func() error {
-			got, err := f.put(ctx, have, want)
+			got, err := f.put(ctx, have, slot.filter.DeepCopy())
 			if err != nil {
 				writes.WithLabelValues(outcome(err)).Inc()
 				return err
@@ -206,12 +239,39 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 			return nil
 		})
 	}
-	err := group.Wait()
+	err = group.Wait()
 	close(out)
 	for got := range out {
 		f.written[got.Name] = got
 	}
 	return generations, err
+}
+
+// build returns the objects of slots, by name.
+func (f *Function) build(contents []resources.Slot) (map[string]*slot, error) {
+	slots := make(map[string]*slot, len(contents))
+	for _, content := range contents {
+		name := gateway.SlotObjectName(content.Gateway, content.Entry, content.Index)
+		if old := f.slots[name]; old != nil && old.content.ProbeToken == content.ProbeToken && slices.Equal(old.content.Limits, content.Limits) {
+			slots[name] = old
+			continue
+		}
+		filter, generation, err := content.EnvoyFilter()
+		if err != nil {
+			return nil, fmt.Errorf("building a slot: %w", err)
+		}
+		slots[name] = &slot{content: content, filter: filter, generation: generation}
+	}
+	f.slots = slots
+	return slots, nil
+}
+
+// stands is true if what is in the cluster is as it should be.
+func (s *slot) stands(have *istio.EnvoyFilter) bool {
+	if have != nil && have != s.standing && proto.Equal(&have.Spec, &s.filter.Spec) && maps.Equal(have.Labels, s.filter.Labels) {
+		s.standing = have
+	}
+	return have != nil && have == s.standing
 }
 
 // overlay puts what was written, and is newer than the cache, in its place.

@@ -2,19 +2,25 @@ package limit
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubefake "k8s.io/client-go/kubernetes/fake"
@@ -48,20 +54,28 @@ type bench struct {
 	istio   *istiofake.Clientset
 	sluice  *sluicefake.Clientset
 
-	mu      sync.Mutex
-	lagging string
-	sent    []cloudevents.Event
+	mu sync.Mutex
+	// lagging is a pod that never answers, uncertified a host without a certificate.
+	lagging, uncertified string
+	sent                 []cloudevents.Event
+	offered              map[string][]float64
 }
 
-type noDemand struct{}
+// demandAt is the demand that a test says there is.
+type demandAt struct{ *bench }
 
-func (noDemand) At(string, string) []float64 { return []float64{0, 0} }
-func (noDemand) Run(context.Context)         {}
+func (demandAt) Run(context.Context) {}
 
-func (b *bench) Send(_ context.Context, e cloudevents.Event) error {
+func (b demandAt) At(name, _ string) []float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sent = append(b.sent, e)
+	demand := make([]float64, len(gateway.Entries()))
+	copy(demand, b.offered[name])
+	return demand
+}
+
+func (b *bench) Send(_ context.Context, e cloudevents.Event) error {
+	b.set(func() { b.sent = append(b.sent, e) })
 	return nil
 }
 
@@ -71,40 +85,81 @@ func (b *bench) events() int {
 	return len(b.sent)
 }
 
-func (b *bench) lag(pod string) {
+func (b *bench) set(change func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.lagging = pod
+	change()
 }
 
 // ask is what a gateway pod answers: the generation in the slot that is written.
-func (b *bench) ask(ctx context.Context, _, _ string, at place) (string, error) {
+func (b *bench) ask(ctx context.Context, _ *http.Client, q question, _ string) (string, error) {
 	b.mu.Lock()
-	lagging := b.lagging
+	lagging, uncertified := b.lagging == q.pod.Name, b.uncertified == q.host
 	b.mu.Unlock()
-	if at.pod == lagging {
+	if lagging {
 		return "", nil
 	}
-	slot, err := b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Get(ctx,
-		gateway.SlotObjectName(gateway.Shared, at.entry, at.slot), metav1.GetOptions{})
+	if uncertified {
+		return "", errors.New("no certificate")
+	}
+	config, err := b.slot(ctx, q.pod.Gateway, q.entry, q.slot)
 	if err != nil {
 		return "", err
 	}
-	config := slot.Spec.GetConfigPatches()[0].GetPatch().GetValue().GetFields()["typed_config"].GetStructValue()
-	for _, h := range config.GetFields()["response_headers_to_add"].GetListValue().GetValues() {
-		header := h.GetStructValue().GetFields()["header"].GetStructValue().GetFields()
-		if header["key"].GetStringValue() == gateway.GenerationHeader {
-			return header["value"].GetStringValue(), nil
+	for _, h := range config.GetResponseHeadersToAdd() {
+		if h.GetHeader().GetKey() == gateway.GenerationHeader {
+			return h.GetHeader().GetValue(), nil
 		}
 	}
 	return "", nil
+}
+
+// slot is the filter that is written.
+func (b *bench) slot(ctx context.Context, name string, entry gateway.Entry, slot int) (*localv3.LocalRateLimit, error) {
+	written, err := b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Get(ctx, gateway.SlotObjectName(name, entry, slot), metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	config := written.Spec.GetConfigPatches()[0].GetPatch().GetValue().GetFields()["typed_config"].GetStructValue()
+	fields := maps.Clone(config.GetFields())
+	delete(fields, "@type")
+	content, err := protojson.Marshal(&structpb.Struct{Fields: fields})
+	if err != nil {
+		return nil, err
+	}
+	filter := &localv3.LocalRateLimit{}
+	return filter, protojson.Unmarshal(content, filter)
+}
+
+// rates are what each entry of a gateway admits to a virtual service, over all
+// pods that it has; nil where it has no limit at any.
+func (b *bench) rates(name, virtualService string) []float64 {
+	b.t.Helper()
+	var rates []float64
+	for _, entry := range gateway.Entries() {
+		filter, err := b.slot(b.t.Context(), name, entry, SlotOf(virtualService, gateway.Slots))
+		if err != nil {
+			return nil
+		}
+		for _, d := range filter.GetDescriptors() {
+			if d.GetEntries()[0].GetValue() == gateway.VirtualServiceMetadata(virtualService) {
+				bucket := d.GetTokenBucket()
+				rates = append(rates, float64(bucket.GetTokensPerFill().GetValue())/bucket.GetFillInterval().AsDuration().Seconds())
+			}
+		}
+	}
+	return rates
+}
+
+func (b *bench) admits(name, virtualService string, want ...float64) func() bool {
+	return func() bool { return slices.Equal(b.rates(name, virtualService), want) }
 }
 
 func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench {
 	t.Helper()
 	b := &bench{
 		t:       t,
-		kube:    kubefake.NewClientset(gatewayPod("shared-a"), endpoints(replicas)),
+		kube:    kubefake.NewClientset(gatewayPod(gateway.Shared, "shared-a"), endpoints(replicas)),
 		serving: servingfake.NewSimpleClientset(autoscaler(int32(replicas))),
 		istio:   istiofake.NewSimpleClientset(),
 		sluice:  sluicefake.NewSimpleClientset(),
@@ -124,7 +179,7 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 	}
 	prover := NewProver(clock.RealClock{}, b.Proved)
 	prover.ask = b.ask
-	b.Caches, b.Prover, b.Demand, b.Events = informers.Caches(), prover, noDemand{}, b
+	b.Caches, b.Prover, b.Demand, b.Events = informers.Caches(), prover, demandAt{b}, b
 	b.Filters = b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
 	b.Limits, b.ProbeToken = b.sluice.SluiceV1alpha1(), func() string { return "token" }
 	b.Clock, b.Log = clock.RealClock{}, zap.NewNop().Sugar()
@@ -132,19 +187,66 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 	return b
 }
 
-// until waits for a condition, and says what it waited for if it never comes.
 func (b *bench) until(what string, ok func() bool) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+	eventually(b.t, what, ok)
+}
+
+// eventually waits for a condition, and says what it waited for if it never comes.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-ctx.Done():
-			b.t.Fatalf("never saw %s", what)
+			t.Fatalf("never saw %s", what)
 		case <-tick.C:
 		}
+	}
+}
+
+// serve makes an Istio Gateway, named and labelled as the gateway's builder does,
+// with a server at an entry.
+func (b *bench) serve(name, of string, entry gateway.Entry, hosts ...string) {
+	b.t.Helper()
+	g := istioGatewayOf(name, of, entry, hosts...)
+	if _, err := b.istio.NetworkingV1().Gateways(gateway.Namespace).Create(b.t.Context(), g, metav1.CreateOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// route writes a virtual service, anew if there is one.
+func (b *bench) route(v *istiov1.VirtualService) {
+	b.t.Helper()
+	routes := b.istio.NetworkingV1().VirtualServices(gateway.Namespace)
+	_, err := routes.Update(b.t.Context(), v, metav1.UpdateOptions{})
+	if apierrs.IsNotFound(err) {
+		_, err = routes.Create(b.t.Context(), v, metav1.CreateOptions{})
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// routed is true once the caches have a virtual service.
+func (b *bench) routed(name string) func() bool {
+	return func() bool {
+		s, err := b.Caches.gather()
+		return err == nil && s.routing.attached(name).Has(gateway.Shared)
+	}
+}
+
+// change edits a RateLimit's spec.
+func (b *bench) change(name string, edit func(*v1alpha1.RateLimitSpec)) {
+	b.t.Helper()
+	l := b.limit(name)
+	edit(&l.Spec)
+	l.Generation++
+	if _, err := b.sluice.SluiceV1alpha1().RateLimits("team").Update(b.t.Context(), l, metav1.UpdateOptions{}); err != nil {
+		b.t.Fatal(err)
 	}
 }
 
@@ -161,7 +263,7 @@ func (b *bench) applied(rate int64) func() bool {
 	return func() bool {
 		l := b.limit("m")
 		return l.Status.Limit != nil && l.Status.Limit.RequestsPerSecond.Value() == rate && l.Status.Limit.Since != nil &&
-			isTrue(&l.Status, v1alpha1.RateLimitConditionReady)
+			isReady(&l.Status)
 	}
 }
 
@@ -172,7 +274,8 @@ func (b *bench) slotWrites() int {
 func writesIn(actions []kubetesting.Action) int {
 	n := 0
 	for _, a := range actions {
-		if a.GetVerb() == "create" || a.GetVerb() == "update" {
+		// Virtual services and Istio Gateways are the tests' own.
+		if (a.GetVerb() == "create" || a.GetVerb() == "update") && (a.GetResource().Resource == "envoyfilters" || a.GetResource().Resource == "ratelimits") {
 			n++
 		}
 	}
@@ -193,7 +296,7 @@ func rateLimit(name string) *v1alpha1.RateLimit {
 	return &v1alpha1.RateLimit{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, Generation: 1},
 		Spec: v1alpha1.RateLimitSpec{
-			Gateway: gateway.Shared, VirtualService: "team.m", Policy: v1alpha1.PolicyReady,
+			Gateways: []string{gateway.Shared}, VirtualService: "team.m", Policy: v1alpha1.PolicyReady,
 			RequestsPerSecondPerReplica: resource.MustParse("10"), Burst: metav1.Duration{Duration: 100 * time.Millisecond},
 			Traffic: []v1alpha1.RevisionTraffic{{Revision: "m-1", Percent: 100}},
 		},
@@ -220,9 +323,9 @@ func endpoints(ready int) *discoveryv1.EndpointSlice {
 	return s
 }
 
-func gatewayPod(name string) *corev1.Pod {
+func gatewayPod(of, name string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name, Labels: map[string]string{gateway.LabelKey: gateway.Shared}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name, Labels: map[string]string{gateway.LabelKey: of}},
 		Status: corev1.PodStatus{PodIP: "10.1.0.1", Conditions: []corev1.PodCondition{
 			{Type: corev1.PodReady, Status: corev1.ConditionTrue},
 		}},
@@ -261,18 +364,18 @@ func TestLimitFollowsScale(t *testing.T) {
 func TestProvedOnEveryPodOnly(t *testing.T) {
 	b := newBench(t, 1, rateLimit("m"))
 	b.until("the first limit", b.applied(10))
-	b.lag("shared-b")
-	if _, err := b.kube.CoreV1().Pods(gateway.Namespace).Create(t.Context(), gatewayPod("shared-b"), metav1.CreateOptions{}); err != nil {
+	b.set(func() { b.lagging = "shared-b" })
+	if _, err := b.kube.CoreV1().Pods(gateway.Namespace).Create(t.Context(), gatewayPod(gateway.Shared, "shared-b"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	b.until("the lagging pod named", func() bool {
 		l := b.limit("m").Status.Limit
 		return l != nil && l.GatewayPods == 2 && l.ProvedGatewayPods == 1 && slices.Equal(l.LaggingGatewayPods, []string{"shared-b"})
 	})
-	if isTrue(&b.limit("m").Status, v1alpha1.RateLimitConditionReady) {
+	if isReady(&b.limit("m").Status) {
 		t.Error("Ready while a pod lags")
 	}
-	b.lag("")
+	b.set(func() { b.lagging = "" })
 	b.until("the proof on both", b.applied(10))
 }
 
@@ -292,16 +395,10 @@ func TestRepairsWhatWasEditedByHand(t *testing.T) {
 // A route that outlives its RateLimit keeps its limit, and loses it with the route.
 func TestNoRouteIsLeftWithoutItsLimit(t *testing.T) {
 	b := newBench(t, 1, rateLimit("m"))
-	routes := b.istio.NetworkingV1().VirtualServices(gateway.Namespace)
-	route := &istiov1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: "team.m"}}
-	if _, err := routes.Create(t.Context(), route, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	b.serve(gateway.Shared, gateway.Shared, gateway.External, "./*")
+	b.route(routeTo("team.m", []string{gateway.Shared}))
 	b.until("the first limit", b.applied(10))
-	b.until("the route in the cache", func() bool {
-		_, err := b.Caches.VirtualServices.Get("team.m")
-		return err == nil
-	})
+	b.until("the route in the cache", b.routed("team.m"))
 	if err := b.Limits.RateLimits("team").Delete(t.Context(), "m", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -309,11 +406,6 @@ func TestNoRouteIsLeftWithoutItsLimit(t *testing.T) {
 		_, err := b.Caches.RateLimits.RateLimits("team").Get("m")
 		return err != nil
 	})
-	name := gateway.SlotObjectName(gateway.Shared, gateway.External, SlotOf("team.m", gateway.Slots))
-	limited := func() bool {
-		slot, err := b.Filters.Get(t.Context(), name, metav1.GetOptions{})
-		return err == nil && strings.Contains(slot.Spec.String(), gateway.VirtualServiceMetadata("team.m"))
-	}
 	// A second RateLimit's proof shows that a pass came after the deletion.
 	other := rateLimit("other")
 	other.Spec.VirtualService = "team.other"
@@ -321,13 +413,13 @@ func TestNoRouteIsLeftWithoutItsLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until("a later pass", func() bool { return b.limit("other").Status.Limit != nil })
-	if !limited() {
-		t.Fatal("the route has no limit any more")
+	if got := b.rates(gateway.Shared, "team.m"); len(got) != len(gateway.Entries()) {
+		t.Fatalf("the route is limited to %v", got)
 	}
-	if err := routes.Delete(t.Context(), "team.m", metav1.DeleteOptions{}); err != nil {
+	if err := b.istio.NetworkingV1().VirtualServices(gateway.Namespace).Delete(t.Context(), "team.m", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	b.until("the limit gone with its route", func() bool { return !limited() })
+	b.until("the limit gone with its route", b.admits(gateway.Shared, "team.m"))
 }
 
 func TestRefusesWhatCannotBeEnforced(t *testing.T) {

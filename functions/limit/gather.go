@@ -6,15 +6,14 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"time"
 
 	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	istiolisters "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/sets"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
@@ -32,24 +31,24 @@ type Caches struct {
 	EndpointSlices discoverylisters.EndpointSliceLister
 	GatewayPods    corelisters.PodNamespaceLister
 	EnvoyFilters   istiolisters.EnvoyFilterNamespaceLister
-	// VirtualServices are what limits are for.
+	// VirtualServices are what limits are for, IstioGateways where they are served.
 	VirtualServices istiov1listers.VirtualServiceNamespaceLister
+	IstioGateways   istiov1listers.GatewayNamespaceLister
 }
 
-// Pod is a ready gateway pod.
-type Pod struct{ Name, IP string }
+// Pod is a ready pod of a gateway.
+type Pod struct{ Gateway, Name, IP string }
 
 // state is the cluster as one pass sees it.
 type state struct {
 	limits []*v1alpha1.RateLimit
 	// replicas by RateLimit, in the order of its traffic.
 	replicas map[string][]Replicas
-	// pods by gateway, sorted by name. It has an entry for every gateway.
+	// pods by gateway, sorted by name.
 	pods map[string][]Pod
 	// slots by object name.
-	slots map[string]*istio.EnvoyFilter
-	// routed holds the names of the virtual services that there are.
-	routed sets.Set[string]
+	slots   map[string]*istio.EnvoyFilter
+	routing *routing
 }
 
 // key names a RateLimit within this package.
@@ -66,12 +65,10 @@ func (c Caches) gather() (*state, error) {
 	s := &state{
 		limits:   limits,
 		replicas: make(map[string][]Replicas, len(limits)),
-		pods:     map[string][]Pod{gateway.Shared: nil},
+		pods:     map[string][]Pod{},
 		slots:    map[string]*istio.EnvoyFilter{},
-		routed:   sets.New[string](),
 	}
 	for _, l := range limits {
-		s.pods[l.Spec.Gateway] = nil
 		for _, t := range l.Spec.Traffic {
 			r, err := c.revision(l.Namespace, t)
 			if err != nil {
@@ -80,7 +77,7 @@ func (c Caches) gather() (*state, error) {
 			s.replicas[key(l)] = append(s.replicas[key(l)], r)
 		}
 	}
-	if err := errors.Join(c.gatewayPods(s), c.envoyFilters(s), c.virtualServices(s)); err != nil {
+	if err := errors.Join(c.gatewayPods(s), c.envoyFilters(s), c.routes(s)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -94,7 +91,7 @@ func (c Caches) gatewayPods(s *state) error {
 	}
 	for _, p := range pods {
 		if name := p.Labels[gateway.LabelKey]; name != "" && ready(p) {
-			s.pods[name] = append(s.pods[name], Pod{Name: p.Name, IP: p.Status.PodIP})
+			s.pods[name] = append(s.pods[name], Pod{Gateway: name, Name: p.Name, IP: p.Status.PodIP})
 		}
 	}
 	for _, of := range s.pods {
@@ -115,15 +112,17 @@ func (c Caches) envoyFilters(s *state) error {
 	return nil
 }
 
-// virtualServices fills in what is routed.
-func (c Caches) virtualServices(s *state) error {
-	found, err := c.VirtualServices.List(labels.Everything())
+// routes fills in what is served where.
+func (c Caches) routes(s *state) error {
+	gateways, err := c.IstioGateways.List(labels.Everything())
+	if err != nil {
+		return fmt.Errorf("listing Istio gateways: %w", err)
+	}
+	services, err := c.VirtualServices.List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("listing virtual services: %w", err)
 	}
-	for _, v := range found {
-		s.routed.Insert(v.Name)
-	}
+	s.routing = newRouting(gateways, services)
 	return nil
 }
 
@@ -156,18 +155,35 @@ func (c Caches) revision(namespace string, t v1alpha1.RevisionTraffic) (Replicas
 	return r, nil
 }
 
-// ruleOf is the rule of a RateLimit's spec.
-func ruleOf(spec v1alpha1.RateLimitSpec) (Rule, time.Duration, error) {
-	q, ok := new(big.Rat).SetString(spec.RequestsPerSecondPerReplica.AsDec().String())
-	if !ok || q.Sign() <= 0 {
-		return Rule{}, 0, fmt.Errorf("spec.requestsPerSecondPerReplica is %s, want more than 0", spec.RequestsPerSecondPerReplica.String())
+// ruleOf is the rule of a RateLimit's spec, the rest of which is checked too.
+func ruleOf(spec v1alpha1.RateLimitSpec) (Rule, error) {
+	q, ok := rational(spec.RequestsPerSecondPerReplica)
+	if !ok {
+		return Rule{}, fmt.Errorf("spec.requestsPerSecondPerReplica is %s, want more than 0", spec.RequestsPerSecondPerReplica.String())
 	}
-	burst := spec.Burst.Duration
-	if burst <= 0 {
-		return Rule{}, 0, fmt.Errorf("spec.burst is %s, want more than 0s", burst)
+	if spec.Burst.Duration <= 0 {
+		return Rule{}, fmt.Errorf("spec.burst is %s, want more than 0s", spec.Burst.Duration)
 	}
-	if spec.Gateway == "" || spec.VirtualService == "" {
-		return Rule{}, 0, fmt.Errorf("spec.gateway is %q and spec.virtualService %q, want both", spec.Gateway, spec.VirtualService)
+	if len(spec.Gateways) == 0 || spec.VirtualService == "" {
+		return Rule{}, fmt.Errorf("spec.gateways is %q and spec.virtualService %q, want both", spec.Gateways, spec.VirtualService)
 	}
-	return Rule{PerReplica: q, Policy: spec.Policy, Headroom: ratio(int64(spec.HeadroomPercent), 100)}, burst, nil
+	return Rule{PerReplica: q, Policy: spec.Policy, Headroom: ratio(int64(spec.HeadroomPercent), 100)}, nil
+}
+
+// capOf is the rate of a RateLimit's cap, nil if it has none.
+func capOf(spec v1alpha1.RateLimitSpec) (*big.Rat, error) {
+	if spec.Cap == nil {
+		return nil, nil
+	}
+	most, ok := rational(spec.Cap.RequestsPerSecond)
+	if !ok {
+		return nil, fmt.Errorf("spec.cap.requestsPerSecond is %s, want more than 0", spec.Cap.RequestsPerSecond.String())
+	}
+	return most, nil
+}
+
+// rational is a rate of the API, exactly; false if it isn't above 0.
+func rational(q resource.Quantity) (*big.Rat, bool) {
+	r, ok := new(big.Rat).SetString(q.AsDec().String())
+	return r, ok && r.Sign() > 0
 }

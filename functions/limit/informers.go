@@ -76,6 +76,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 		i.serving.Autoscaling().V1alpha1().PodAutoscalers().Informer(),
 		i.istio.Networking().V1alpha3().EnvoyFilters().Informer(),
 		i.istio.Networking().V1().VirtualServices().Informer(),
+		i.istio.Networking().V1().Gateways().Informer(),
 		i.sluice.Sluice().V1alpha1().RateLimits().Informer(),
 	} {
 		_, err := informer.AddEventHandler(handler)
@@ -113,6 +114,7 @@ func (i *Informers) Caches() Caches {
 		EnvoyFilters:   i.istio.Networking().V1alpha3().EnvoyFilters().Lister().EnvoyFilters(gateway.Namespace),
 
 		VirtualServices: i.istio.Networking().V1().VirtualServices().Lister().VirtualServices(gateway.Namespace),
+		IstioGateways:   i.istio.Networking().V1().Gateways().Lister().Gateways(gateway.Namespace),
 	}
 }
 
@@ -123,8 +125,8 @@ func (i *Informers) ReadyPods() []Pod {
 		return nil
 	}
 	var all []Pod
-	for _, name := range sortedKeys(s.pods) {
-		all = append(all, s.pods[name]...)
+	for _, of := range s.pods {
+		all = append(all, of...)
 	}
 	return all
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/big"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -18,16 +17,28 @@ import (
 
 // plan is what one pass decided for one RateLimit.
 type plan struct {
-	of    *v1alpha1.RateLimit
-	limit *big.Rat
-	rows  []v1alpha1.RevisionCapacity
+	of *v1alpha1.RateLimit
+	// limit to enforce: what the replicas can serve, under its cap if it has one.
+	limit, uncapped, cap *big.Rat
+	rows                 []v1alpha1.RevisionCapacity
 	// slot that holds its buckets, at every entry.
 	slot  int
 	burst time.Duration
 	// err says why there is no limit: the spec can't be enforced.
 	err error
-	// gone is true once the RateLimit is deleted while its route is still there.
+	// gone is true once the RateLimit is deleted, or can't be enforced any more,
+	// while its route is still there.
 	gone bool
+	// homes are the gateways, sorted, that hold its buckets.
+	homes []home
+}
+
+// home is a gateway that holds the buckets of a plan.
+type home struct {
+	gateway string
+	presence
+	// asked are the lines, but for the pod, that are to prove it there.
+	asked []line
 }
 
 // SlotOf chooses the slot of a virtual service by rendezvous hashing (Thaler and
@@ -44,21 +55,36 @@ func SlotOf(virtualService string, slots int) int {
 	return slot
 }
 
-// decide computes every limit. Two RateLimits of one virtual service would share
-// a descriptor, so the first by name has it and the other is refused.
-func decide(s *state) []plan {
+// decide computes every limit and where it belongs. before are the last pass'
+// plans.
+func decide(s *state, before []plan) []plan {
+	plans := own(s)
+	plans = append(plans, leaving(before, plans, s.routing)...)
+	applyCaps(plans)
+	for i := range plans {
+		plans[i].homes = homesOf(plans[i], s.routing)
+	}
+	setLines(plans, s.routing)
+	return plans
+}
+
+// own computes each RateLimit's limit by itself. Two of one virtual service would
+// share a descriptor, so the first by name has it and the other is refused.
+func own(s *state) []plan {
 	plans, taken := make([]plan, 0, len(s.limits)), make(map[string]string, len(s.limits))
 	for _, l := range s.limits {
 		p := plan{of: l, slot: SlotOf(l.Spec.VirtualService, gateway.Slots)}
 		var rule Rule
-		rule, p.burst, p.err = ruleOf(l.Spec)
-		place := l.Spec.Gateway + "/" + l.Spec.VirtualService
-		if by, ok := taken[place]; ok && p.err == nil {
+		if rule, p.err = ruleOf(l.Spec); p.err == nil {
+			p.cap, p.err = capOf(l.Spec)
+		}
+		if by, ok := taken[l.Spec.VirtualService]; ok && p.err == nil {
 			p.err = fmt.Errorf("spec.virtualService %s is limited by %s already", l.Spec.VirtualService, by)
 		}
 		if p.err == nil {
-			taken[place] = key(l)
-			p.limit = rule.Limit(s.replicas[key(l)])
+			taken[l.Spec.VirtualService] = key(l)
+			p.burst = l.Spec.Burst.Duration
+			p.uncapped = rule.Limit(s.replicas[key(l)])
 			p.rows = rows(rule, s.replicas[key(l)])
 		}
 		plans = append(plans, p)
@@ -69,19 +95,39 @@ func decide(s *state) []plan {
 // leaving returns the plans of RateLimits that are gone while their routes are
 // not: when a Model is deleted its route may outlive its RateLimit for a moment,
 // and must not be without a limit meanwhile.
-func leaving(before, now []plan, routed sets.Set[string]) []plan {
+func leaving(before, now []plan, r *routing) []plan {
 	limited := sets.New[string]()
 	for _, p := range now {
-		limited.Insert(p.of.Spec.Gateway + "/" + p.of.Spec.VirtualService)
+		if p.err == nil {
+			limited.Insert(p.of.Spec.VirtualService)
+		}
 	}
 	var out []plan
 	for _, p := range before {
-		if p.err == nil && routed.Has(p.of.Spec.VirtualService) && !limited.Has(p.of.Spec.Gateway+"/"+p.of.Spec.VirtualService) {
+		if p.err == nil && !limited.Has(p.of.Spec.VirtualService) && r.attached(p.of.Spec.VirtualService).Len() > 0 {
 			p.gone = true
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// homesOf are the gateways that hold a plan's buckets: those that are to
+// have its route, be it there or not, and those that have it still. A limit comes
+// before its route and goes after it.
+func homesOf(p plan, r *routing) []home {
+	if p.err != nil {
+		return nil
+	}
+	names := r.attached(p.of.Spec.VirtualService)
+	if !p.gone {
+		names.Insert(p.of.Spec.Gateways...)
+	}
+	var homes []home
+	for _, name := range sets.List(names.Intersection(r.gateways)) {
+		homes = append(homes, home{gateway: name, presence: r.at(p.of.Spec.VirtualService, name)})
+	}
+	return homes
 }
 
 func rows(rule Rule, revisions []Replicas) []v1alpha1.RevisionCapacity {
@@ -97,11 +143,11 @@ func rows(rule Rule, revisions []Replicas) []v1alpha1.RevisionCapacity {
 
 // slotsOf returns what every slot of every gateway should hold, those without a
 // limit too: a gateway pod is not ready before all its slots exist.
-func slotsOf(s *state, plans []plan, shares map[string]Shares, token string) []resources.Slot {
+func slotsOf(s *state, plans []plan, divisions map[string]Division, token string) []resources.Slot {
 	entries := gateway.Entries()
 	var slots []resources.Slot
 	at := map[string]int{}
-	for _, name := range sortedKeys(s.pods) {
+	for _, name := range sets.List(s.routing.gateways) {
 		for _, entry := range entries {
 			for i := range gateway.Slots {
 				at[gateway.SlotObjectName(name, entry, i)] = len(slots)
@@ -110,19 +156,28 @@ func slotsOf(s *state, plans []plan, shares map[string]Shares, token string) []r
 		}
 	}
 	for _, p := range plans {
-		if p.err != nil {
-			continue
-		}
-		g := p.of.Spec.Gateway
-		for i, entry := range entries {
-			b := NewBucket(shares[key(p.of)].Of(p.limit, i, len(s.pods[g])), p.burst)
-			slot := &slots[at[gateway.SlotObjectName(g, entry, p.slot)]]
-			slot.Limits = append(slot.Limits, resources.Limit{
-				VirtualService: p.of.Spec.VirtualService, MaxTokens: b.MaxTokens, Tokens: b.Tokens, Fill: b.Fill,
-			})
+		for i, h := range p.homes {
+			for e, entry := range entries {
+				part := divisions[p.of.Spec.VirtualService].Of(p.limit, i, e)
+				b := NewBucket(part.Mul(part, ratio(1, h.buckets(entry, len(s.pods[h.gateway])))), p.burst)
+				slot := &slots[at[gateway.SlotObjectName(h.gateway, entry, p.slot)]]
+				slot.Limits = append(slot.Limits, resources.Limit{
+					VirtualService: p.of.Spec.VirtualService, MaxTokens: b.MaxTokens, Tokens: b.Tokens, Fill: b.Fill,
+				})
+			}
 		}
 	}
 	return slots
+}
+
+// buckets is how many token buckets Envoy makes of one: one a pod and, on the HTTPS
+// entry, one a filter chain.
+func (h home) buckets(entry gateway.Entry, pods int) int64 {
+	n := int64(max(1, pods))
+	if entry == gateway.Secure {
+		n *= int64(max(1, len(h.chains)))
+	}
+	return n
 }
 
 // quantity is a rate as the API shows it: rounded down to a thousandth.
@@ -132,13 +187,4 @@ func quantity(r *big.Rat) resource.Quantity {
 		return *resource.NewQuantity(1<<62, resource.DecimalSI)
 	}
 	return *resource.NewMilliQuantity(milli.Int64(), resource.DecimalSI)
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -3,41 +3,66 @@ package limit
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
+	"maps"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
 const (
-	// askTimeout bounds one question to one pod.
-	askTimeout = time.Second
-	// askAtOnce bounds the questions in flight.
-	askAtOnce = 16
+	// linesAtOnce bounds the lines of a pod that are open at the same time, and
+	// suspectsAtOnce those of them that failed when they were asked last.
+	linesAtOnce, suspectsAtOnce = 4, 1
 	// eager is the pause between rounds while an answer is awaited, for as long as
-	// eagerFor after the last change; patient is the pause afterwards.
+	// eagerFor after the last change; patient is the pause afterwards, and before a
+	// line that failed is tried again.
 	eager, eagerFor = 25 * time.Millisecond, 5 * time.Second
 	patient         = time.Second
-	// reprove is how long an answer counts before the pod is asked again, so that
-	// a pod that lost its limits is found.
-	reprove = 5 * time.Second
+	// reprove is how long an answer counts before it is asked for again, so that a
+	// pod that lost its limits is found. Certificates may be many, and cost a
+	// question for each slot: theirs counts longer.
+	reprove, reproveSecure = 5 * time.Second, 30 * time.Second
 )
 
-// place is one slot of one gateway pod's entry.
-type place struct {
-	pod   string
+// line is a host of an entry of a gateway pod, which leads to one of the pod's
+// connection managers. On the HTTPS entry the host chooses which.
+type line struct {
+	pod   Pod
 	entry gateway.Entry
-	slot  int
+	host  string
 }
 
-// answer is what a pod said about one place.
+// secure is true where the host chooses a certificate.
+func (l line) secure() bool { return l.entry.Name == gateway.Secure.Name }
+
+// counts is how long an answer does.
+func (l line) counts() time.Duration {
+	if l.secure() {
+		return reproveSecure
+	}
+	return reprove
+}
+
+// question is what a slot enforces behind a line.
+type question struct {
+	line
+	slot int
+}
+
+// String says where, for a status.
+func (q question) String() string {
+	if q.secure() {
+		return fmt.Sprintf("%s (%s %s)", q.pod.Name, q.entry.Name, q.host)
+	}
+	return fmt.Sprintf("%s (%s)", q.pod.Name, q.entry.Name)
+}
+
+// answer is what a pod said to one question.
 type answer struct {
 	generation string
 	at         time.Time
@@ -46,133 +71,110 @@ type answer struct {
 // Prover asks gateway pods, through their own data path, which content each of
 // their slots enforces.
 //
-// A slot limits the probe-only host to one request an hour. Whoever asks there
-// gets 429 and, in a response header that the slot itself adds, the generation of
-// its content; the very first request after a change is let through and tells
-// nothing, so it is repeated. The whole resource is applied or none of it, so an
-// answer speaks for every limit in the slot, at that pod and entry.
+// A slot limits our own prober, known by the token in its path, to one request an
+// hour. It gets 429 and, in a response header that the slot itself adds, the
+// generation of its content; the very first request after a change is let through
+// and tells nothing, so it is repeated. The whole resource is applied or none of
+// it, so an answer speaks for every limit in the slot, at that pod and line.
+//
+// Lines are asked independently of each other. One that fails, as that of a
+// certificate which isn't served does, is tried each second, and holds up no other.
 type Prover struct {
-	ask   func(ctx context.Context, ip, host string, at place) (string, error)
+	// ask puts a question, by a path that begins with the token.
+	ask   func(ctx context.Context, client *http.Client, q question, path string) (string, error)
 	clock clock.Clock
 	// notify is called when an answer changed.
 	notify func()
 
 	mu     sync.Mutex
-	wanted map[place]string
-	asked  map[place]Pod
-	hosts  map[place]string
-	told   map[place]answer
+	path   string
+	wanted map[question]string
+	told   map[question]answer
+	// busy lines are being asked; failed tells since when others don't answer.
+	busy   sets.Set[line]
+	failed map[line]time.Time
+	doors  map[Pod]*door
 	change time.Time
 	wake   chan struct{}
 }
 
-// NewProver returns a Prover that asks over HTTP.
+// door is the way to a pod, and how many may use it at the same time.
+type door struct {
+	client          *http.Client
+	sound, suspects chan struct{}
+}
+
+// NewProver returns a Prover that asks over HTTP and HTTPS.
 func NewProver(c clock.Clock, notify func()) *Prover {
-	client := &http.Client{
-		Timeout: askTimeout,
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: askTimeout}).DialContext,
-			MaxIdleConnsPerHost: 2,
-			IdleConnTimeout:     time.Minute,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return &Prover{ask: askOver(client), clock: c, notify: notify, told: map[place]answer{}, wake: make(chan struct{}, 1)}
-}
-
-func askOver(client *http.Client) func(context.Context, string, string, place) (string, error) {
-	return func(ctx context.Context, ip, host string, at place) (string, error) {
-		url := "http://" + net.JoinHostPort(ip, strconv.Itoa(int(at.entry.Port))) + "/"
-		for range 2 {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-			if err != nil {
-				return "", fmt.Errorf("building the question: %w", err)
-			}
-			req.Host = host
-			req.Header.Set(gateway.SlotHeader, strconv.Itoa(at.slot))
-			resp, err := client.Do(req)
-			if err != nil {
-				return "", fmt.Errorf("asking gateway pod %s at %s: %w", at.pod, at.entry.Name, err)
-			}
-			_, _ = io.CopyN(io.Discard, resp.Body, 4096)
-			_ = resp.Body.Close()
-			if g := resp.Header.Get(gateway.GenerationHeader); g != "" {
-				return g, nil
-			}
-		}
-		return "", nil
+	return &Prover{
+		ask: ask, clock: c, notify: notify,
+		told: map[question]answer{}, busy: sets.New[line](), failed: map[line]time.Time{}, doors: map[Pod]*door{},
+		wake: make(chan struct{}, 1),
 	}
 }
 
-// Want says what every slot of every ready gateway pod should enforce by now.
-// What is known of pods that are not named any more is forgotten.
-func (p *Prover) Want(pods map[string][]Pod, generations map[string]string) {
-	wanted, asked, hosts := map[place]string{}, map[place]Pod{}, map[place]string{}
-	for name, of := range pods {
-		for _, entry := range gateway.Entries() {
-			for i := range gateway.Slots {
-				generation, ok := generations[gateway.SlotObjectName(name, entry, i)]
-				if !ok {
-					continue
-				}
-				for _, pod := range of {
-					at := place{pod: pod.Name, entry: entry, slot: i}
-					wanted[at], asked[at], hosts[at] = generation, pod, gateway.ProbeHost(name)
-				}
-			}
-		}
+// Want says what should be enforced by now. What is known of questions that are not
+// asked any more is forgotten. Without a token there is nothing to ask by.
+func (p *Prover) Want(wanted map[question]string, token string) {
+	if token == "" {
+		wanted = nil
+	}
+	lines, pods := sets.New[line](), sets.New[Pod]()
+	for q := range wanted {
+		lines.Insert(q.line)
+		pods.Insert(q.pod)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for at := range p.told {
-		if _, ok := wanted[at]; !ok || p.asked[at].IP != asked[at].IP {
-			delete(p.told, at)
-		}
-	}
-	for at, generation := range wanted {
-		if p.wanted[at] != generation {
+	for q, generation := range wanted {
+		if p.wanted[q] != generation {
 			p.change = p.clock.Now()
-			p.rouse()
+			signal(p.wake)
 			break
 		}
 	}
-	p.wanted, p.asked, p.hosts = wanted, asked, hosts
-}
-
-// rouse wakes the loop; p.mu is held.
-func (p *Prover) rouse() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Lagging returns those of the pods that were not seen to enforce what is wanted
-// in a slot of every entry.
-func (p *Prover) Lagging(pods []Pod, slot int) []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var lagging []string
-	for _, pod := range pods {
-		for _, entry := range gateway.Entries() {
-			at := place{pod: pod.Name, entry: entry, slot: slot}
-			if w, ok := p.wanted[at]; !ok || p.told[at].generation != w {
-				lagging = append(lagging, pod.Name)
-				break
+	p.wanted, p.path = wanted, gateway.ProbePath(token)+"/limits"
+	maps.DeleteFunc(p.told, func(q question, _ answer) bool { _, ok := wanted[q]; return !ok })
+	maps.DeleteFunc(p.failed, func(l line, _ time.Time) bool { return !lines.Has(l) })
+	maps.DeleteFunc(p.doors, func(pod Pod, d *door) bool {
+		if pods.Has(pod) {
+			return false
+		}
+		d.client.CloseIdleConnections()
+		return true
+	})
+	for pod := range pods {
+		if p.doors[pod] == nil {
+			p.doors[pod] = &door{
+				client: newClient(pod),
+				sound:  make(chan struct{}, linesAtOnce), suspects: make(chan struct{}, suspectsAtOnce),
 			}
 		}
 	}
-	return lagging
+}
+
+// unproved returns those of the questions that were not answered as wanted.
+func (p *Prover) unproved(asked []question) []question {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []question
+	for _, q := range asked {
+		if w, ok := p.wanted[q]; !ok || p.told[q].generation != w {
+			out = append(out, q)
+		}
+	}
+	return out
 }
 
 // Run asks until the context ends.
 func (p *Prover) Run(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for {
-		pause := patient
-		if p.round(ctx) && p.clock.Since(p.changed()) < eagerFor {
-			pause = eager
+		for _, i := range p.due() {
+			asking.Go(func() { p.conduct(ctx, i) })
 		}
-		timer := p.clock.NewTimer(pause)
+		timer := p.clock.NewTimer(p.pause())
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -184,67 +186,95 @@ func (p *Prover) Run(ctx context.Context) {
 	}
 }
 
-func (p *Prover) changed() time.Time {
+// pause is how long to wait for the next round.
+func (p *Prover) pause() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.change
-}
-
-// round asks about every place that is unproved or was proved long ago, and
-// returns whether something is unproved still.
-func (p *Prover) round(ctx context.Context) bool {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(askAtOnce)
-	for _, at := range p.due() {
-		group.Go(func() error {
-			p.mu.Lock()
-			pod, host := p.asked[at], p.hosts[at]
-			p.mu.Unlock()
-			generation, err := p.ask(ctx, pod.IP, host, at)
-			if err != nil {
-				proofErrors.Inc()
-			}
-			p.learn(at, pod, generation)
-			return nil
-		})
+	if p.clock.Since(p.change) >= eagerFor {
+		return patient
 	}
-	_ = group.Wait()
-	return p.unproved()
+	for q, w := range p.wanted {
+		if p.told[q].generation != w {
+			return eager
+		}
+	}
+	return patient
 }
 
-func (p *Prover) due() []place {
+// interview is what one line is to be asked.
+type interview struct {
+	line
+	slots   []int
+	path    string
+	client  *http.Client
+	permits chan struct{}
+}
+
+// due returns what is to be asked now: what is unproved or was proved long ago, on
+// lines that are not busy. From then on they are.
+func (p *Prover) due() map[line]*interview {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var due []place
-	for at, w := range p.wanted {
-		if t := p.told[at]; t.generation != w || p.clock.Since(t.at) > reprove {
-			due = append(due, at)
+	due := map[line]*interview{}
+	for q, w := range p.wanted {
+		failed, suspect := p.failed[q.line]
+		if p.busy.Has(q.line) || (suspect && p.clock.Since(failed) < patient) {
+			continue
 		}
+		if t := p.told[q]; t.generation == w && p.clock.Since(t.at) <= q.counts() {
+			continue
+		}
+		if due[q.line] == nil {
+			d := p.doors[q.pod]
+			due[q.line] = &interview{line: q.line, path: p.path, client: d.client, permits: d.sound}
+			if suspect {
+				due[q.line].permits = d.suspects
+			}
+		}
+		due[q.line].slots = append(due[q.line].slots, q.slot)
+	}
+	for l := range due {
+		p.busy.Insert(l)
 	}
 	return due
 }
 
-func (p *Prover) learn(at place, pod Pod, generation string) {
-	p.mu.Lock()
-	if p.asked[at] != pod {
-		p.mu.Unlock()
+// conduct asks a line about its slots, one after another: they share a connection.
+// If it fails, that goes for all of them.
+func (p *Prover) conduct(ctx context.Context, i *interview) {
+	select {
+	case i.permits <- struct{}{}:
+		defer func() { <-i.permits }()
+	case <-ctx.Done():
 		return
 	}
-	changed := p.told[at].generation != generation
-	p.told[at] = answer{generation: generation, at: p.clock.Now()}
+	var err error
+	for _, slot := range i.slots {
+		q, generation := question{line: i.line, slot: slot}, ""
+		if err == nil {
+			generation, err = p.ask(ctx, i.client, q, i.path)
+		}
+		p.learn(q, generation)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy.Delete(i.line)
+	delete(p.failed, i.line)
+	if err != nil {
+		proofErrors.Inc()
+		p.failed[i.line] = p.clock.Now()
+	}
+}
+
+func (p *Prover) learn(q question, generation string) {
+	p.mu.Lock()
+	_, wanted := p.wanted[q]
+	changed := wanted && p.told[q].generation != generation
+	if wanted {
+		p.told[q] = answer{generation: generation, at: p.clock.Now()}
+	}
 	p.mu.Unlock()
 	if changed {
 		p.notify()
 	}
-}
-
-func (p *Prover) unproved() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for at, w := range p.wanted {
-		if p.told[at].generation != w {
-			return true
-		}
-	}
-	return false
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/pkg/apis"
 
 	"sluice.dev/sluice/eventing"
@@ -57,20 +57,19 @@ func (f *Function) report(ctx context.Context) error {
 }
 
 func (f *Function) reportOne(ctx context.Context, p *plan) error {
-	pods := f.pods[p.of.Spec.Gateway]
-	var lagging []string
+	var seen proof
 	if p.err == nil {
-		lagging = f.Prover.Lagging(pods, p.slot)
+		seen = f.proofOf(p)
 	}
 	want := p.of.DeepCopy()
-	changed := f.statusOf(want, p, pods, lagging)
+	changed := f.statusOf(want, p, seen)
 	since := f.Clock.Now()
-	if p.err == nil && (changed || len(lagging) > 0) {
+	if p.err == nil && (changed || len(seen.lagging) > 0) {
 		since = f.waiting(p)
 	} else {
 		delete(f.pending, key(p.of))
 	}
-	if p.err == nil && len(lagging) > 0 && f.Clock.Since(since) < patience {
+	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(since) < patience {
 		return nil
 	}
 	if equality.Semantic.DeepEqual(want.Status, p.of.Status) {
@@ -101,39 +100,23 @@ func (f *Function) waiting(p *plan) time.Time {
 
 // statusOf sets the status that a plan and its proof amount to, and returns
 // whether it tells of another limit, or another proof, than the status before.
-func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, pods []Pod, lagging []string) bool {
+func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, seen proof) bool {
 	before := l.Status.DeepCopy()
 	conditions := l.GetConditionSet().Manage(&l.Status)
 	conditions.InitializeConditions()
 	l.Status.ObservedGeneration = l.Generation
 	if p.err != nil {
 		conditions.MarkFalse(v1alpha1.RateLimitConditionWritten, "InvalidSpec", "%v", p.err)
-		conditions.MarkUnknown(v1alpha1.RateLimitConditionProved, "InvalidSpec", "nothing is written")
+		conditions.MarkUnknown(v1alpha1.RateLimitConditionProved, "InvalidSpec", "there is nothing to prove")
 		return true
 	}
 	conditions.MarkTrue(v1alpha1.RateLimitConditionWritten)
+	markProved(conditions, seen)
 	l.Status.Revisions = p.rows
-	proved := len(pods) - len(lagging)
-	switch {
-	case len(pods) == 0:
-		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "NoGatewayPods", "gateway %s has no ready pod", l.Spec.Gateway)
-	case proved < len(pods):
-		named := lagging[:min(len(lagging), namedPods)]
-		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "PodsLag",
-			"%d of %d gateway pods were not seen to enforce the limit: %s", len(lagging), len(pods), strings.Join(named, ", "))
-		lagging = named
-	default:
-		conditions.MarkTrue(v1alpha1.RateLimitConditionProved)
-	}
-	l.Status.Limit = &v1alpha1.LimitStatus{
-		RequestsPerSecond:  quantity(p.limit),
-		GatewayPods:        int32(len(pods)),
-		ProvedGatewayPods:  int32(proved),
-		LaggingGatewayPods: lagging,
-	}
+	l.Status.Limit = limitStatus(p, seen)
 	changed := before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(l.Status.Limit.RequestsPerSecond) != 0 ||
-		!isTrue(before, apis.ConditionReady)
-	if proved == len(pods) && len(pods) > 0 && changed {
+		!isReady(before)
+	if seen.complete() && changed {
 		now := metav1.NewMicroTime(f.Clock.Now())
 		l.Status.Limit.Since = &now
 	} else if before.Limit != nil && !changed {
@@ -142,13 +125,41 @@ func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, pods []Pod, lagging 
 	return changed
 }
 
-func isTrue(s *v1alpha1.RateLimitStatus, t apis.ConditionType) bool {
-	for _, c := range s.Conditions {
-		if c.Type == t {
-			return c.Status == corev1.ConditionTrue
+func markProved(conditions apis.ConditionManager, seen proof) {
+	switch {
+	case len(seen.without) > 0:
+		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "NoGatewayPods",
+			"no ready pod of gateway %s", strings.Join(seen.without, ", "))
+	case len(seen.lagging) > 0:
+		var named []string
+		for _, q := range seen.lagging[:min(len(seen.lagging), namedPods)] {
+			named = append(named, q.String())
 		}
+		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "PodsLag",
+			"%d of %d gateway pods were not seen to enforce the limit: %s", len(seen.lagging), seen.pods, strings.Join(named, ", "))
+	default:
+		conditions.MarkTrue(v1alpha1.RateLimitConditionProved)
 	}
-	return false
+}
+
+func limitStatus(p *plan, seen proof) *v1alpha1.LimitStatus {
+	status := &v1alpha1.LimitStatus{
+		RequestsPerSecond: quantity(p.limit),
+		GatewayPods:       int32(seen.pods),
+		ProvedGatewayPods: int32(seen.pods - len(seen.lagging)),
+	}
+	if p.limit.Cmp(p.uncapped) < 0 {
+		uncapped := quantity(p.uncapped)
+		status.UncappedRequestsPerSecond = &uncapped
+	}
+	for _, q := range seen.lagging[:min(len(seen.lagging), namedPods)] {
+		status.LaggingGatewayPods = append(status.LaggingGatewayPods, q.pod.Name)
+	}
+	return status
+}
+
+func isReady(s *v1alpha1.RateLimitStatus) bool {
+	return s.GetCondition(v1alpha1.RateLimitConditionReady).IsTrue()
 }
 
 // applied records and tells that a limit is proved. The event is news, not a
@@ -157,7 +168,7 @@ func (f *Function) applied(p *plan, l *v1alpha1.RateLimit, took time.Duration) {
 	convergence.Observe(took.Seconds())
 	d := eventing.LimitApplied{
 		Model:   eventing.Ref{Namespace: l.Namespace, Name: l.Name},
-		Gateway: l.Spec.Gateway, New: decimal(l.Status.Limit),
+		Gateway: strings.Join(sets.List(sets.New(l.Spec.Gateways...)), ","), New: decimal(l.Status.Limit),
 		GatewayPods: l.Status.Limit.GatewayPods, Seconds: took.Seconds(), ResourceVersion: l.ResourceVersion,
 	}
 	if p.of.Status.Limit != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -11,14 +12,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/logging"
 
+	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 )
 
 // writer is the part of a typed client that brings an object to its desired
-// state.
+// state, which may be none.
 type writer[T metav1.Object] interface {
 	Create(ctx context.Context, object T, opts metav1.CreateOptions) (T, error)
 	Update(ctx context.Context, object T, opts metav1.UpdateOptions) (T, error)
+	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error
 }
 
 // kind is how one kind of object is read, compared and written.
@@ -32,6 +35,15 @@ type kind[T metav1.Object] struct {
 	// equal tells whether adopt would change what Sluice decides.
 	equal func(existing, desired T) bool
 	copy  func(T) T
+	// propagation is how a deletion goes on to what depends on the object; the
+	// kind's own way where empty.
+	propagation metav1.DeletionPropagation
+}
+
+// belongs tells whether an object is Sluice's, and of that gateway.
+func belongs(object metav1.Object, gatewayName string) bool {
+	labels := object.GetLabels()
+	return labels[sluice.ManagedByLabelKey] == sluice.ManagedBy && labels[gateway.LabelKey] == gatewayName
 }
 
 // ensure creates desired, or brings what is there back to it. It writes nothing
@@ -48,9 +60,9 @@ func (k kind[T]) ensure(ctx context.Context, desired T) error {
 	if err != nil {
 		return fmt.Errorf("getting %s %s/%s: %w", k.name, desired.GetNamespace(), desired.GetName(), err)
 	}
-	if existing.GetLabels()[sluice.ManagedByLabelKey] != sluice.ManagedBy {
-		return fmt.Errorf("%s %s/%s exists and is not labelled %s=%s: delete or rename it",
-			k.name, existing.GetNamespace(), existing.GetName(), sluice.ManagedByLabelKey, sluice.ManagedBy)
+	if of := desired.GetLabels()[gateway.LabelKey]; !belongs(existing, of) {
+		return fmt.Errorf("%s %s/%s exists and is not labelled %s=%s and %s=%s: delete or rename it",
+			k.name, existing.GetNamespace(), existing.GetName(), sluice.ManagedByLabelKey, sluice.ManagedBy, gateway.LabelKey, of)
 	}
 	if k.equal(existing, desired) && covers(desired.GetLabels(), existing.GetLabels()) {
 		return nil
@@ -63,6 +75,33 @@ func (k kind[T]) ensure(ctx context.Context, desired T) error {
 	}
 	logging.FromContext(ctx).Infof("Updated %s %s/%s", k.name, desired.GetNamespace(), desired.GetName())
 	return nil
+}
+
+// remove deletes what a gateway has of that name, and tells whether it is gone. An
+// object that isn't marked as the gateway's is left alone.
+func (k kind[T]) remove(ctx context.Context, gatewayName, name string) (gone bool, err error) {
+	existing, err := k.get(name)
+	if apierrs.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("getting %s %s: %w", k.name, name, err)
+	}
+	if !belongs(existing, gatewayName) {
+		return true, nil
+	}
+	if existing.GetDeletionTimestamp() != nil {
+		return false, nil
+	}
+	opts := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(existing.GetUID()))}
+	if k.propagation != "" {
+		opts.PropagationPolicy = &k.propagation
+	}
+	if err := k.writer.Delete(ctx, name, opts); err != nil && !apierrs.IsNotFound(err) {
+		return false, fmt.Errorf("deleting %s %s/%s: %w", k.name, existing.GetNamespace(), name, err)
+	}
+	logging.FromContext(ctx).Infof("Deleted %s %s/%s", k.name, existing.GetNamespace(), name)
+	return false, nil
 }
 
 // covers tells whether existing says all that desired says. What desired leaves
@@ -114,10 +153,7 @@ func asJSON(value any) (any, error) {
 
 func merged(base, over map[string]string) map[string]string {
 	out := make(map[string]string, len(base)+len(over))
-	for _, from := range []map[string]string{base, over} {
-		for key, value := range from {
-			out[key] = value
-		}
-	}
+	maps.Copy(out, base)
+	maps.Copy(out, over)
 	return out
 }

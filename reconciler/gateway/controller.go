@@ -6,6 +6,7 @@ import (
 	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	kubeinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
@@ -19,6 +20,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/gateway/probetoken"
+	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
 )
 
@@ -49,33 +51,42 @@ func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl 
 		services:        kube.Core().V1().Services().Lister(),
 		serviceAccounts: kube.Core().V1().ServiceAccounts().Lister(),
 		budgets:         kube.Policy().V1().PodDisruptionBudgets().Lister(),
+		autoscalers:     kube.Autoscaling().V2().HorizontalPodAutoscalers().Lister(),
+		pods:            kube.Core().V1().Pods().Lister(),
 		gateways:        istio.Networking().V1().Gateways().Lister(),
 		virtualServices: labelled.Networking().V1().VirtualServices().Lister(),
 		envoyFilters:    istio.Networking().V1alpha3().EnvoyFilters().Lister(),
+		tenants:         tenantinformer.Get(ctx).Lister(),
 	}
 	impl := controller.NewContext(ctx, r, controller.ControllerOptions{WorkQueueName: "gateways", Logger: logger})
-	enqueueAll := func() {
-		for _, name := range gatewayNames() {
-			impl.EnqueueKey(types.NamespacedName{Name: name})
-		}
-	}
-	r.LeaderAwareFuncs = promoteAll()
-	store := config.NewGatewayStore(logger.Named("config-store"), func(string, any) { enqueueAll() })
-	store.WatchConfigs(cmw)
-	r.config = store
-
 	owned := []cache.SharedIndexInformer{
 		kube.Apps().V1().Deployments().Informer(),
 		kube.Core().V1().Services().Informer(),
 		kube.Core().V1().ServiceAccounts().Informer(),
+		kube.Core().V1().Pods().Informer(),
 		kube.Policy().V1().PodDisruptionBudgets().Informer(),
+		kube.Autoscaling().V2().HorizontalPodAutoscalers().Informer(),
 		istio.Networking().V1().Gateways().Informer(),
 		labelled.Networking().V1().VirtualServices().Informer(),
 		istio.Networking().V1alpha3().EnvoyFilters().Informer(),
 	}
+	tenants := tenantinformer.Get(ctx).Informer()
+	names := func() []string { return gatewayNames(tenants, owned) }
+	r.LeaderAwareFuncs = promote(names)
+	store := config.NewGatewayStore(logger.Named("config-store"), func(string, any) {
+		for _, name := range names() {
+			impl.EnqueueKey(types.NamespacedName{Name: name})
+		}
+	})
+	store.WatchConfigs(cmw)
+	r.config = store
+
+	if _, err := tenants.AddEventHandler(enqueueGateways(impl, ofTenant)); err != nil {
+		logger.Fatalw("Failed to watch tenants", "error", err)
+	}
 	started := make([]controller.Informer, 0, len(owned))
 	for _, informer := range owned {
-		if _, err := informer.AddEventHandler(enqueueGatewayOf(impl)); err != nil {
+		if _, err := informer.AddEventHandler(enqueueGateways(impl, byLabel)); err != nil {
 			logger.Fatalw("Failed to watch a gateway's objects", "error", err)
 		}
 		started = append(started, informer)
@@ -83,15 +94,37 @@ func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl 
 	if err := controller.StartInformers(ctx.Done(), started...); err != nil {
 		logger.Fatalw("Failed to start the gateways' informers", "error", err)
 	}
-	enqueueAll()
+	impl.EnqueueKey(types.NamespacedName{Name: gateway.Shared})
 	return impl
 }
 
-// promoteAll enqueues every gateway when this process comes to lead.
-func promoteAll() pkgreconciler.LeaderAwareFuncs {
+// gatewayNames lists the gateways that are wanted, and those of which anything is
+// left: each Tenant's, whether it has one or not, and what labels name.
+func gatewayNames(tenants cache.SharedIndexInformer, owned []cache.SharedIndexInformer) []string {
+	names := sets.New(gateway.Shared)
+	insert := func(informer cache.SharedIndexInformer, nameOf func(metav1.Object) string) {
+		for _, object := range informer.GetStore().List() {
+			if accessor, err := kmeta.DeletionHandlingAccessor(object); err == nil {
+				names.Insert(nameOf(accessor))
+			}
+		}
+	}
+	insert(tenants, ofTenant)
+	for _, informer := range owned {
+		insert(informer, byLabel)
+	}
+	return sets.List(names.Delete(""))
+}
+
+func ofTenant(tenant metav1.Object) string { return gateway.OfTenant(tenant.GetName()) }
+
+func byLabel(object metav1.Object) string { return object.GetLabels()[gateway.LabelKey] }
+
+// promote enqueues every gateway when this process comes to lead.
+func promote(names func() []string) pkgreconciler.LeaderAwareFuncs {
 	return pkgreconciler.LeaderAwareFuncs{
 		PromoteFunc: func(bucket pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {
-			for _, name := range gatewayNames() {
+			for _, name := range names() {
 				enqueue(bucket, types.NamespacedName{Name: name})
 			}
 			return nil
@@ -99,16 +132,12 @@ func promoteAll() pkgreconciler.LeaderAwareFuncs {
 	}
 }
 
-// enqueueGatewayOf enqueues the gateway that an object's label names, or named
-// before the change.
-func enqueueGatewayOf(impl *controller.Impl) cache.ResourceEventHandler {
+// enqueueGateways enqueues the gateway that an object belongs to, or belonged to
+// before the change; "" is none.
+func enqueueGateways(impl *controller.Impl, nameOf func(metav1.Object) string) cache.ResourceEventHandler {
 	enqueue := func(object any) {
-		accessor, err := kmeta.DeletionHandlingAccessor(object)
-		if err != nil {
-			return
-		}
-		if name, ok := accessor.GetLabels()[gateway.LabelKey]; ok {
-			impl.EnqueueKey(types.NamespacedName{Name: name})
+		if accessor, err := kmeta.DeletionHandlingAccessor(object); err == nil && nameOf(accessor) != "" {
+			impl.EnqueueKey(types.NamespacedName{Name: nameOf(accessor)})
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{

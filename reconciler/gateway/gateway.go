@@ -7,28 +7,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
-	"google.golang.org/protobuf/proto"
-	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
-	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	istiov1alpha3listers "istio.io/client-go/pkg/listers/networking/v1alpha3"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	appsv1listers "k8s.io/client-go/listers/apps/v1"
+	autoscalingv2listers "k8s.io/client-go/listers/autoscaling/v2"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	policyv1listers "k8s.io/client-go/listers/policy/v1"
+	"k8s.io/utils/ptr"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	listers "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/gateway/resources"
 )
 
@@ -46,9 +46,12 @@ type Reconciler struct {
 	services        corev1listers.ServiceLister
 	serviceAccounts corev1listers.ServiceAccountLister
 	budgets         policyv1listers.PodDisruptionBudgetLister
+	autoscalers     autoscalingv2listers.HorizontalPodAutoscalerLister
+	pods            corev1listers.PodLister
 	gateways        istiov1listers.GatewayLister
 	virtualServices istiov1listers.VirtualServiceLister
 	envoyFilters    istiov1alpha3listers.EnvoyFilterLister
+	tenants         listers.TenantLister
 }
 
 // configStore attaches the present configuration to a context.
@@ -70,9 +73,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	if !r.IsLeaderFor(types.NamespacedName{Name: key}) {
 		return controller.NewSkipKey(key)
 	}
-	gw, ok := r.desiredGateway(r.config.ToContext(ctx), key)
-	if !ok {
-		return nil // nothing asks for a gateway of that name
+	gw, err := r.desiredGateway(r.config.ToContext(ctx), key)
+	if err != nil {
+		return fmt.Errorf("reconciling gateway %s: %w", key, err)
+	}
+	if gw == nil {
+		return r.takeDown(ctx, key)
 	}
 	for _, phase := range []func(context.Context, resources.Gateway) error{
 		r.ensureEnvoyFilters,
@@ -81,9 +87,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 		r.ensureProbeRoute,
 		r.ensureIdentity,
 		r.ensureSlots,
+		r.ensureAutoscaler,
 		r.ensureDeployment,
 	} {
-		err := phase(ctx, gw)
+		err := phase(ctx, *gw)
 		if errors.Is(err, errSlotsMissing) {
 			// The slots' own events bring it back.
 			logging.FromContext(ctx).Infof("Gateway %s: %v", key, err)
@@ -96,28 +103,59 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	return nil
 }
 
-// gatewayNames lists the gateways that are wanted.
-func gatewayNames() []string { return []string{gateway.Shared} }
-
-func (r *Reconciler) desiredGateway(ctx context.Context, name string) (resources.Gateway, bool) {
-	if name != gateway.Shared {
-		return resources.Gateway{}, false
-	}
+// desiredGateway returns the gateway of that name, or nil where nobody needs it.
+func (r *Reconciler) desiredGateway(ctx context.Context, name string) (*resources.Gateway, error) {
 	cfg := config.GatewayFromContext(ctx)
-	return resources.Gateway{
-		Name:                  name,
-		Replicas:              cfg.Replicas,
-		CPURequest:            cfg.CPURequest,
-		MemoryRequest:         cfg.MemoryRequest,
-		MemoryLimit:           cfg.MemoryLimit,
+	gw := &resources.Gateway{
+		Name:           name,
+		MinReplicas:    cfg.Replicas,
+		MaxReplicas:    cfg.Replicas,
+		CPUUtilization: cfg.CPUUtilization,
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: cfg.CPURequest, corev1.ResourceMemory: cfg.MemoryRequest},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: cfg.MemoryLimit},
+		},
 		DrainDuration:         cfg.DrainDuration,
 		MaxConnectionDuration: cfg.MaxConnectionDuration,
 		ProbePath:             r.probePath,
-	}, true
+	}
+	if name == gateway.Shared {
+		return gw, nil
+	}
+	tenant, err := r.tenantOf(name)
+	if err != nil || tenant == nil || !tenant.NeedsDedicated() {
+		return nil, err
+	}
+	own := tenant.Spec.Gateway
+	gw.Tenant = tenant.Name
+	if own.Replicas.Min != nil {
+		gw.MinReplicas = max(1, *own.Replicas.Min)
+	}
+	gw.MaxReplicas = max(gw.MinReplicas, ptr.Deref(own.Replicas.Max, 0))
+	gw.Resources = resources.PodResources(gw.Resources, own.Resources)
+	return gw, nil
 }
 
+// tenantOf returns the Tenant whose own gateway has that name, or nil.
+func (r *Reconciler) tenantOf(name string) (*v1alpha1.Tenant, error) {
+	of, ok := strings.CutPrefix(name, gateway.OfTenant(""))
+	if !ok {
+		return nil, nil
+	}
+	tenant, err := r.tenants.Get(of)
+	if apierrs.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("getting tenant %s: %w", of, err)
+	}
+	return tenant, nil
+}
+
+// ensureEnvoyFilters writes last the filters that a pod's startup waits for:
+// istiod sees objects of one kind in the order in which they were written.
 func (r *Reconciler) ensureEnvoyFilters(ctx context.Context, gw resources.Gateway) error {
-	slots, err := resources.SlotFilters(gw)
+	requests, err := resources.HTTPFilters(gw)
 	if err != nil {
 		return err
 	}
@@ -125,109 +163,37 @@ func (r *Reconciler) ensureEnvoyFilters(ctx context.Context, gw resources.Gatewa
 	if err != nil {
 		return err
 	}
-	filters := kind[*istiov1alpha3.EnvoyFilter]{
-		name:   "EnvoyFilter",
-		get:    r.envoyFilters.EnvoyFilters(gateway.Namespace).Get,
-		writer: r.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace),
-		adopt:  func(existing, desired *istiov1alpha3.EnvoyFilter) { desired.Spec.DeepCopyInto(&existing.Spec) },
-		equal: func(existing, desired *istiov1alpha3.EnvoyFilter) bool {
-			return proto.Equal(&existing.Spec, &desired.Spec)
-		},
-		copy: (*istiov1alpha3.EnvoyFilter).DeepCopy,
-	}
-	return errors.Join(filters.ensure(ctx, slots), filters.ensure(ctx, connections))
+	filters := r.envoyFilterKind()
+	return errors.Join(filters.ensure(ctx, connections), filters.ensure(ctx, requests))
 }
 
+// ensureIstioGateways also tells the limiter that slots are needed. The local one,
+// which a pod's startup is asked at, comes last.
 func (r *Reconciler) ensureIstioGateways(ctx context.Context, gw resources.Gateway) error {
-	gateways := kind[*istiov1.Gateway]{
-		name:   "Gateway",
-		get:    r.gateways.Gateways(gateway.Namespace).Get,
-		writer: r.istio.NetworkingV1().Gateways(gateway.Namespace),
-		adopt:  func(existing, desired *istiov1.Gateway) { desired.Spec.DeepCopyInto(&existing.Spec) },
-		equal:  func(existing, desired *istiov1.Gateway) bool { return proto.Equal(&existing.Spec, &desired.Spec) },
-		copy:   (*istiov1.Gateway).DeepCopy,
-	}
 	var errs []error
 	for _, desired := range resources.IstioGateways(gw) {
-		errs = append(errs, gateways.ensure(ctx, desired))
+		errs = append(errs, r.istioGatewayKind().ensure(ctx, desired))
 	}
 	return errors.Join(errs...)
 }
 
 func (r *Reconciler) ensureServices(ctx context.Context, gw resources.Gateway) error {
-	services := kind[*corev1.Service]{
-		name:   "Service",
-		get:    r.services.Services(gateway.Namespace).Get,
-		writer: r.kube.CoreV1().Services(gateway.Namespace),
-		// The address, node ports and families are the cluster's to choose.
-		adopt: func(existing, desired *corev1.Service) {
-			existing.Spec.Type, existing.Spec.Selector = desired.Spec.Type, desired.Spec.Selector
-			existing.Spec.Ports = withNodePorts(desired.Spec.Ports, existing.Spec.Ports)
-		},
-		equal: func(existing, desired *corev1.Service) bool {
-			return covers(desired.Spec, existing.Spec) && len(existing.Spec.Selector) == len(desired.Spec.Selector)
-		},
-		copy: (*corev1.Service).DeepCopy,
-	}
 	var errs []error
 	for _, desired := range resources.Services(gw) {
-		errs = append(errs, services.ensure(ctx, desired))
+		errs = append(errs, r.serviceKind().ensure(ctx, desired))
 	}
 	return errors.Join(errs...)
 }
 
-// withNodePorts keeps the node ports that the cluster chose, by the port's name.
-func withNodePorts(desired, existing []corev1.ServicePort) []corev1.ServicePort {
-	chosen := map[string]int32{}
-	for _, port := range existing {
-		chosen[port.Name] = port.NodePort
-	}
-	out := make([]corev1.ServicePort, 0, len(desired))
-	for _, port := range desired {
-		port.NodePort = chosen[port.Name]
-		out = append(out, port)
-	}
-	return out
-}
-
 func (r *Reconciler) ensureProbeRoute(ctx context.Context, gw resources.Gateway) error {
-	return kind[*istiov1.VirtualService]{
-		name:   "VirtualService",
-		get:    r.virtualServices.VirtualServices(gateway.Namespace).Get,
-		writer: r.istio.NetworkingV1().VirtualServices(gateway.Namespace),
-		adopt:  func(existing, desired *istiov1.VirtualService) { desired.Spec.DeepCopyInto(&existing.Spec) },
-		equal: func(existing, desired *istiov1.VirtualService) bool {
-			return proto.Equal(&existing.Spec, &desired.Spec)
-		},
-		copy: (*istiov1.VirtualService).DeepCopy,
-	}.ensure(ctx, resources.ProbeVirtualService(gw))
+	return r.virtualServiceKind().ensure(ctx, resources.ProbeVirtualService(gw))
 }
 
 // ensureIdentity keeps what pods run as, and how many may go at once.
 func (r *Reconciler) ensureIdentity(ctx context.Context, gw resources.Gateway) error {
-	accounts := kind[*corev1.ServiceAccount]{
-		name:   "ServiceAccount",
-		get:    r.serviceAccounts.ServiceAccounts(gateway.Namespace).Get,
-		writer: r.kube.CoreV1().ServiceAccounts(gateway.Namespace),
-		adopt: func(existing, desired *corev1.ServiceAccount) {
-			existing.AutomountServiceAccountToken = desired.AutomountServiceAccountToken
-		},
-		equal: func(existing, desired *corev1.ServiceAccount) bool {
-			return covers(desired.AutomountServiceAccountToken, existing.AutomountServiceAccountToken)
-		},
-		copy: (*corev1.ServiceAccount).DeepCopy,
-	}
-	budgets := kind[*policyv1.PodDisruptionBudget]{
-		name:   "PodDisruptionBudget",
-		get:    r.budgets.PodDisruptionBudgets(gateway.Namespace).Get,
-		writer: r.kube.PolicyV1().PodDisruptionBudgets(gateway.Namespace),
-		adopt:  func(existing, desired *policyv1.PodDisruptionBudget) { existing.Spec = desired.Spec },
-		equal:  func(existing, desired *policyv1.PodDisruptionBudget) bool { return covers(desired.Spec, existing.Spec) },
-		copy:   (*policyv1.PodDisruptionBudget).DeepCopy,
-	}
 	return errors.Join(
-		accounts.ensure(ctx, resources.ServiceAccount(gw)),
-		budgets.ensure(ctx, resources.DisruptionBudget(gw)))
+		r.serviceAccountKind().ensure(ctx, resources.ServiceAccount(gw)),
+		r.budgetKind().ensure(ctx, resources.DisruptionBudget(gw)))
 }
 
 // ensureSlots returns errSlotsMissing while any slot of a gateway that doesn't
@@ -255,13 +221,21 @@ func (r *Reconciler) ensureSlots(ctx context.Context, gw resources.Gateway) erro
 	return fmt.Errorf("%w: %d of them, first %s", errSlotsMissing, len(missing), missing[0])
 }
 
+// ensureAutoscaler has to come before the Deployment, whose replicas are then the
+// autoscaler's to choose, or no longer.
+func (r *Reconciler) ensureAutoscaler(ctx context.Context, gw resources.Gateway) error {
+	if gw.Autoscaled() {
+		return r.autoscalerKind().ensure(ctx, resources.Autoscaler(gw))
+	}
+	_, err := r.autoscalerKind().remove(ctx, gw.Name, gw.Name)
+	return err
+}
+
 func (r *Reconciler) ensureDeployment(ctx context.Context, gw resources.Gateway) error {
-	return kind[*appsv1.Deployment]{
-		name:   "Deployment",
-		get:    r.deployments.Deployments(gateway.Namespace).Get,
-		writer: r.kube.AppsV1().Deployments(gateway.Namespace),
-		adopt:  func(existing, desired *appsv1.Deployment) { desired.Spec.DeepCopyInto(&existing.Spec) },
-		equal:  func(existing, desired *appsv1.Deployment) bool { return covers(desired.Spec, existing.Spec) },
-		copy:   (*appsv1.Deployment).DeepCopy,
-	}.ensure(ctx, resources.Deployment(gw))
+	desired, deployments := resources.Deployment(gw), r.deploymentKind()
+	if existing, err := deployments.get(gw.Name); err == nil && gw.Autoscaled() && ptr.Deref(existing.Spec.Replicas, 1) > 0 {
+		// The autoscaler's; at zero it would stay away.
+		desired.Spec.Replicas = existing.Spec.Replicas
+	}
+	return deployments.ensure(ctx, desired)
 }

@@ -6,20 +6,25 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
+	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	istiov1alpha3listers "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	kubeinformers "k8s.io/client-go/informers"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	appsv1listers "k8s.io/client-go/listers/apps/v1"
+	autoscalingv2listers "k8s.io/client-go/listers/autoscaling/v2"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	policyv1listers "k8s.io/client-go/listers/policy/v1"
 	clientgotesting "k8s.io/client-go/testing"
@@ -32,14 +37,16 @@ import (
 	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
-	"sluice.dev/sluice/reconciler/gateway/resources"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	listers "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
 
 // world is a cluster of fakes in which the reconciler runs.
 type world struct {
-	kube  *kubefake.Clientset
-	istio *istiofake.Clientset
-	cfg   *config.Gateway
+	kube   *kubefake.Clientset
+	istio  *istiofake.Clientset
+	cfg    *config.Gateway
+	tenant *v1alpha1.Tenant
 }
 
 func newWorld(objects ...runtime.Object) *world {
@@ -80,11 +87,17 @@ func (f fixedConfig) ToContext(ctx context.Context) context.Context {
 // "verb kind name".
 func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 	t.Helper()
+	name := gateway.Shared
+	tenants := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+	if w.tenant != nil {
+		name = gateway.OfTenant(w.tenant.Name)
+		ok(t, tenants.Add(w.tenant))
+	}
 	w.kube.ClearActions()
 	w.istio.ClearActions()
 	ctx := logging.WithLogger(t.Context(), logtesting.TestLogger(t))
 	r := &Reconciler{
-		LeaderAwareFuncs: promoteAll(),
+		LeaderAwareFuncs: promote(func() []string { return nil }),
 		kube:             w.kube,
 		istio:            w.istio,
 		probePath:        "/probe",
@@ -93,6 +106,9 @@ func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 		services:         corev1listers.NewServiceLister(list(t, w.kube.CoreV1().Services(gateway.Namespace).List)),
 		serviceAccounts:  corev1listers.NewServiceAccountLister(list(t, w.kube.CoreV1().ServiceAccounts(gateway.Namespace).List)),
 		budgets:          policyv1listers.NewPodDisruptionBudgetLister(list(t, w.kube.PolicyV1().PodDisruptionBudgets(gateway.Namespace).List)),
+		autoscalers:      autoscalingv2listers.NewHorizontalPodAutoscalerLister(list(t, w.kube.AutoscalingV2().HorizontalPodAutoscalers(gateway.Namespace).List)),
+		pods:             corev1listers.NewPodLister(list(t, w.kube.CoreV1().Pods(gateway.Namespace).List)),
+		tenants:          listers.NewTenantLister(tenants),
 		gateways:         istiov1listers.NewGatewayLister(list(t, w.istio.NetworkingV1().Gateways(gateway.Namespace).List)),
 		virtualServices:  istiov1listers.NewVirtualServiceLister(list(t, w.istio.NetworkingV1().VirtualServices(gateway.Namespace).List)),
 		envoyFilters:     istiov1alpha3listers.NewEnvoyFilterLister(list(t, w.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).List)),
@@ -102,7 +118,7 @@ func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 			t.Fatal(err)
 		}
 	}
-	err := r.Reconcile(ctx, gateway.Shared)
+	err := r.Reconcile(ctx, name)
 	return append(writes(w.istio.Actions()), writes(w.kube.Actions())...), err
 }
 
@@ -123,29 +139,46 @@ func list[L runtime.Object](t *testing.T, from func(context.Context, metav1.List
 func writes(actions []clientgotesting.Action) []string {
 	var out []string
 	for _, action := range actions {
-		if change, ok := action.(clientgotesting.CreateAction); ok { // an UpdateAction has the same methods
+		switch change := action.(type) {
+		case clientgotesting.CreateAction: // an UpdateAction has the same methods
 			object := change.GetObject().(metav1.Object)
 			out = append(out, fmt.Sprintf("%s %s %s", action.GetVerb(), action.GetResource().Resource, object.GetName()))
+		case clientgotesting.DeleteAction:
+			out = append(out, fmt.Sprintf("%s %s %s", action.GetVerb(), action.GetResource().Resource, change.GetName()))
 		}
 	}
 	return out
 }
 
-func slots() []runtime.Object {
+func slots() []runtime.Object { return slotsOf(gateway.Shared) }
+
+func slotsOf(name string) []runtime.Object {
 	var out []runtime.Object
 	for _, entry := range gateway.Entries() {
 		for slot := range gateway.Slots {
 			out = append(out, &istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{
-				Namespace: gateway.Namespace, Name: gateway.SlotObjectName(gateway.Shared, entry, slot),
-				Labels: resources.Labels(gateway.Shared),
+				Namespace: gateway.Namespace, Name: gateway.SlotObjectName(name, entry, slot),
+				Labels: labelsOf(name),
 			}})
 		}
 	}
 	return out
 }
 
+// dedicated is a Tenant that wants a gateway of its own.
+func dedicated() *v1alpha1.Tenant {
+	return &v1alpha1.Tenant{
+		ObjectMeta: metav1.ObjectMeta{Name: "blue"},
+		Spec:       v1alpha1.TenantSpec{Gateway: v1alpha1.TenantGateway{Mode: v1alpha1.GatewayDedicated}},
+	}
+}
+
+func replicas(least, most int32) v1alpha1.GatewayReplicas {
+	return v1alpha1.GatewayReplicas{Min: &least, Max: &most}
+}
+
 var withoutPods = []string{
-	"create envoyfilters shared-slots", "create envoyfilters shared-connections",
+	"create envoyfilters shared-connections", "create envoyfilters shared-slots",
 	"create gateways shared", "create gateways shared-local", "create virtualservices shared-limits",
 	"create services shared", "create services shared-local",
 	"create serviceaccounts shared", "create poddisruptionbudgets shared",
@@ -235,7 +268,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		name: "a pod template with a container more",
 		drift: func(t *testing.T, w *world) {
 			t.Helper()
-			editDeployment(t, w, func(spec *appsv1.DeploymentSpec) {
+			w.editDeployment(t, "shared", func(spec *appsv1.DeploymentSpec) {
 				spec.Template.Spec.Containers = append(spec.Template.Spec.Containers, corev1.Container{Name: "extra"})
 			})
 		},
@@ -244,7 +277,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		name: "a pod with a writable root",
 		drift: func(t *testing.T, w *world) {
 			t.Helper()
-			editDeployment(t, w, func(spec *appsv1.DeploymentSpec) {
+			w.editDeployment(t, "shared", func(spec *appsv1.DeploymentSpec) {
 				*spec.Template.Spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem = false
 			})
 		},
@@ -253,7 +286,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		name: "what the API server fills in",
 		drift: func(t *testing.T, w *world) {
 			t.Helper()
-			editDeployment(t, w, func(spec *appsv1.DeploymentSpec) {
+			w.editDeployment(t, "shared", func(spec *appsv1.DeploymentSpec) {
 				spec.Template.Spec.DNSPolicy = corev1.DNSClusterFirst
 				spec.Template.Spec.Containers[0].TerminationMessagePath = corev1.TerminationMessagePathDefault
 			})
@@ -310,6 +343,215 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) {
 	}
 }
 
+func TestTenantGateway(t *testing.T) {
+	w := newWorld()
+	w.tenant = dedicated()
+	w.tenant.Spec.Gateway.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")}
+	got, err := w.reconcile(t, true)
+	ok(t, err)
+	want := []string{
+		"create envoyfilters tenant-blue-connections", "create envoyfilters tenant-blue-slots",
+		"create gateways tenant-blue", "create gateways tenant-blue-local", "create virtualservices tenant-blue-limits",
+		"create serviceaccounts tenant-blue", "create poddisruptionbudgets tenant-blue",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("before the slots, wrote\n%s", strings.Join(got, "\n"))
+	}
+	w.add(slotsOf("tenant-blue")...)
+	got, err = w.reconcile(t, true)
+	ok(t, err)
+	if want := []string{"create deployments tenant-blue"}; !slices.Equal(got, want) {
+		t.Errorf("with the slots, wrote %v", got)
+	}
+	deployment := w.deployment(t, "tenant-blue")
+	if got := deployment.Labels[sluice.TenantLabelKey]; got != "blue" {
+		t.Errorf("the Deployment is of tenant %q", got)
+	}
+	requests := deployment.Spec.Template.Spec.Containers[0].Resources.Requests
+	if requests.Cpu().String() != "2" || requests.Memory().String() != "64Mi" {
+		t.Errorf("pods request %v", requests)
+	}
+}
+
+func TestReplicas(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		own    v1alpha1.GatewayReplicas
+		scaled int32 // what something else set in the meantime
+		then   v1alpha1.GatewayReplicas
+		want   int32
+		writes string
+	}{
+		{name: "fixed, they are set back", own: replicas(2, 2), scaled: 5, then: replicas(2, 2), want: 2,
+			writes: "update deployments tenant-blue"},
+		{name: "autoscaled, they are left", own: replicas(2, 6), scaled: 5, then: replicas(2, 6), want: 5},
+		{name: "autoscaled, but stopped", own: replicas(2, 6), scaled: 0, then: replicas(2, 6), want: 2,
+			writes: "update deployments tenant-blue"},
+		{name: "from now on autoscaled", own: replicas(2, 2), scaled: 2, then: replicas(2, 6), want: 2,
+			writes: "create horizontalpodautoscalers tenant-blue"},
+		{name: "in other bounds", own: replicas(2, 6), scaled: 5, then: replicas(3, 9), want: 5,
+			writes: "update horizontalpodautoscalers tenant-blue"},
+		{name: "no longer autoscaled", own: replicas(2, 6), scaled: 5, then: replicas(3, 3), want: 3,
+			writes: "delete horizontalpodautoscalers tenant-blue, update deployments tenant-blue"},
+		{name: "by default", own: replicas(2, 2), scaled: 2, want: 1, writes: "update deployments tenant-blue"},
+		{name: "that contradict each other", own: replicas(2, 2), scaled: 2, then: replicas(2, 1), want: 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(slotsOf("tenant-blue")...)
+			w.tenant = dedicated()
+			w.tenant.Spec.Gateway.Replicas = test.own
+			_, err := w.reconcile(t, true)
+			ok(t, err)
+			if got := *w.deployment(t, "tenant-blue").Spec.Replicas; got != *test.own.Min {
+				t.Errorf("created with %d replicas, want %d", got, *test.own.Min)
+			}
+			w.editDeployment(t, "tenant-blue", func(spec *appsv1.DeploymentSpec) { spec.Replicas = &test.scaled })
+			w.tenant.Spec.Gateway.Replicas = test.then
+			got, err := w.reconcile(t, true)
+			ok(t, err)
+			if strings.Join(got, ", ") != test.writes {
+				t.Errorf("wrote %v, want %q", got, test.writes)
+			}
+			if got := *w.deployment(t, "tenant-blue").Spec.Replicas; got != test.want {
+				t.Errorf("has %d replicas, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+func TestTemplateChangesKeepAutoscaledReplicas(t *testing.T) {
+	w := newWorld(slotsOf("tenant-blue")...)
+	w.tenant = dedicated()
+	w.tenant.Spec.Gateway.Replicas = replicas(1, 9)
+	_, err := w.reconcile(t, true)
+	ok(t, err)
+	w.editDeployment(t, "tenant-blue", func(spec *appsv1.DeploymentSpec) { *spec.Replicas = 7 })
+	w.cfg.DrainDuration = time.Hour
+	got, err := w.reconcile(t, true)
+	ok(t, err)
+	if want := []string{"update deployments tenant-blue"}; !slices.Equal(got, want) {
+		t.Errorf("wrote %v", got)
+	}
+	if got := *w.deployment(t, "tenant-blue").Spec.Replicas; got != 7 {
+		t.Errorf("reset to %d replicas", got)
+	}
+}
+
+// While the tenant's routes or its address are there, so is the gateway.
+func TestGatewayStaysAsLongAsItIsNeeded(t *testing.T) {
+	for name, leave := range map[string]func(*v1alpha1.Tenant){
+		"attached": func(tenant *v1alpha1.Tenant) { tenant.Status.Attached = []string{"shared", "tenant-blue"} },
+		"address":  func(tenant *v1alpha1.Tenant) { tenant.Status.Gateway = "tenant-blue" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(slotsOf("tenant-blue")...)
+			w.tenant = dedicated()
+			_, err := w.reconcile(t, true)
+			ok(t, err)
+			w.tenant.Spec.Gateway.Mode = v1alpha1.GatewayShared
+			leave(w.tenant)
+			got, err := w.reconcile(t, true)
+			ok(t, err)
+			if len(got) != 0 {
+				t.Errorf("wrote %v", got)
+			}
+		})
+	}
+}
+
+func TestTakeDown(t *testing.T) {
+	others := []runtime.Object{
+		&istiov1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace,
+			Name: gateway.SecureName("tenant-blue", "tenant-blue"), Labels: labelsOf("tenant-blue")}},
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: "tenant-blue", Labels: labelsOf("tenant-blue")}},
+		&istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: "by-hand",
+			Labels: map[string]string{gateway.LabelKey: "tenant-blue"}}},
+	}
+	w := newWorld(append(slotsOf("tenant-blue"), others...)...)
+	w.tenant = dedicated()
+	w.tenant.Spec.Gateway.Replicas = replicas(1, 2)
+	_, err := w.reconcile(t, true)
+	ok(t, err)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: "tenant-blue-abc", Labels: labelsOf("tenant-blue")}}
+	w.add(pod)
+	w.tenant.Spec.Gateway.Mode = v1alpha1.GatewayShared
+
+	step := func(what string, want ...string) {
+		t.Helper()
+		got, err := w.reconcile(t, true)
+		ok(t, err)
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Fatalf("%s: wrote\n%s", what, strings.Join(got, "\n"))
+		}
+	}
+	step("nobody needs it", "delete deployments tenant-blue", "delete horizontalpodautoscalers tenant-blue")
+	for _, action := range w.kube.Actions() {
+		if deletion, isOne := action.(clientgotesting.DeleteActionImpl); isOne && action.GetResource().Resource == "deployments" {
+			if policy := deletion.DeleteOptions.PropagationPolicy; policy == nil || *policy != metav1.DeletePropagationForeground {
+				t.Error("the Deployment would be gone before its pods are")
+			}
+		}
+	}
+	step("a pod is still ending what it began")
+	ok(t, w.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), pod.Namespace, pod.Name))
+	step("its pods are gone",
+		"delete gateways tenant-blue", "delete gateways tenant-blue-local", "delete virtualservices tenant-blue-limits")
+	rest := []string{
+		"delete envoyfilters tenant-blue-connections", "delete envoyfilters tenant-blue-slots",
+		"delete poddisruptionbudgets tenant-blue", "delete serviceaccounts tenant-blue",
+	}
+	for _, slot := range slotsOf("tenant-blue") {
+		rest = append(rest, "delete envoyfilters "+slot.(metav1.Object).GetName())
+	}
+	slices.Sort(rest)
+	step("nothing asks for slots any more", rest...)
+	step("it is gone")
+
+	late := slotsOf("tenant-blue")[0]
+	w.add(late)
+	step("the limiter wrote a slot once more", "delete envoyfilters "+late.(metav1.Object).GetName())
+}
+
+func TestGatewayIsWantedAgainWhileItGoes(t *testing.T) {
+	w := newWorld(slotsOf("tenant-blue")...)
+	w.tenant = dedicated()
+	_, err := w.reconcile(t, true)
+	ok(t, err)
+	deployments := appsv1.SchemeGroupVersion.WithResource("deployments")
+	going := w.deployment(t, "tenant-blue")
+	going.DeletionTimestamp, going.Finalizers = &metav1.Time{Time: time.Now()}, []string{metav1.FinalizerDeleteDependents}
+	ok(t, w.kube.Tracker().Update(deployments, going, gateway.Namespace))
+	got, err := w.reconcile(t, true)
+	ok(t, err)
+	if len(got) != 0 {
+		t.Errorf("while it goes, wrote %v", got)
+	}
+	ok(t, w.kube.Tracker().Delete(deployments, gateway.Namespace, "tenant-blue"))
+	got, err = w.reconcile(t, true)
+	ok(t, err)
+	if want := []string{"create deployments tenant-blue"}; !slices.Equal(got, want) {
+		t.Errorf("once it is gone, wrote %v", got)
+	}
+}
+
+func TestGatewayNames(t *testing.T) {
+	tenants := kubeinformers.NewSharedInformerFactory(kubefake.NewSimpleClientset(), 0).Core().V1().Services().Informer()
+	ok(t, tenants.GetStore().Add(dedicated()))
+	filters := istioinformers.NewSharedInformerFactory(istiofake.NewSimpleClientset(), 0).Networking().V1alpha3().EnvoyFilters().Informer()
+	for _, slot := range slotsOf("tenant-gone") {
+		ok(t, filters.GetStore().Add(slot))
+	}
+	ok(t, filters.GetStore().Add(&istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Name: "of-no-gateway"}}))
+	got := gatewayNames(tenants, []cache.SharedIndexInformer{filters})
+	if want := []string{"shared", "tenant-blue", "tenant-gone"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func labelsOf(name string) map[string]string {
+	return map[string]string{sluice.ManagedByLabelKey: sluice.ManagedBy, gateway.LabelKey: name}
+}
+
 func editService(t *testing.T, w *world, edit func(*corev1.ServiceSpec)) {
 	t.Helper()
 	services := w.kube.CoreV1().Services(gateway.Namespace)
@@ -320,13 +562,18 @@ func editService(t *testing.T, w *world, edit func(*corev1.ServiceSpec)) {
 	ok(t, err)
 }
 
-func editDeployment(t *testing.T, w *world, edit func(*appsv1.DeploymentSpec)) {
+func (w *world) deployment(t *testing.T, name string) *appsv1.Deployment {
 	t.Helper()
-	deployments := w.kube.AppsV1().Deployments(gateway.Namespace)
-	deployment, err := deployments.Get(t.Context(), "shared", metav1.GetOptions{})
+	deployment, err := w.kube.AppsV1().Deployments(gateway.Namespace).Get(t.Context(), name, metav1.GetOptions{})
 	ok(t, err)
+	return deployment
+}
+
+func (w *world) editDeployment(t *testing.T, name string, edit func(*appsv1.DeploymentSpec)) {
+	t.Helper()
+	deployment := w.deployment(t, name)
 	edit(&deployment.Spec)
-	_, err = deployments.Update(t.Context(), deployment, metav1.UpdateOptions{})
+	_, err := w.kube.AppsV1().Deployments(gateway.Namespace).Update(t.Context(), deployment, metav1.UpdateOptions{})
 	ok(t, err)
 }
 

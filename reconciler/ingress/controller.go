@@ -5,7 +5,8 @@ import (
 
 	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	kubeinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
@@ -17,7 +18,6 @@ import (
 	serviceinformer "knative.dev/pkg/client/injection/kube/informers/core/v1/service"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
-	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/logging"
 	pkgreconciler "knative.dev/pkg/reconciler"
 	"knative.dev/pkg/system"
@@ -25,8 +25,8 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/gateway/probetoken"
 	"sluice.dev/sluice/reconciler/apis/sluice"
+	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
-	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 // ours filters Ingresses of our class, given as an annotation; any other class,
@@ -35,32 +35,44 @@ func ours(object any) bool {
 	return pkgreconciler.AnnotationFilterFunc(networking.IngressClassAnnotationKey, sluice.IngressClassName, false)(object)
 }
 
-// NewController wires the reconciler. VirtualServices and EndpointSlices are
-// watched in the gateways' namespace alone, by informers of its own, so that the
-// controller needs no right to see them elsewhere.
+// NewController wires the reconciler. What it writes among the gateways is watched
+// there alone, by informers of its own, so that the controller needs no right to
+// see it elsewhere; Secrets are watched everywhere, because an Ingress may name any
+// of its namespace, and only those that hold a certificate.
 func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	logger := logging.FromContext(ctx)
 	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx).CoreV1().Secrets(system.Namespace()))
 	if err != nil {
 		logger.Fatalw("Failed to get the probe token", "error", err)
 	}
-	ingresses := ingressinformer.Get(ctx)
-	claims, err := newClaims(ingresses.Informer().GetIndexer())
+	istio := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
+		istioinformers.WithNamespace(gateway.Namespace))
+	gatewayPods := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), controller.GetResyncPeriod(ctx),
+		kubeinformers.WithNamespace(gateway.Namespace),
+		kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = gateway.LabelKey }))
+	certificates := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), controller.GetResyncPeriod(ctx),
+		kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)).String()
+		}))
+	routes, gateways := istio.Networking().V1().VirtualServices(), istio.Networking().V1().Gateways()
+	pods, secrets := gatewayPods.Core().V1().Pods(), certificates.Core().V1().Secrets()
+	ingresses, tenants := ingressinformer.Get(ctx).Informer(), tenantinformer.Get(ctx).Informer()
+	claims, err := newClaims(ingresses.GetIndexer(), tenants.GetIndexer(), routes.Informer().GetIndexer())
 	if err != nil {
 		logger.Fatalw("Failed to index hosts", "error", err)
 	}
-	istio := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		istioinformers.WithNamespace(gateway.Namespace))
-	kube := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		kubeinformers.WithNamespace(gateway.Namespace))
 
 	r := &Reconciler{
+		kube:            kubeclient.Get(ctx),
 		istio:           istioclient.Get(ctx),
-		virtualServices: istio.Networking().V1().VirtualServices().Lister(),
-		endpointSlices:  kube.Discovery().V1().EndpointSlices().Lister(),
+		virtualServices: routes.Lister(),
+		gateways:        gateways.Lister(),
+		pods:            pods.Lister(),
+		services:        serviceinformer.Get(ctx).Lister(),
+		secrets:         secrets.Lister(),
+		tenants:         tenants.GetIndexer(),
 		claims:          claims,
 		clock:           clock.RealClock{},
-		services:        serviceinformer.Get(ctx).Lister(),
 		stopwatch:       newStopwatch(clock.RealClock{}, readySeconds.Observe),
 		probePath:       gateway.ProbePath(token),
 	}
@@ -70,20 +82,26 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	r.tracker = impl.Tracker
 	r.prover = NewProver(r.probePath, clock.RealClock{}, impl.EnqueueKey)
 
-	watch(ctx, ingresses.Informer(), cache.FilteringResourceEventHandler{
-		FilterFunc: ours, Handler: controller.HandleAll(impl.Enqueue)})
-	watch(ctx, ingresses.Informer(), cache.FilteringResourceEventHandler{
-		FilterFunc: ours, Handler: enqueueSharing(ctx, claims, impl)})
-	// Only those that the tracker knows: another name for our own entry, or not.
+	w := &waker{claims: claims, log: logger, one: impl.EnqueueKey, all: func(which func(*v1alpha1.Ingress) bool) {
+		impl.FilteredGlobalResync(func(object any) bool {
+			ing, ok := object.(*v1alpha1.Ingress)
+			return ok && ours(ing) && which(ing)
+		}, ingresses)
+	}}
+	watch(ctx, ingresses, cache.FilteringResourceEventHandler{FilterFunc: ours, Handler: controller.HandleAll(impl.Enqueue)})
+	watch(ctx, ingresses, cache.FilteringResourceEventHandler{FilterFunc: ours, Handler: w.ingresses()})
+	watch(ctx, tenants, w.tenants())
+	watch(ctx, routes.Informer(), w.routes())
+	watch(ctx, gateways.Informer(), w.gateways())
+	watch(ctx, pods.Informer(), w.pods())
+	watch(ctx, secrets.Informer(), w.copies())
+	// Only those that the tracker knows: another name for our own entry, or not,
+	// and the Secrets that Ingresses name.
 	watch(ctx, serviceinformer.Get(ctx).Informer(), controller.HandleAll(
 		controller.EnsureTypeMeta(impl.Tracker.OnChanged, corev1.SchemeGroupVersion.WithKind("Service"))))
-	routes := istio.Networking().V1().VirtualServices().Informer()
-	watch(ctx, routes, controller.HandleAll(enqueueServed(impl)))
-	endpoints := kube.Discovery().V1().EndpointSlices().Informer()
-	watch(ctx, endpoints, controller.HandleAll(func(any) {
-		impl.FilteredGlobalResync(ours, ingresses.Informer())
-	}))
-	if err := controller.StartInformers(ctx.Done(), routes, endpoints); err != nil {
+	watch(ctx, secrets.Informer(), controller.HandleAll(
+		controller.EnsureTypeMeta(impl.Tracker.OnChanged, corev1.SchemeGroupVersion.WithKind("Secret"))))
+	if err := controller.StartInformers(ctx.Done(), routes.Informer(), gateways.Informer(), pods.Informer(), secrets.Informer()); err != nil {
 		logger.Fatalw("Failed to start the ingress informers", "error", err)
 	}
 	return impl
@@ -92,47 +110,5 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 func watch(ctx context.Context, informer cache.SharedInformer, handler cache.ResourceEventHandler) {
 	if _, err := informer.AddEventHandler(handler); err != nil {
 		logging.FromContext(ctx).Fatalw("Failed to watch", "error", err)
-	}
-}
-
-// enqueueServed enqueues the Ingress that a VirtualService serves.
-func enqueueServed(impl *controller.Impl) func(any) {
-	return func(object any) {
-		accessor, err := kmeta.DeletionHandlingAccessor(object)
-		if err != nil {
-			return
-		}
-		if namespace, name, ok := resources.IngressOf(accessor.GetName()); ok {
-			impl.EnqueueKey(types.NamespacedName{Namespace: namespace, Name: name})
-		}
-	}
-}
-
-// enqueueSharing enqueues, when an Ingress comes, changes its hosts or goes, the
-// others that named one of them: it may be their turn.
-func enqueueSharing(ctx context.Context, claims *claims, impl *controller.Impl) cache.ResourceEventHandler {
-	enqueue := func(ing *v1alpha1.Ingress) {
-		others, err := claims.sharing(ing)
-		if err != nil {
-			logging.FromContext(ctx).Errorw("Failed to find the ingresses that share a host", "error", err)
-		}
-		for _, key := range others {
-			impl.EnqueueKey(key)
-		}
-	}
-	return cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(before, after any) {
-			if ing, ok := before.(*v1alpha1.Ingress); ok && before.(*v1alpha1.Ingress).Generation != after.(*v1alpha1.Ingress).Generation {
-				enqueue(ing)
-			}
-		},
-		DeleteFunc: func(object any) {
-			if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
-				object = tombstone.Obj
-			}
-			if ing, ok := object.(*v1alpha1.Ingress); ok {
-				enqueue(ing)
-			}
-		},
 	}
 }

@@ -6,8 +6,6 @@ package ingress
 import (
 	"context"
 	"fmt"
-	"strings"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -17,8 +15,10 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/kubernetes"
 	corev1listers "k8s.io/client-go/listers/core/v1"
-	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
 	ingressreconciler "knative.dev/networking/pkg/client/injection/reconciler/networking/v1alpha1/ingress"
@@ -29,26 +29,20 @@ import (
 	"knative.dev/pkg/tracker"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
-	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
-// newPodPatience is how long an Ingress that is ready stays so while a gateway
-// pod that came later is asked. Such a pod is not ready before it has its routes,
-// so all but a broken one prove within it, and the readiness of every Model does
-// not flap with each gateway pod.
-const newPodPatience = 10 * time.Second
-
-// stepPatience is how long the next step of a change of routes waits for every
-// gateway pod to have taken the last. One that is broken must not hold up all.
-const stepPatience = 5 * time.Second
-
 // Reconciler makes Ingresses of our class true.
 type Reconciler struct {
+	kube            kubernetes.Interface
 	istio           istioclientset.Interface
 	virtualServices istiov1listers.VirtualServiceLister
-	endpointSlices  discoveryv1listers.EndpointSliceLister
+	gateways        istiov1listers.GatewayLister
+	pods            corev1listers.PodLister
 	services        corev1listers.ServiceLister
+	secrets         corev1listers.SecretLister
+	tenants         cache.Indexer
 	tracker         tracker.Interface
 	claims          *claims
 	prover          prover
@@ -65,169 +59,190 @@ type prover interface {
 }
 
 var (
-	_ ingressreconciler.Interface = (*Reconciler)(nil)
-	_ ingressreconciler.Finalizer = (*Reconciler)(nil)
+	_ ingressreconciler.Interface       = (*Reconciler)(nil)
+	_ ingressreconciler.Finalizer       = (*Reconciler)(nil)
+	_ pkgreconciler.OnDeletionInterface = (*Reconciler)(nil)
 )
 
-// ReconcileKind claims the hosts, writes the VirtualService, in as many steps as
-// it takes, and has it proved.
+// ReconcileKind claims the hosts, copies the certificates, writes the
+// VirtualService, in as many steps as it takes, and has it proved.
 func (r *Reconciler) ReconcileKind(ctx context.Context, ing *v1alpha1.Ingress) pkgreconciler.Event {
 	ing.Status.InitializeConditions()
-	if ok, err := r.claimHosts(ctx, ing); !ok {
-		return err
-	}
-	pods, err := gatewayPods(r.endpointSlices, gateway.Shared)
+	s, err := r.serving(ing)
 	if err != nil {
 		return err
 	}
-	step, err := r.reconcileVirtualService(ctx, ing, pods)
+	if ok, err := r.claimHosts(ctx, s); !ok {
+		return err
+	}
+	if err := r.reconcileCopies(ctx, s); err != nil {
+		return err
+	}
+	step, err := r.reconcileVirtualService(ctx, s)
 	if err != nil || step.VirtualService == nil {
 		return err
 	}
-	return r.proveGateway(ctx, ing, step, pods)
+	if err := r.reconcileSecureGateways(ctx, s); err != nil {
+		return err
+	}
+	if s.arrived {
+		if err := r.tidy(ctx, s); err != nil {
+			return err
+		}
+	}
+	return r.prove(ctx, s, step)
 }
 
 // FinalizeKind ends the serving of an Ingress.
 func (r *Reconciler) FinalizeKind(ctx context.Context, ing *v1alpha1.Ingress) pkgreconciler.Event {
-	r.forget(ing)
-	return r.withdraw(ctx, ing)
+	return r.withdraw(ctx, keyOf(ing))
 }
 
-func (r *Reconciler) forget(ing *v1alpha1.Ingress) {
-	r.prover.Forget(keyOf(ing))
-	r.stopwatch.stop(keyOf(ing))
+// ObserveDeletion withdraws what a finalizer didn't see, because it had been
+// written just before.
+func (r *Reconciler) ObserveDeletion(ctx context.Context, key types.NamespacedName) error {
+	return r.withdraw(ctx, key)
 }
 
-// claimHosts tells whether ing may be served. One that may not is withdrawn: its
-// routes would be merged with the holder's.
-func (r *Reconciler) claimHosts(ctx context.Context, ing *v1alpha1.Ingress) (bool, error) {
-	if err := ing.Validate(ctx); err != nil {
-		return false, r.refuse(ctx, ing, "Invalid", err)
+// serving gathers what an Ingress is to be served by.
+func (r *Reconciler) serving(ing *v1alpha1.Ingress) (*serving, error) {
+	tenant, err := tenancy.Of(r.tenants, ing.Namespace)
+	if err != nil {
+		return nil, err
 	}
-	if err := r.claims.check(ing); err != nil {
-		return false, r.refuse(ctx, ing, "HostNotAvailable", err)
+	name := gateway.VirtualServiceName(ing.Namespace, ing.Name)
+	existing, err := r.virtualServices.VirtualServices(gateway.Namespace).Get(name)
+	if err != nil && !apierrs.IsNotFound(err) {
+		return nil, fmt.Errorf("getting virtual service %s: %w", name, err)
+	}
+	return &serving{Ingress: ing, tenant: tenant, existing: existing}, nil
+}
+
+// claimHosts tells whether an Ingress may be served. One that may not is
+// withdrawn: its routes would be merged with the holder's.
+func (r *Reconciler) claimHosts(ctx context.Context, s *serving) (bool, error) {
+	if err := s.Validate(ctx); err != nil {
+		return false, r.refuse(ctx, s.Ingress, "Invalid", err)
+	}
+	if err := resources.CheckSecrets(s.Ingress); err != nil {
+		return false, r.refuse(ctx, s.Ingress, "SecretNotAllowed", err)
+	}
+	if err := r.claims.check(s.Ingress); err != nil {
+		return false, r.refuse(ctx, s.Ingress, "HostNotAvailable", err)
 	}
 	return true, nil
 }
 
 func (r *Reconciler) refuse(ctx context.Context, ing *v1alpha1.Ingress, reason string, why error) error {
-	manage(ing).MarkFalse(v1alpha1.IngressConditionNetworkConfigured, reason, "%s", why.Error())
+	markFalse(ctx, ing, reason, why.Error())
 	manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, reason, "Not served.")
-	r.forget(ing)
-	return r.withdraw(ctx, ing)
+	return r.withdraw(ctx, keyOf(ing))
 }
 
-// reconcileVirtualService writes the next step towards what serves ing and
+// markFalse says why an Ingress isn't served as it asks: in its condition and,
+// when that changes, in an event.
+func markFalse(ctx context.Context, ing *v1alpha1.Ingress, reason, message string) {
+	before := ing.Status.GetCondition(v1alpha1.IngressConditionNetworkConfigured)
+	if !before.IsFalse() || before.Reason != reason || before.Message != message {
+		controller.GetEventRecorder(ctx).Event(ing, corev1.EventTypeWarning, reason, message)
+	}
+	manage(ing).MarkFalse(v1alpha1.IngressConditionNetworkConfigured, reason, "%s", message)
+}
+
+// reconcileVirtualService writes the next step towards what serves an Ingress and
 // returns it; none where it can't be written and a condition says why.
-func (r *Reconciler) reconcileVirtualService(ctx context.Context, ing *v1alpha1.Ingress, pods []Pod) (resources.Step, error) {
+func (r *Reconciler) reconcileVirtualService(ctx context.Context, s *serving) (resources.Step, error) {
 	none := resources.Step{}
-	binding, err := r.binding(ing)
+	if s.existing != nil && !managed(s.existing) {
+		s.Status.MarkResourceNotOwned("VirtualService", s.existing.Namespace+"/"+s.existing.Name)
+		return none, nil
+	}
+	now, err := r.look(ctx, s, s.existing)
 	if err != nil {
 		return none, err
 	}
-	desired, err := resources.VirtualService(ing, binding)
+	settled := now.proof.complete() || r.clock.Since(now.proof.Since) >= stepPatience
+	binding, err := r.bind(s, now, settled)
 	if err != nil {
-		return none, r.refuse(ctx, ing, "Invalid", err)
+		return none, err
 	}
-	existing, err := r.virtualServices.VirtualServices(gateway.Namespace).Get(desired.Name)
-	if err != nil && !apierrs.IsNotFound(err) {
-		return none, fmt.Errorf("getting virtual service %s: %w", desired.Name, err)
+	desired, err := resources.VirtualService(s.Ingress, binding)
+	if err != nil {
+		return none, r.refuse(ctx, s.Ingress, "Invalid", err)
 	}
-	if existing != nil && !writtenBySluice(existing) {
-		ing.Status.MarkResourceNotOwned("VirtualService", desired.Namespace+"/"+desired.Name)
-		return none, nil
-	}
-	proof := r.proofOf(ctx, ing, existing, pods)
-	late := r.clock.Since(proof.Since) >= stepPatience
 	step, err := resources.Change{
-		Existing: existing, Desired: desired, Proved: proof.complete() || late, ProbePath: r.probePath,
+		Existing: s.existing, Desired: desired, Proved: settled, ProbePath: r.probePath,
 	}.Next()
-	step.Standing = step.Standing && proof.complete()
 	if err != nil {
 		return none, fmt.Errorf("finding the next step to virtual service %s: %w", desired.Name, err)
 	}
-	if err := r.write(ctx, existing, step.VirtualService, desired.Labels); err != nil {
-		manage(ing).MarkUnknown(v1alpha1.IngressConditionNetworkConfigured, "VirtualServiceNotWritten", "%s", err.Error())
+	step.Standing = step.Standing && now.proof.complete()
+	if err := r.write(ctx, s.existing, step.VirtualService, desired.Labels); err != nil {
+		manage(s.Ingress).MarkUnknown(v1alpha1.IngressConditionNetworkConfigured, "VirtualServiceNotWritten", "%s", err.Error())
 		return none, err
 	}
-	if !wasReady(ing) {
-		r.stopwatch.start(keyOf(ing), ing.Generation)
+	if !wasReady(s.Ingress) {
+		r.stopwatch.start(keyOf(s.Ingress), s.Generation)
 	}
-	ing.Status.MarkNetworkConfigured()
+	if s.problem != nil {
+		markFalse(ctx, s.Ingress, s.problem.Reason, s.problem.Message)
+	} else {
+		s.Status.MarkNetworkConfigured()
+	}
 	return step, nil
 }
 
-// proofOf tells how far the pods have taken what is written; that there is
-// nothing, or none to take it, is a complete proof.
-func (r *Reconciler) proofOf(ctx context.Context, ing *v1alpha1.Ingress, existing *istiov1.VirtualService, pods []Pod) Proof {
-	if existing == nil || len(pods) == 0 {
-		return Proof{Since: r.clock.Now()}
+// bind says where an Ingress is served from now on: where it is to be and, until
+// each of that is proved, where it was.
+func (r *Reconciler) bind(s *serving, now sight, settled bool) (resources.Binding, error) {
+	binding := s.binding()
+	binding.ProbePath = r.probePath
+	binding.Redirected = s.redirected(now)
+	var err error
+	if binding.Aliases, err = r.aliases(s); err != nil || s.existing == nil {
+		return binding, err
 	}
-	return r.prover.Prove(ctx, r.claim(ing, existing, pods))
-}
-
-// proveGateway marks ing ready if its requests go where they should on every
-// ready gateway pod.
-func (r *Reconciler) proveGateway(ctx context.Context, ing *v1alpha1.Ingress, step resources.Step, pods []Pod) error {
-	proof := r.prover.Prove(ctx, r.claim(ing, step.VirtualService, pods))
-	since := r.clock.Since(proof.Since)
-	switch {
-	case len(pods) == 0:
-		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "NoGatewayPod",
-			"Gateway %s has no ready pod.", gateway.Shared)
-	case step.Standing, step.Routed && proof.complete():
-		ing.Status.MarkLoadBalancerReady(addressOf(gateway.Shared), addressOf(gateway.Shared+"-local"))
-		r.stopwatch.ready(keyOf(ing), ing.Generation)
-	case wasReady(ing) && since < newPodPatience:
-		return controller.NewRequeueAfter(newPodPatience - since)
-	case !step.Routed:
-		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "Preparing",
-			"Waiting for %d gateway pods to know the new backends before requests go there.", len(pods))
-		return controller.NewRequeueAfter(stepPatience)
-	default:
-		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "NotProved",
-			"Waiting for %d of %d gateway pods to serve this generation: %s.",
-			len(proof.Pending), len(pods), strings.Join(first(proof.Pending, 10), ", "))
+	wanted := sets.New(binding.IstioGateways(s.Ingress)...)
+	s.arrived = settled && len(now.claim.Missing) == 0 && sets.New(s.existing.Spec.Gateways...).IsSuperset(wanted)
+	for _, name := range sets.List(sets.New(s.existing.Spec.Gateways...).Difference(wanted)) {
+		left, err := r.istioGateway(s, name)
+		if err != nil {
+			return binding, err
+		}
+		// Its own are left when they are gone: a server without routes finds no host.
+		if left != nil && (!s.arrived || ownedBy(left, s.Ingress)) {
+			binding = binding.And(left)
+			s.keepRedirects(name, binding.Redirected)
+		}
 	}
-	return nil
+	return binding, nil
 }
 
-func (r *Reconciler) claim(ing *v1alpha1.Ingress, vs *istiov1.VirtualService, pods []Pod) Claim {
-	return Claim{Key: keyOf(ing), Generation: resources.Generation(vs), Questions: questions(vs), Pods: pods}
-}
-
-// wasReady tells whether this very generation was proved before.
-func wasReady(ing *v1alpha1.Ingress) bool {
-	return ing.Status.ObservedGeneration == ing.Generation &&
-		ing.Status.GetCondition(v1alpha1.IngressConditionLoadBalancerReady).IsTrue()
-}
-
-// binding says where ing is served. Services that are only another name for our
-// own cluster-local entry, as Knative gives to its routes, are followed there.
-func (r *Reconciler) binding(ing *v1alpha1.Ingress) (resources.Binding, error) {
-	binding := resources.Binding{
-		External:  gateway.Namespace + "/" + gateway.Shared,
-		Local:     gateway.Namespace + "/" + gateway.Shared + "-local",
-		ProbePath: r.probePath,
-		Aliases:   map[types.NamespacedName]string{},
+// aliases returns the Services that are only another name for our own
+// cluster-local entry, as Knative gives to its routes: they are followed there. They
+// may still name the address that was published before the present one.
+func (r *Reconciler) aliases(s *serving) (map[types.NamespacedName]string, error) {
+	own := sets.New(network.GetServiceHostname(gateway.LocalName(gateway.Shared), gateway.Namespace))
+	if s.tenant != nil {
+		own.Insert(network.GetServiceHostname(gateway.LocalName(gateway.OfTenant(s.tenant.Name)), gateway.Namespace))
 	}
-	local := network.GetServiceHostname(gateway.Shared+"-local", gateway.Namespace)
-	for _, name := range servicesOf(ing) {
+	aliases := map[types.NamespacedName]string{}
+	for _, name := range servicesOf(s.Ingress) {
 		if err := r.tracker.TrackReference(tracker.Reference{
 			APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name,
-		}, ing); err != nil {
-			return binding, fmt.Errorf("tracking service %s: %w", name, err)
+		}, s.Ingress); err != nil {
+			return nil, fmt.Errorf("tracking service %s: %w", name, err)
 		}
 		service, err := r.services.Services(name.Namespace).Get(name.Name)
 		switch {
 		case apierrs.IsNotFound(err):
 		case err != nil:
-			return binding, fmt.Errorf("getting service %s: %w", name, err)
-		case service.Spec.Type == corev1.ServiceTypeExternalName && service.Spec.ExternalName == local:
-			binding.Aliases[name] = local
+			return nil, fmt.Errorf("getting service %s: %w", name, err)
+		case service.Spec.Type == corev1.ServiceTypeExternalName && own.Has(service.Spec.ExternalName):
+			aliases[name] = service.Spec.ExternalName
 		}
 	}
-	return binding, nil
+	return aliases, nil
 }
 
 // write creates or updates the VirtualService, if it differs.
@@ -239,7 +254,7 @@ func (r *Reconciler) write(ctx context.Context, existing, next *istiov1.VirtualS
 		}
 		return nil
 	}
-	if proto.Equal(&existing.Spec, &next.Spec) && hasLabels(existing, labels) {
+	if proto.Equal(&existing.Spec, &next.Spec) && resources.SameLabels(existing.Labels, labels) {
 		return nil
 	}
 	updated := existing.DeepCopy()
@@ -256,33 +271,31 @@ func (r *Reconciler) write(ctx context.Context, existing, next *istiov1.VirtualS
 	return nil
 }
 
-// withdraw deletes the VirtualService of ing, if there is one and it is ours.
-func (r *Reconciler) withdraw(ctx context.Context, ing *v1alpha1.Ingress) error {
-	name := gateway.VirtualServiceName(ing.Namespace, ing.Name)
+// withdraw deletes all that serves an Ingress, as far as it is ours: the routes
+// first.
+func (r *Reconciler) withdraw(ctx context.Context, key types.NamespacedName) error {
+	r.prover.Forget(key)
+	r.stopwatch.stop(key)
+	name := gateway.VirtualServiceName(key.Namespace, key.Name)
 	existing, err := r.virtualServices.VirtualServices(gateway.Namespace).Get(name)
-	if apierrs.IsNotFound(err) || (err == nil && !writtenBySluice(existing)) {
-		return nil
-	}
-	if err == nil {
+	if err == nil && managed(existing) {
 		err = r.istio.NetworkingV1().VirtualServices(gateway.Namespace).Delete(ctx, name, metav1.DeleteOptions{})
 	}
 	if err != nil && !apierrs.IsNotFound(err) {
 		return fmt.Errorf("deleting virtual service %s: %w", name, err)
 	}
-	return nil
-}
-
-func writtenBySluice(vs *istiov1.VirtualService) bool {
-	return vs.Labels[sluice.ManagedByLabelKey] == sluice.ManagedBy
-}
-
-func hasLabels(vs *istiov1.VirtualService, want map[string]string) bool {
-	for key, value := range want {
-		if vs.Labels[key] != value {
-			return false
-		}
+	gateways, err := r.ownGateways(key)
+	if err != nil {
+		return err
 	}
-	return true
+	if err := r.deleteGateways(ctx, gateways); err != nil {
+		return err
+	}
+	copies, err := r.ownCopies(key)
+	if err != nil {
+		return err
+	}
+	return r.deleteCopies(ctx, copies)
 }
 
 // addressOf is where a gateway's Service answers within the cluster. Knative

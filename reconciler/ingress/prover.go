@@ -2,12 +2,14 @@ package ingress
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 const (
@@ -37,19 +40,22 @@ const (
 )
 
 // Claim is what is to be proved of an Ingress: that every pod answers every
-// question with the generation.
+// question to its gateway with the generation.
 type Claim struct {
 	Key        types.NamespacedName
 	Generation string
 	Questions  []Question
 	Pods       []Pod
+	// Missing names what has to be there before all can be asked.
+	Missing []string
 }
 
 // Proof is how far a claim is proved.
 type Proof struct {
-	// Pending names the pods that haven't answered with the generation yet.
+	// Pending names what is missing and the pods that haven't answered with the
+	// generation yet.
 	Pending []string
-	// Since is when the pod that is pending longest was first asked.
+	// Since is when what is pending longest was first asked for.
 	Since time.Time
 }
 
@@ -70,8 +76,15 @@ type Prover struct {
 // proving is the state of one Ingress' claim. A pod that is proved keeps its
 // entry, so that only new ones are asked.
 type proving struct {
-	generation string
-	pods       map[Pod]*podProof
+	claim Claim
+	since time.Time
+	pods  map[Pod]*podProof
+}
+
+// is tells whether another claim asks the same, of whichever pods.
+func (s *proving) is(claim Claim) bool {
+	return s.claim.Generation == claim.Generation && slices.Equal(s.claim.Questions, claim.Questions) &&
+		slices.Equal(s.claim.Missing, claim.Missing)
 }
 
 type podProof struct {
@@ -83,18 +96,8 @@ type podProof struct {
 // NewProver returns a Prover whose probes begin with probePath. It calls proved,
 // from any goroutine, whenever no pod of a claim is pending any more.
 func NewProver(probePath string, clk clock.WithTicker, proved func(types.NamespacedName)) *Prover {
-	asker := &asker{path: probePath, client: &http.Client{
-		Timeout: probeTimeout,
-		// A connection each: a gateway's workers take turns, and none is kept open
-		// to a pod that wants to leave.
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext:       (&net.Dialer{Timeout: probeTimeout}).DialContext,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
 	return &Prover{
-		ask:    asker.ask,
+		ask:    (&asker{path: probePath}).ask,
 		clock:  clk,
 		proved: proved,
 		slots:  make(chan struct{}, probesInFlight),
@@ -110,16 +113,19 @@ func (p *Prover) Prove(ctx context.Context, claim Claim) Proof {
 	defer p.mu.Unlock()
 	now := p.clock.Now()
 	state, ok := p.claims[claim.Key]
-	if !ok || state.generation != claim.Generation {
+	if !ok || !state.is(claim) {
 		if ok {
 			state.cancelAll()
 		}
-		state = &proving{generation: claim.Generation, pods: map[Pod]*podProof{}}
+		state = &proving{claim: claim, since: now, pods: map[Pod]*podProof{}}
 		p.claims[claim.Key] = state
 	}
 	state.keepOnly(claim.Pods)
 
-	proof := Proof{Since: now}
+	proof := Proof{Since: now, Pending: slices.Clone(claim.Missing)}
+	if len(claim.Missing) > 0 {
+		proof.Since = state.since
+	}
 	for _, pod := range claim.Pods {
 		asked, ok := state.pods[pod]
 		if !ok {
@@ -230,20 +236,23 @@ func (p *Prover) markProved(claim Claim, pod Pod, asked *podProof) {
 
 // asker asks over the gateway's own data path.
 type asker struct {
-	path   string
-	client *http.Client
+	path string
 }
 
 // errWarming is for a pod that serves the routes and is still getting ready some
 // cluster behind them, of whichever Ingress.
 var errWarming = errors.New("clusters are warming")
 
-// ask returns nil if the pod answers every question with the claim's generation
-// and has no upstream cluster that is still warming. istiod sends clusters before
-// routes, but Envoy takes a cluster into use only with its endpoints: without
-// the second question the first request could find a route to nowhere.
+// ask returns nil if the pod answers every question to its gateway with the
+// claim's generation and has no upstream cluster that is still warming. istiod
+// sends clusters before routes, but Envoy takes a cluster into use only with its
+// endpoints: without the second question the first request could find a route to
+// nowhere.
 func (a *asker) ask(ctx context.Context, claim Claim, pod Pod) error {
 	for _, question := range claim.Questions {
+		if question.Gateway != pod.Gateway {
+			continue
+		}
 		if err := a.askHost(ctx, claim.Generation, question, pod); err != nil {
 			return fmt.Errorf("asking for host %s on port %d: %w", question.Host, question.Port, err)
 		}
@@ -252,14 +261,18 @@ func (a *asker) ask(ctx context.Context, claim Claim, pod Pod) error {
 }
 
 func (a *asker) askHost(ctx context.Context, generation string, question Question, pod Pod) error {
+	scheme, config := "http", (*tls.Config)(nil)
+	if question.Certificate != "" {
+		scheme, config = "https", tlsConfig(question)
+	}
 	address := net.JoinHostPort(pod.IP, strconv.FormatUint(uint64(question.Port), 10))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+a.path+"/"+generation, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+a.path+"/"+generation, nil)
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
 	request.Host = question.Host
 	request.Header.Set(header.UserAgentKey, header.IngressReadinessUserAgent)
-	got, err := a.do(request)
+	got, err := do(request, config)
 	if err != nil {
 		return err
 	}
@@ -267,6 +280,21 @@ func (a *asker) askHost(ctx context.Context, generation string, question Questio
 		return fmt.Errorf("got status %d and generation %q, want 200 and %q", got.status, told, generation)
 	}
 	return nil
+}
+
+// tlsConfig asks for a question's host by SNI and accepts the certificate that it
+// names, whoever signed it, and no other.
+func tlsConfig(question Question) *tls.Config {
+	return &tls.Config{
+		ServerName:         question.Host,
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection is stricter: it wants this very certificate
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if got := resources.Fingerprint(state.PeerCertificates[0]); got != question.Certificate {
+				return fmt.Errorf("got certificate %.16s…, want %.16s…", got, question.Certificate)
+			}
+			return nil
+		},
+	}
 }
 
 var warmingClusters = regexp.MustCompile(`(?m)^envoy_cluster_manager_warming_clusters(?:\{[^}]*\})? (\d+)`)
@@ -279,7 +307,7 @@ func (a *asker) askClusters(ctx context.Context, pod Pod) error {
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
-	got, err := a.do(request)
+	got, err := do(request, nil)
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
@@ -296,8 +324,19 @@ type answer struct {
 	body   []byte
 }
 
-func (a *asker) do(request *http.Request) (answer, error) {
-	response, err := a.client.Do(request)
+// do sends a request over a connection of its own: a gateway's workers take turns,
+// and none is kept open to a pod that wants to leave.
+func do(request *http.Request, config *tls.Config) (answer, error) {
+	client := &http.Client{
+		Timeout: probeTimeout,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext:       (&net.Dialer{Timeout: probeTimeout}).DialContext,
+			TLSClientConfig:   config,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		return answer{}, fmt.Errorf("sending the request: %w", err)
 	}

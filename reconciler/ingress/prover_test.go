@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"strconv"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +19,8 @@ import (
 	"knative.dev/networking/pkg/http/header"
 	"knative.dev/pkg/logging"
 	logtesting "knative.dev/pkg/logging/testing"
+
+	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 // fleet is gateway pods, by name, and the generation that each serves.
@@ -140,52 +142,100 @@ func (hasty) Since(time.Time) time.Duration { return warmingPatience }
 
 func (h hasty) After(time.Duration) <-chan time.Time { return h.RealClock.After(0) }
 
-func TestAsk(t *testing.T) {
-	var hosts []string
-	answer := func(w http.ResponseWriter, r *http.Request) {
-		hosts = append(hosts, r.Host)
+// A claim that waits for something has asked since it first did; one that asks
+// something else, such as another certificate, is proved anew.
+func TestProverProvesOtherQuestionsAnew(t *testing.T) {
+	pod := Pod{Gateway: "shared", Name: "a"}
+	claim := Claim{Generation: "1", Pods: []Pod{pod}, Missing: []string{"Istio Gateway x"}}
+	pods := &fleet{serves: map[string]string{"a": "1"}, asked: map[string]int{}}
+	prover, proved, ctx := newTestProver(t, pods)
+
+	first := prover.Prove(ctx, claim)
+	await(t, proved)
+	second := prover.Prove(ctx, claim)
+	if second.complete() || len(second.Pending) != 1 || second.Pending[0] != claim.Missing[0] || second.Since.After(first.Since) {
+		t.Errorf("with something missing: %+v, at first %+v", second, first)
+	}
+	claim.Missing, claim.Questions = nil, []Question{{Gateway: "shared", Host: "a.example", Certificate: "old"}}
+	if proof := prover.Prove(ctx, claim); proof.complete() {
+		t.Error("what came was not asked")
+	}
+	await(t, proved)
+	claim.Questions = []Question{{Gateway: "shared", Host: "a.example", Certificate: "new"}}
+	if proof := prover.Prove(ctx, claim); proof.complete() {
+		t.Error("another certificate was not asked for")
+	}
+	await(t, proved)
+	if proof := prover.Prove(ctx, claim); !proof.complete() {
+		t.Errorf("proved, and pending are %q", proof.Pending)
+	}
+}
+
+// gatewayAnswers is what a pod answers to probes for hosts called after it.
+func gatewayAnswers(t *testing.T) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, probePath+"/") {
 			t.Errorf("asked for %s", r.URL.Path)
 		}
-		if r.Host == "stale.example.com" {
+		if r.TLS != nil && r.TLS.ServerName != r.Host {
+			t.Errorf("asked %s by the name of %s", r.Host, r.TLS.ServerName)
+		}
+		switch r.Host {
+		case "stale.example.com":
 			w.Header().Set(header.HashKey, "0")
 			return
-		}
-		if r.Host == "gone.example.com" {
+		case "gone.example.com":
 			w.WriteHeader(http.StatusNotFound)
 			return
-		}
-		if r.Host == "limited.example.com" {
+		case "limited.example.com":
 			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		case "redirected.example.com":
+			w.Header().Set(header.HashKey, "1")
+			w.WriteHeader(http.StatusMovedPermanently)
 			return
 		}
 		w.Header().Set(header.HashKey, "1")
-	}
-	server := httptest.NewServer(http.HandlerFunc(answer))
-	defer server.Close()
-	address, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ip, portText, err := net.SplitHostPort(address.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.ParseUint(portText, 10, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &asker{path: probePath, client: server.Client()}
-	for host, proves := range map[string]bool{
-		"served.example.com": true, "stale.example.com": false, "gone.example.com": false, "limited.example.com": false,
+	})
+}
+
+func TestAsk(t *testing.T) {
+	plain, secure := httptest.NewServer(gatewayAnswers(t)), httptest.NewTLSServer(gatewayAnswers(t))
+	defer plain.Close()
+	defer secure.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that we break off
+	shown := resources.Fingerprint(secure.Certificate())
+
+	for _, test := range []struct {
+		name   string
+		server *httptest.Server
+		asked  Question
+		proves bool
+	}{
+		{"served", plain, Question{Host: "served.example.com"}, true},
+		{"an older generation", plain, Question{Host: "stale.example.com"}, false},
+		{"not found", plain, Question{Host: "gone.example.com"}, false},
+		{"limited", plain, Question{Host: "limited.example.com"}, false},
+		{"redirected", plain, Question{Host: "redirected.example.com"}, false},
+		{"of another gateway", plain, Question{Host: "gone.example.com", Gateway: "other"}, true},
+		{"over HTTPS", secure, Question{Host: "served.example.com", Certificate: shown}, true},
+		{"an older generation over HTTPS", secure, Question{Host: "stale.example.com", Certificate: shown}, false},
+		{"another certificate", secure, Question{Host: "served.example.com", Certificate: strings.Repeat("0", len(shown))}, false},
+		{"no certificate", plain, Question{Host: "served.example.com", Certificate: shown}, false},
+		{"a certificate on plain HTTP", secure, Question{Host: "served.example.com"}, false},
 	} {
-		err := a.ask(t.Context(), Claim{Generation: "1", Questions: []Question{{Port: uint32(port), Host: host}}}, Pod{IP: ip})
-		if (err == nil) != proves || errors.Is(err, errWarming) {
-			t.Errorf("host %s: %v, want proof %t", host, err, proves)
-		}
-	}
-	if len(hosts) != 4 {
-		t.Errorf("asked %q", hosts)
+		t.Run(test.name, func(t *testing.T) {
+			address, err := netip.ParseAddrPort(test.server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := test.asked
+			asked.Port = uint32(address.Port())
+			err = (&asker{path: probePath}).ask(t.Context(), Claim{Generation: "1", Questions: []Question{asked}}, Pod{IP: address.Addr().String()})
+			if (err == nil) != test.proves || errors.Is(err, errWarming) {
+				t.Errorf("%v, want proof %t", err, test.proves)
+			}
+		})
 	}
 }
 

@@ -2,22 +2,25 @@ package ingress
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	metav1alpha1 "istio.io/api/meta/v1alpha1"
+	istioapi "istio.io/api/networking/v1alpha3"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	kubefake "k8s.io/client-go/kubernetes/fake"
 	corev1listers "k8s.io/client-go/listers/core/v1"
-	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -34,6 +37,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
+	sluicev1alpha1 "sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
@@ -158,7 +162,7 @@ func toOurselves(vs *istiov1.VirtualService) {
 
 func desiredOf(vs *istiov1.VirtualService, ing *v1alpha1.Ingress, aliases map[types.NamespacedName]string) {
 	desired, err := resources.VirtualService(ing, resources.Binding{
-		External: "sluice-gateways/shared", Local: "sluice-gateways/shared-local", ProbePath: probePath, Aliases: aliases,
+		HTTP: []string{"sluice-gateways/shared"}, Local: []string{"sluice-gateways/shared-local"}, ProbePath: probePath, Aliases: aliases,
 	})
 	if err != nil {
 		panic(err)
@@ -177,7 +181,7 @@ func step(existing, desired *istiov1.VirtualService) *istiov1.VirtualService {
 
 func route(changes ...func(*istiov1.VirtualService)) *istiov1.VirtualService {
 	vs, err := resources.VirtualService(kingress(), resources.Binding{
-		External: "sluice-gateways/shared", Local: "sluice-gateways/shared-local", ProbePath: probePath,
+		HTTP: []string{"sluice-gateways/shared"}, Local: []string{"sluice-gateways/shared-local"}, ProbePath: probePath,
 	})
 	if err != nil {
 		panic(err)
@@ -188,33 +192,69 @@ func route(changes ...func(*istiov1.VirtualService)) *istiov1.VirtualService {
 	return vs
 }
 
+// provedOn is what is recorded of a route that every pod of these gateways serves.
+func provedOn(gateways string) func(*istiov1.VirtualService) {
+	return recorded(&metav1alpha1.IstioCondition{Type: "Proved", Status: "True", Reason: "Served", Message: gateways})
+}
+
+// lagging is what is recorded once some pod serves it no more.
+func lagging(vs *istiov1.VirtualService) {
+	recorded(&metav1alpha1.IstioCondition{Type: "Proved", Status: "False", Reason: "Waiting"})(vs)
+}
+
+func recorded(condition *metav1alpha1.IstioCondition) func(*istiov1.VirtualService) {
+	return func(vs *istiov1.VirtualService) {
+		condition.LastTransitionTime = timestamppb.New(now)
+		vs.Status.ObservedGeneration = vs.Generation
+		vs.Status.Conditions = []*metav1alpha1.IstioCondition{condition}
+	}
+}
+
 func foreign(vs *istiov1.VirtualService) { vs.Labels = nil }
 
 func edited(vs *istiov1.VirtualService) { vs.Spec.Hosts = []string{"stolen.example.com"} }
 
-func podsReady() *discoveryv1.EndpointSlice {
-	ready, unready := true, false
-	endpoint := func(name, ip string, ready *bool) discoveryv1.Endpoint {
-		return discoveryv1.Endpoint{
-			Addresses:  []string{ip},
-			Conditions: discoveryv1.EndpointConditions{Ready: ready},
-			TargetRef:  &corev1.ObjectReference{Kind: "Pod", Name: name},
-		}
+// gatewayPod is a pod of a gateway, ready where it has an address.
+func gatewayPod(of, name, ip string) *corev1.Pod {
+	status := corev1.ConditionTrue
+	if ip == "" {
+		status = corev1.ConditionFalse
 	}
-	return &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: gateway.Namespace, Name: "shared-x",
-			Labels: map[string]string{discoveryv1.LabelServiceName: gateway.Shared},
-		},
-		Endpoints: []discoveryv1.Endpoint{
-			endpoint("shared-b", "10.0.0.2", &ready), endpoint("shared-c", "10.0.0.3", &unready), endpoint("shared-a", "10.0.0.1", nil),
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name, Labels: map[string]string{gateway.LabelKey: of}},
+		Status:     corev1.PodStatus{PodIP: ip, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}},
+	}
+}
+
+// entry is an Istio Gateway of a gateway, by which it serves everyone.
+func entry(of, name string, port uint32) *istiov1.Gateway {
+	return &istiov1.Gateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name},
+		Spec: istioapi.Gateway{
+			Selector: map[string]string{gateway.LabelKey: of},
+			Servers:  []*istioapi.Server{{Port: &istioapi.Port{Number: port}, Hosts: []string{"./*"}}},
 		},
 	}
+}
+
+// entries are those that a gateway has.
+func entries(of string) []runtime.Object {
+	return []runtime.Object{entry(of, of, gateway.External.Port), entry(of, gateway.LocalName(of), gateway.Local.Port)}
+}
+
+// shared is the shared gateway, with two pods that are ready and one that isn't,
+// beside other objects.
+func shared(others ...runtime.Object) []runtime.Object {
+	return slices.Concat(entries(gateway.Shared), []runtime.Object{
+		gatewayPod(gateway.Shared, "shared-b", "10.0.0.2"), gatewayPod(gateway.Shared, "shared-c", ""),
+		gatewayPod(gateway.Shared, "shared-a", "10.0.0.1"),
+	}, others)
 }
 
 func TestReconcile(t *testing.T) {
 	holder := kingress(func(ing *v1alpha1.Ingress) {
 		ing.Namespace = "first"
+		ing.Spec.Rules = ing.Spec.Rules[:1]
 		ing.CreationTimestamp = metav1.NewTime(now.Add(-time.Hour))
 	})
 	late := func(ing *v1alpha1.Ingress) { ing.CreationTimestamp = metav1.NewTime(now) }
@@ -229,16 +269,16 @@ func TestReconcile(t *testing.T) {
 	table := TableTest{{
 		Name:    "another class, an empty one and none are left alone",
 		Key:     key,
-		Objects: []runtime.Object{kingress(unfinalized, class("another")), podsReady()},
+		Objects: shared(kingress(unfinalized, class("another"))),
 	}, {
 		Name:    "no class",
 		Key:     key,
-		Objects: []runtime.Object{kingress(unfinalized, func(ing *v1alpha1.Ingress) { ing.Annotations = nil }), podsReady()},
+		Objects: shared(kingress(unfinalized, func(ing *v1alpha1.Ingress) { ing.Annotations = nil })),
 	}, {
 		Name:          "a new one is written, and not ready before it is proved",
 		Key:           key,
 		OtherTestData: map[string]any{"prover": pending},
-		Objects:       []runtime.Object{kingress(unfinalized), podsReady()},
+		Objects:       shared(kingress(unfinalized)),
 		WantCreates:   []runtime.Object{route()},
 		WantPatches: []clientgotesting.PatchActionImpl{{
 			ActionImpl: clientgotesting.ActionImpl{Namespace: "team"}, Name: "ranker",
@@ -250,37 +290,37 @@ func TestReconcile(t *testing.T) {
 	}, {
 		Name:    "proved on every pod, it is ready",
 		Key:     key,
-		Objects: []runtime.Object{kingress(observed, networkConfigured, waiting), route(), podsReady()},
+		Objects: shared(kingress(observed, networkConfigured, waiting), route()),
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
-			Object: kingress(observed, networkConfigured, loadBalancerReady)}},
+			Object: kingress(observed, networkConfigured, loadBalancerReady)}, {Object: route(provedOn("shared"))}},
 	}, {
 		Name:    "in the steady state nothing is written",
 		Key:     key,
-		Objects: []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(), podsReady()},
+		Objects: shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared"))),
 	}, {
 		Name:    "without a gateway pod it is not ready",
 		Key:     key,
-		Objects: []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route()},
+		Objects: append(entries(gateway.Shared), kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared"))),
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: kingress(observed, networkConfigured, loadBalancerReady,
-				unproved("NoGatewayPod", "Gateway shared has no ready pod."))}},
+				unproved("NoGatewayPod", "Gateway shared has no ready pod."))}, {Object: route(lagging)}},
 	}, {
 		Name:          "a ready one stays so while a new pod is asked",
 		Key:           key,
 		OtherTestData: map[string]any{"prover": pending},
-		Objects:       []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(), podsReady()},
+		Objects:       shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared"))),
 		WantErr:       true, // a requeue
 	}, {
 		Name:          "but not for long",
 		Key:           key,
 		OtherTestData: map[string]any{"prover": overdue},
-		Objects:       []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(), podsReady()},
+		Objects:       shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared"))),
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
-			Object: kingress(observed, networkConfigured, loadBalancerReady, waiting)}},
+			Object: kingress(observed, networkConfigured, loadBalancerReady, waiting)}, {Object: route(lagging)}},
 	}, {
 		Name:        "a new backend is named before requests go there",
 		Key:         key,
-		Objects:     []runtime.Object{kingress(newBackend, observedBefore, networkConfigured, loadBalancerReady), route(), podsReady()},
+		Objects:     shared(kingress(newBackend, observedBefore, networkConfigured, loadBalancerReady), route()),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: step(route(), route(toNew))}},
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: kingress(newBackend, observed, networkConfigured, loadBalancerReady, preparing)}},
@@ -288,7 +328,7 @@ func TestReconcile(t *testing.T) {
 	}, {
 		Name:    "proved, they go there, and the old one is still named",
 		Key:     key,
-		Objects: []runtime.Object{kingress(newBackend, observed, networkConfigured, preparing), step(route(), route(toNew)), podsReady()},
+		Objects: shared(kingress(newBackend, observed, networkConfigured, preparing), step(route(), route(toNew))),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: step(step(route(), route(toNew)), route(toNew))}},
 		OtherTestData: map[string]any{"prover": &fakeProver{proof: Proof{Since: now}, later: &pending.proof}},
@@ -297,7 +337,7 @@ func TestReconcile(t *testing.T) {
 	}, {
 		Name:          "proved, it is ready, and the old one is forgotten",
 		Key:           key,
-		Objects:       []runtime.Object{kingress(newBackend, observed, networkConfigured, waiting), step(step(route(), route(toNew)), route(toNew)), podsReady()},
+		Objects:       shared(kingress(newBackend, observed, networkConfigured, waiting), step(step(route(), route(toNew)), route(toNew))),
 		WantUpdates:   []clientgotesting.UpdateActionImpl{{Object: route(toNew)}},
 		OtherTestData: map[string]any{"prover": &fakeProver{proof: Proof{Since: now}, later: &pending.proof}},
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
@@ -305,24 +345,24 @@ func TestReconcile(t *testing.T) {
 	}, {
 		Name: "another name for our own entry is followed there",
 		Key:  key,
-		Objects: []runtime.Object{
-			kingress(observed, networkConfigured, loadBalancerReady), route(toOurselves), podsReady(),
+		Objects: shared(
+			kingress(observed, networkConfigured, loadBalancerReady), route(toOurselves, provedOn("shared")),
 			&corev1.Service{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "ranker-00001"},
 				Spec: corev1.ServiceSpec{
 					Type: corev1.ServiceTypeExternalName, ExternalName: "shared-local.sluice-gateways.svc.cluster.local",
 				},
 			},
-		},
+		),
 	}, {
 		Name:        "an edited route is repaired",
 		Key:         key,
-		Objects:     []runtime.Object{kingress(observed, networkConfigured, loadBalancerReady), route(edited), podsReady()},
+		Objects:     shared(kingress(observed, networkConfigured, loadBalancerReady), route(edited)),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: route()}},
 	}, {
 		Name:    "a route of the name that isn't ours is left alone",
 		Key:     key,
-		Objects: []runtime.Object{kingress(observed), route(foreign), podsReady()},
+		Objects: shared(kingress(observed), route(foreign)),
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: kingress(observed, func(ing *v1alpha1.Ingress) {
 				ing.Status.MarkResourceNotOwned("VirtualService", "sluice-gateways/team.ranker")
@@ -330,7 +370,7 @@ func TestReconcile(t *testing.T) {
 	}, {
 		Name:    "a host that is held is refused, and what served it withdrawn",
 		Key:     key,
-		Objects: []runtime.Object{kingress(late, observed), holder, route(), podsReady()},
+		Objects: shared(kingress(late, observed), holder, route()),
 		WantDeletes: []clientgotesting.DeleteActionImpl{{
 			ActionImpl: clientgotesting.ActionImpl{
 				Namespace: gateway.Namespace, Resource: istiov1.SchemeGroupVersion.WithResource("virtualservices"),
@@ -338,10 +378,11 @@ func TestReconcile(t *testing.T) {
 		}},
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: kingress(late, observed, refused("HostNotAvailable", taken))}},
+		WantEvents: []string{Eventf(corev1.EventTypeWarning, "HostNotAvailable", taken)},
 	}, {
 		Name:    "one that is deleted takes its route along",
 		Key:     key,
-		Objects: []runtime.Object{kingress(deleted, observed), route(), podsReady()},
+		Objects: shared(kingress(deleted, observed), route()),
 		WantDeletes: []clientgotesting.DeleteActionImpl{{
 			ActionImpl: clientgotesting.ActionImpl{
 				Namespace: gateway.Namespace, Resource: istiov1.SchemeGroupVersion.WithResource("virtualservices"),
@@ -364,12 +405,14 @@ func TestReconcile(t *testing.T) {
 func makeReconciler(t *testing.T) Factory {
 	return func(_ *testing.T, row *TableRow) (controller.Reconciler, ActionRecorderList, EventList) {
 		ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
-		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, discoveryv1.AddToScheme, corev1.AddToScheme))
+		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, sluicev1alpha1.AddToScheme))
 		sorter.AddObjects(row.Objects...)
 		networkingClient := networkingfake.NewSimpleClientset(objectsOf[*v1alpha1.Ingress](row)...)
-		istioClient := istiofake.NewSimpleClientset(objectsOf[*istiov1.VirtualService](row)...)
-		indexer := sorter.IndexerForObjectType(&v1alpha1.Ingress{})
-		claims, err := newClaims(indexer)
+		istioClient := istiofake.NewSimpleClientset(append(objectsOf[*istiov1.VirtualService](row), objectsOf[*istiov1.Gateway](row)...)...)
+		kubeClient := kubefake.NewSimpleClientset(objectsOf[*corev1.Secret](row)...)
+		ingresses, tenants := sorter.IndexerForObjectType(&v1alpha1.Ingress{}), sorter.IndexerForObjectType(&sluicev1alpha1.Tenant{})
+		routes := sorter.IndexerForObjectType(&istiov1.VirtualService{})
+		claims, err := newClaims(ingresses, tenants, routes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -379,21 +422,25 @@ func makeReconciler(t *testing.T) Factory {
 		}
 		events := record.NewFakeRecorder(10)
 		r := &Reconciler{
+			kube:            kubeClient,
 			istio:           istioClient,
-			virtualServices: istiov1listers.NewVirtualServiceLister(sorter.IndexerForObjectType(&istiov1.VirtualService{})),
-			endpointSlices:  discoveryv1listers.NewEndpointSliceLister(sorter.IndexerForObjectType(&discoveryv1.EndpointSlice{})),
+			virtualServices: istiov1listers.NewVirtualServiceLister(routes),
+			gateways:        istiov1listers.NewGatewayLister(sorter.IndexerForObjectType(&istiov1.Gateway{})),
+			pods:            corev1listers.NewPodLister(sorter.IndexerForObjectType(&corev1.Pod{})),
+			services:        corev1listers.NewServiceLister(sorter.IndexerForObjectType(&corev1.Service{})),
+			secrets:         corev1listers.NewSecretLister(sorter.IndexerForObjectType(&corev1.Secret{})),
+			tenants:         tenants,
 			claims:          claims,
 			prover:          prover,
 			clock:           clocktesting.NewFakePassiveClock(now),
-			services:        corev1listers.NewServiceLister(sorter.IndexerForObjectType(&corev1.Service{})),
 			tracker:         &FakeTracker{},
 			stopwatch:       newStopwatch(clocktesting.NewFakePassiveClock(now), func(float64) {}),
 			probePath:       probePath,
 		}
 		c := ingressreconciler.NewReconciler(ctx, logging.FromContext(ctx), networkingClient,
-			ingresslisters.NewIngressLister(indexer), events, r, sluice.IngressClassName)
+			ingresslisters.NewIngressLister(ingresses), events, r, sluice.IngressClassName)
 		lead(t, c)
-		return c, ActionRecorderList{networkingClient, istioClient}, EventList{Recorder: events}
+		return c, ActionRecorderList{networkingClient, kubeClient, istioClient}, EventList{Recorder: events}
 	}
 }
 

@@ -3,19 +3,23 @@ package model
 import (
 	"context"
 
+	"go.uber.org/zap"
 	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/kmeta"
+	"knative.dev/pkg/logging"
 	"knative.dev/pkg/reconciler"
 	servingclient "knative.dev/serving/pkg/client/injection/client"
 	revisioninformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision"
 	serviceinformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/service"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
 	sluiceclient "sluice.dev/sluice/reconciler/client/injection/client"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	ratelimitinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/ratelimit"
+	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
@@ -26,16 +30,26 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	services := serviceinformer.Get(ctx)
 	revisions := revisioninformer.Get(ctx)
 	rateLimits := ratelimitinformer.Get(ctx)
+	tenants := tenantinformer.Get(ctx)
+	if err := tenancy.Index(tenants.Informer().GetIndexer()); err != nil {
+		logging.FromContext(ctx).Fatalw("Error preparing the cache of Tenants", zap.Error(err))
+	}
 
-	impl := modelreconciler.NewImpl(ctx, &Reconciler{
+	r := &Reconciler{
 		sluiceClient:  sluiceclient.Get(ctx),
 		servingClient: servingclient.Get(ctx),
 		services:      services.Lister(),
 		revisions:     revisions.Lister(),
 		rateLimits:    rateLimits.Lister(),
-	})
+		models:        models.Lister(),
+		tenants:       tenants.Informer().GetIndexer(),
+	}
+	impl := modelreconciler.NewImpl(ctx, r)
 
 	watch(models.Informer(), controller.HandleAll(impl.Enqueue))
+	watch(models.Informer(), r.whenRoomIsLeft(impl.Enqueue))
+	watch(revisions.Informer(), r.whenRoomIsLeft(impl.Enqueue))
+	watch(tenants.Informer(), r.whenTenantChanges(impl.Enqueue))
 	// What a Model owns bears its name, and so does what stands in its way: that
 	// going away has to be noticed as well, so these are filtered by name and not
 	// by owner.

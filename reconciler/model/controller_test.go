@@ -15,6 +15,7 @@ import (
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/ratelimit/fake"
+	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant/fake"
 )
 
 func TestNewController(t *testing.T) {

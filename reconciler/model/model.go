@@ -12,6 +12,7 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/reconciler"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -19,6 +20,7 @@ import (
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
 	sluiceclientset "sluice.dev/sluice/reconciler/client/clientset/versioned"
 	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
@@ -34,36 +36,51 @@ type Reconciler struct {
 	services   servinglisters.ServiceLister
 	revisions  servinglisters.RevisionLister
 	rateLimits sluicelisters.RateLimitLister
+	models     sluicelisters.ModelLister
+	// tenants are indexed by tenancy.Index.
+	tenants cache.Indexer
 }
 
 var _ modelreconciler.Interface = (*Reconciler)(nil)
 
 // ReconcileKind implements modelreconciler.Interface: the Knative Service, whose
 // status becomes RevisionReady and Routed; the autoscaling of its live revisions,
-// also RevisionReady; the RateLimit, whose status becomes Limited.
+// also RevisionReady; the RateLimit, whose status becomes Limited. What the tenant's
+// caps have no room for is held back.
 func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) reconciler.Event {
 	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
 	defer cancel()
 
-	service, err := r.reconcileService(ctx, m)
+	tenant, err := tenancy.Of(r.tenants, m.Namespace)
+	if err != nil {
+		return err
+	}
+	refusal, err := r.refuseGrowth(m, tenant)
+	if err != nil {
+		return fmt.Errorf("checking the tenant's caps: %w", err)
+	}
+	if refusal != nil {
+		return r.holdBack(ctx, m, tenant, refusal)
+	}
+	service, err := r.reconcileService(ctx, m, tenant)
 	if err != nil {
 		return fmt.Errorf("reconciling the Knative Service: %w", err)
 	}
 	// A limit must not wait for a revision that can't be tuned, nor the reverse.
 	return errors.Join(
 		r.reconcileTuning(ctx, m, service),
-		r.reconcileRateLimit(ctx, m, service),
+		r.reconcileRateLimit(ctx, m, tenant, service),
 	)
 }
 
 // reconcileService keeps the Model's Knative Service and marks RevisionReady and
 // Routed.
-func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model) (*servingv1.Service, error) {
+func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant) (*servingv1.Service, error) {
 	existing, err := r.services.Services(m.Namespace).Get(m.Name)
 	var service *servingv1.Service
 	switch {
 	case apierrs.IsNotFound(err):
-		service, err = r.createService(ctx, m)
+		service, err = r.createService(ctx, m, resources.Service(m, tenant))
 	case err != nil:
 		return nil, fmt.Errorf("getting %q: %w", m.Name, err)
 	case !metav1.IsControlledBy(existing, m):
@@ -71,7 +88,7 @@ func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model) (*
 		// Its change or removal will bring us back here; trying again would not.
 		return nil, controller.NewPermanentError(fmt.Errorf("%q is not owned by the Model", m.Name))
 	default:
-		service, err = r.updateService(ctx, m, existing)
+		service, err = r.updateService(ctx, existing, desiredService(m, tenant, existing))
 	}
 	if err != nil {
 		m.Status.MarkServiceNotWritten(m.Name, err)
@@ -79,11 +96,12 @@ func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model) (*
 	}
 	m.Status.ServiceGeneration = service.Generation
 	m.Status.PropagateService(service)
+	m.Status.PropagateTenant(tenant)
 	return service, nil
 }
 
-func (r *Reconciler) createService(ctx context.Context, m *v1alpha1.Model) (*servingv1.Service, error) {
-	service, err := r.servingClient.ServingV1().Services(m.Namespace).Create(ctx, resources.Service(m), metav1.CreateOptions{})
+func (r *Reconciler) createService(ctx context.Context, m *v1alpha1.Model, desired *servingv1.Service) (*servingv1.Service, error) {
+	service, err := r.servingClient.ServingV1().Services(m.Namespace).Create(ctx, desired, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("creating %q: %w", m.Name, err)
 	}
@@ -91,14 +109,13 @@ func (r *Reconciler) createService(ctx context.Context, m *v1alpha1.Model) (*ser
 	return service, nil
 }
 
-func (r *Reconciler) updateService(ctx context.Context, m *v1alpha1.Model, existing *servingv1.Service) (*servingv1.Service, error) {
-	desired := desiredService(m, existing)
+func (r *Reconciler) updateService(ctx context.Context, existing, desired *servingv1.Service) (*servingv1.Service, error) {
 	if equality.Semantic.DeepEqual(existing, desired) {
 		return existing, nil
 	}
-	service, err := r.servingClient.ServingV1().Services(m.Namespace).Update(ctx, desired, metav1.UpdateOptions{})
+	service, err := r.servingClient.ServingV1().Services(desired.Namespace).Update(ctx, desired, metav1.UpdateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("updating %q: %w", m.Name, err)
+		return nil, fmt.Errorf("updating %q: %w", desired.Name, err)
 	}
 	return service, nil
 }
@@ -108,14 +125,14 @@ func (r *Reconciler) updateService(ctx context.Context, m *v1alpha1.Model, exist
 // compared with what the Model asks for. It is rebuilt when the hash of the Model
 // it was built from is another, restored when its generation, which counts every
 // change of its spec, is not the one that we wrote last, and else left as it is.
-func desiredService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
+func desiredService(m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
 	switch {
 	case !resources.BuiltFrom(m, existing):
-		return resources.RebuildService(m, existing)
+		return resources.RebuildService(m, tenant, existing)
 	case existing.Generation != m.Status.ServiceGeneration:
-		return resources.RestoreService(m, existing)
+		return resources.RestoreService(m, tenant, existing)
 	default:
-		return resources.LabelService(m, existing)
+		return resources.LabelService(m, tenant, existing)
 	}
 }
 
@@ -168,26 +185,26 @@ func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *serv
 	return nil
 }
 
-// reconcileRateLimit tells the limiter what the Model can serve and how its
-// requests are split, and marks Limited.
-func (r *Reconciler) reconcileRateLimit(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
+// reconcileRateLimit tells the limiter what the Model can serve, how its requests
+// are split and where they arrive, and marks Limited.
+func (r *Reconciler) reconcileRateLimit(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant, service *servingv1.Service) error {
 	if m.Spec.Limit.RequestsPerSecondPerReplica == nil {
 		m.Status.MarkRateMissing()
 		return nil
 	}
-	desired := resources.RateLimit(m, service)
 	existing, err := r.rateLimits.RateLimits(m.Namespace).Get(m.Name)
-	limit := existing
+	var limit *v1alpha1.RateLimit
 	switch {
 	case apierrs.IsNotFound(err):
-		limit, err = r.sluiceClient.SluiceV1alpha1().RateLimits(m.Namespace).Create(ctx, desired, metav1.CreateOptions{})
+		limit, err = r.sluiceClient.SluiceV1alpha1().RateLimits(m.Namespace).Create(
+			ctx, resources.RateLimit(m, tenant, service), metav1.CreateOptions{})
 	case err != nil:
 		return fmt.Errorf("getting RateLimit %q: %w", m.Name, err)
 	case !metav1.IsControlledBy(existing, m):
 		m.Status.MarkRateLimitNotOwned(m.Name)
 		return controller.NewPermanentError(fmt.Errorf("RateLimit %q is not owned by the Model", m.Name))
-	case !equality.Semantic.DeepEqual(existing.Spec, desired.Spec) || !equality.Semantic.DeepDerivative(desired.Labels, existing.Labels):
-		limit, err = r.updateRateLimit(ctx, existing, desired)
+	default:
+		limit, err = r.updateRateLimit(ctx, existing, resources.RefreshRateLimit(m, tenant, service, existing))
 	}
 	if err != nil {
 		m.Status.MarkRateLimitNotWritten(m.Name, err)
@@ -198,10 +215,8 @@ func (r *Reconciler) reconcileRateLimit(ctx context.Context, m *v1alpha1.Model, 
 }
 
 func (r *Reconciler) updateRateLimit(ctx context.Context, existing, desired *v1alpha1.RateLimit) (*v1alpha1.RateLimit, error) {
-	updated := existing.DeepCopy()
-	updated.Spec = desired.Spec
-	for key, value := range desired.Labels {
-		metav1.SetMetaDataLabel(&updated.ObjectMeta, key, value)
+	if equality.Semantic.DeepEqual(existing, desired) {
+		return existing, nil
 	}
-	return r.sluiceClient.SluiceV1alpha1().RateLimits(updated.Namespace).Update(ctx, updated, metav1.UpdateOptions{})
+	return r.sluiceClient.SluiceV1alpha1().RateLimits(desired.Namespace).Update(ctx, desired, metav1.UpdateOptions{})
 }

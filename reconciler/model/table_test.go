@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
 	sluicefake "sluice.dev/sluice/reconciler/client/clientset/versioned/fake"
 	fakesluiceclient "sluice.dev/sluice/reconciler/client/injection/client/fake"
 	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
@@ -46,8 +48,7 @@ const (
 )
 
 func TestReconcile(t *testing.T) {
-	table := append(lifeRows(), changeRows()...)
-	append(table, failureRows()...).Test(t, factory)
+	slices.Concat(lifeRows(), changeRows(), failureRows(), tenantRows(), capRows()).Test(t, factory)
 }
 
 // lifeRows take a Model from its creation to rest.
@@ -66,7 +67,7 @@ func lifeRows() rtesting.TableTest {
 		Name:        "new",
 		Key:         key,
 		Objects:     []runtime.Object{model()},
-		WantCreates: []runtime.Object{resources.Service(model()), resources.RateLimit(model(), service())},
+		WantCreates: []runtime.Object{resources.Service(model(), nil), resources.RateLimit(model(), nil, service())},
 		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Created", "Created Knative Service %q", name)},
 		WantStatusUpdates: status(model(observed, written, outOfDate, withConditions(
 			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not said yet whether the limit is enforced."),
@@ -179,7 +180,7 @@ func changeRows() rtesting.TableTest {
 			revision(first, func(r *servingv1.Revision) { r.Annotations = model(tuned).AutoscalingAnnotations() }),
 		},
 		WantUpdates: []clientgotesting.UpdateActionImpl{{
-			Object: resources.RebuildService(model(tuned, image), service(withGeneration(1), ready, defaulted)),
+			Object: resources.RebuildService(model(tuned, image), nil, service(withGeneration(1), ready, defaulted)),
 		}},
 		WantStatusUpdates: status(restingModel(tuned, image, outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 2 })),
 	}, {
@@ -265,7 +266,7 @@ func failureRows() rtesting.TableTest {
 		Key:          key,
 		Objects:      []runtime.Object{model()},
 		WithReactors: []clientgotesting.ReactionFunc{failing("create", "services", refusal)},
-		WantCreates:  []runtime.Object{resources.Service(model())},
+		WantCreates:  []runtime.Object{resources.Service(model(), nil)},
 		WantErr:      true,
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError",
 			"reconciling the Knative Service: creating %q: %v", name, refusal)},
@@ -324,6 +325,193 @@ func failureRows() rtesting.TableTest {
 	}}
 }
 
+// tenantRows are what a tenant gives to a Model, and takes from it.
+func tenantRows() rtesting.TableTest {
+	secure := func(t *v1alpha1.Tenant) {
+		t.Spec.Domain, t.Spec.TLS = "acme.example", &v1alpha1.TenantTLS{SecretName: "acme"}
+	}
+	certified := func(t *v1alpha1.Tenant) {
+		t.Status.Conditions = duckv1.Conditions{{Type: v1alpha1.TenantConditionCertificateReady, Status: corev1.ConditionTrue}}
+	}
+	at := func(url *apis.URL) func(*servingv1.Service) {
+		return func(s *servingv1.Service) { s.Status.URL = url }
+	}
+	reached := func(url *apis.URL) func(*v1alpha1.Model) {
+		return func(m *v1alpha1.Model) { m.Status.URL = url }
+	}
+	moving := func(t *v1alpha1.Tenant) { t.Status.Attached = []string{"shared", "tenant-acme"} }
+	capped := func(t *v1alpha1.Tenant) { t.Spec.Limits.RequestsPerSecond = ptr(resource.MustParse("90")) }
+	hosted := apis.HTTP("ranker.search.acme.example")
+	return rtesting.TableTest{{
+		Name:        "new, within a tenant",
+		Key:         key,
+		Objects:     []runtime.Object{model(), tenant(capped)},
+		WantCreates: []runtime.Object{resources.Service(model(), tenant()), resources.RateLimit(model(), tenant(capped), service())},
+		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Created", "Created Knative Service %q", name)},
+		WantStatusUpdates: status(model(observed, written, outOfDate, withConditions(
+			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not said yet whether the limit is enforced."),
+		))),
+	}, {
+		Name: "its namespace comes to a tenant",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited), tenant(capped),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{
+			{Object: service(withGeneration(1), ready, defaulted, labelled)},
+			{Object: rateLimit(service(ready), limited, placed(tenant(capped)))},
+		},
+	}, {
+		Name: "its tenant is moved",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted, labelled), revision(first),
+			rateLimit(service(ready), limited, placed(tenant())), tenant(moving),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: rateLimit(service(ready), limited, placed(tenant(moving))),
+		}},
+	}, {
+		Name: "its tenant lets it go",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted, labelled), revision(first),
+			rateLimit(service(ready), limited, placed(tenant(capped))), tenant(func(t *v1alpha1.Tenant) { t.Status.Namespaces = nil }),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{
+			{Object: service(withGeneration(1), ready, defaulted)},
+			{Object: rateLimit(service(ready), limited)},
+		},
+	}, {
+		Name: "its tenant's certificate is served",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(reached(hosted)), service(withGeneration(1), ready, defaulted, labelled, at(hosted)), revision(first),
+			rateLimit(service(ready), limited, placed(tenant())), tenant(secure, certified),
+		},
+		WantStatusUpdates: status(restingModel(reached(apis.HTTPS("ranker.search.acme.example")))),
+	}, {
+		Name: "its tenant's certificate is not served",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(reached(apis.HTTPS("ranker.search.acme.example"))), service(withGeneration(1), ready, defaulted, labelled, at(hosted)),
+			revision(first), rateLimit(service(ready), limited, placed(tenant())), tenant(secure),
+		},
+		WantStatusUpdates: status(restingModel(reached(hosted))),
+	}, {
+		Name: "its tenant's certificate is for other hosts",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted, labelled), revision(first),
+			rateLimit(service(ready), limited, placed(tenant())), tenant(secure, certified),
+		},
+	}}
+}
+
+// capRows are Models that their tenant's caps have no room for.
+func capRows() rtesting.TableTest {
+	const (
+		noRoom = `invalid value: its tenant "acme" may have 1 Models (spec.limits.models of the Tenant) and has 1: metadata.namespace
+delete one of them, or have the operator raise the cap`
+		tooMany = `invalid value: must be from 1 to 5, is 6: tenant "acme" may have 9 replicas (spec.limits.maxReplicas of the Tenant), of which its other Models claim 4: spec.autoscaling.maxReplicas
+lower that of another Model of the tenant, or have the operator raise the cap`
+		noBound = `invalid value: must be from 1 to 9, is not set: tenant "acme" may have 9 replicas (spec.limits.maxReplicas of the Tenant), of which its other Models claim 0: spec.autoscaling.maxReplicas
+lower that of another Model of the tenant, or have the operator raise the cap`
+		without = "There is no Knative Service of this Model."
+	)
+	notLetIn := func(refusal string) []clientgotesting.UpdateActionImpl {
+		return status(model(observed, withConditions(
+			isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", refusal),
+			unknown(v1alpha1.ModelConditionRouted, "TenantCap", without), unknown(v1alpha1.ModelConditionLimited, "TenantCap", without),
+		)))
+	}
+	oneModel := func(t *v1alpha1.Tenant) { t.Spec.Limits.Models = ptr(int32(1)) }
+	nineReplicas := func(t *v1alpha1.Tenant) { t.Spec.Limits.MaxReplicas = ptr(int32(9)) }
+	upTo := func(replicas int32) func(*v1alpha1.Model) {
+		return func(m *v1alpha1.Model) { m.Spec.Autoscaling.MaxReplicas = &replicas }
+	}
+	image := func(m *v1alpha1.Model) { m.Spec.Container.Image = "registry.example/ranker:2" }
+	// The other Model is the older one by name, or by its age.
+	another := func(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
+		m := model(changes...)
+		m.Name, m.UID = "judge", "uid of judge"
+		return m
+	}
+	running := func(m *v1alpha1.Model) *servingv1.Service { return resources.Service(m, tenant()) }
+	young := func(m *v1alpha1.Model) { m.CreationTimestamp = metav1.Unix(1000, 0) }
+	return rtesting.TableTest{{
+		Name:              "no room for another Model",
+		Key:               key,
+		Objects:           []runtime.Object{model(), another(young), running(another()), tenant(oneModel)},
+		WantStatusUpdates: notLetIn(noRoom),
+	}, {
+		Name:              "the last place is an older Model's, though nothing is made of it yet",
+		Key:               key,
+		Objects:           []runtime.Object{model(), another(), tenant(oneModel)},
+		WantStatusUpdates: notLetIn(noRoom),
+	}, {
+		Name:        "the last place is not a younger Model's",
+		Key:         key,
+		Objects:     []runtime.Object{model(), another(young), tenant(oneModel)},
+		WantCreates: []runtime.Object{resources.Service(model(), tenant()), resources.RateLimit(model(), tenant(), service())},
+		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Created", "Created Knative Service %q", name)},
+		WantStatusUpdates: status(model(observed, written, outOfDate, withConditions(
+			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not said yet whether the limit is enforced."),
+		))),
+	}, {
+		Name:              "no bound where there is a cap",
+		Key:               key,
+		Objects:           []runtime.Object{model(), tenant(nineReplicas)},
+		WantStatusUpdates: notLetIn(noBound),
+	}, {
+		Name: "more replicas than there is room for: what runs goes on, and moves with the tenant",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(upTo(6), image), another(upTo(4)), running(another(upTo(4))), tenant(nineReplicas),
+			service(withGeneration(1), ready, defaulted), bounded(first, "5"), rateLimit(service(ready), limited),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{
+			{Object: service(withGeneration(1), ready, defaulted, labelled)},
+			{Object: rateLimit(service(ready), limited, placed(tenant()))},
+		},
+		WantStatusUpdates: status(restingModel(upTo(6), image, withConditions(
+			isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", tooMany),
+		))),
+	}, {
+		Name: "room for more replicas once another Model has less",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(upTo(6), withConditions(isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", tooMany))),
+			another(upTo(3)), running(another(upTo(3))), tenant(nineReplicas),
+			service(withGeneration(1), ready, defaulted, labelled), bounded(first, "5"),
+			rateLimit(service(ready), limited, placed(tenant())),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"6"}}}`)},
+		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+		WantStatusUpdates: status(restingModel(upTo(6), withConditions(
+			isTrue(v1alpha1.ModelConditionRevisionReady),
+		))),
+	}, {
+		Name: "caps lowered below what runs take nothing away",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), another(upTo(40)), running(another(upTo(40))), tenant(oneModel, nineReplicas),
+			service(withGeneration(1), ready, defaulted, labelled), revision(first), rateLimit(service(ready), limited, placed(tenant())),
+		},
+	}, {
+		Name: "caps lowered below what runs don't hold up another image",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(image), another(upTo(40)), running(another(upTo(40))), tenant(oneModel, nineReplicas),
+			service(withGeneration(1), ready, defaulted, labelled), revision(first), rateLimit(service(ready), limited, placed(tenant())),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: resources.RebuildService(model(image), tenant(), service(withGeneration(1), ready, defaulted)),
+		}},
+		WantStatusUpdates: status(restingModel(image, outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 2 })),
+	}}
+}
+
 // factory builds the reconciler over fakes that hold the row's objects.
 func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtesting.ActionRecorderList, rtesting.EventList) {
 	t.Helper()
@@ -336,20 +524,27 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 	objects := rtesting.NewObjectSorter(scheme)
 	objects.AddObjects(row.Objects...)
 
+	tenants := objects.IndexerForObjectType(&v1alpha1.Tenant{})
+	if err := tenancy.Index(tenants); err != nil {
+		t.Fatal(err)
+	}
+
 	recorder := record.NewFakeRecorder(10)
 	ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
 	ctx = controller.WithEventRecorder(ctx, recorder)
 	ctx, servingClient := fakeservingclient.With(ctx, objects.ObjectsForSchemeFunc(servingfake.AddToScheme)...)
 	ctx, sluiceClient := fakesluiceclient.With(ctx, objects.ObjectsForSchemeFunc(sluicefake.AddToScheme)...)
 
-	c := modelreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluiceClient,
-		sluicelisters.NewModelLister(objects.IndexerForObjectType(&v1alpha1.Model{})), recorder, &Reconciler{
-			sluiceClient:  sluiceClient,
-			servingClient: servingClient,
-			services:      servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
-			revisions:     servinglisters.NewRevisionLister(objects.IndexerForObjectType(&servingv1.Revision{})),
-			rateLimits:    sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
-		})
+	models := sluicelisters.NewModelLister(objects.IndexerForObjectType(&v1alpha1.Model{}))
+	c := modelreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluiceClient, models, recorder, &Reconciler{
+		sluiceClient:  sluiceClient,
+		servingClient: servingClient,
+		models:        models,
+		tenants:       tenants,
+		services:      servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
+		revisions:     servinglisters.NewRevisionLister(objects.IndexerForObjectType(&servingv1.Revision{})),
+		rateLimits:    sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
+	})
 	if leader, ok := c.(reconciler.LeaderAware); ok {
 		if err := leader.Promote(reconciler.UniversalBucket(), func(reconciler.Bucket, types.NamespacedName) {}); err != nil {
 			t.Fatal(err)
@@ -477,7 +672,7 @@ func unknown(c apis.ConditionType, reason, message string) mark {
 }
 
 func service(changes ...func(*servingv1.Service)) *servingv1.Service {
-	s := resources.Service(model())
+	s := resources.Service(model(), nil)
 	for _, change := range changes {
 		change(s)
 	}
@@ -518,11 +713,36 @@ func revision(name string, changes ...func(*servingv1.Revision)) *servingv1.Revi
 }
 
 func rateLimit(s *servingv1.Service, changes ...func(*v1alpha1.RateLimit)) *v1alpha1.RateLimit {
-	l := resources.RateLimit(model(), s)
+	l := resources.RateLimit(model(), nil, s)
 	for _, change := range changes {
 		change(l)
 	}
 	return l
+}
+
+// tenant holds the Model's namespace.
+func tenant(changes ...func(*v1alpha1.Tenant)) *v1alpha1.Tenant {
+	t := &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}}
+	t.Status.Namespaces = []v1alpha1.TenantNamespace{{Name: namespace, Phase: v1alpha1.NamespaceHeld}}
+	t.Status.Gateway, t.Status.Attached = "tenant-acme", []string{"tenant-acme"}
+	for _, change := range changes {
+		change(t)
+	}
+	return t
+}
+
+// labelled is a Service of the tenant.
+func labelled(s *servingv1.Service) { s.Labels[sluice.TenantLabelKey] = "acme" }
+
+// placed is a RateLimit of a tenant.
+func placed(t *v1alpha1.Tenant) func(*v1alpha1.RateLimit) {
+	return func(l *v1alpha1.RateLimit) {
+		l.Labels[sluice.TenantLabelKey] = t.Name
+		l.Spec.Gateways = t.Status.Attached
+		if q := t.Spec.Limits.RequestsPerSecond; q != nil {
+			l.Spec.Cap = &v1alpha1.RateLimitCap{Name: t.Name, RequestsPerSecond: *q}
+		}
+	}
 }
 
 func limited(l *v1alpha1.RateLimit) {

@@ -5,7 +5,6 @@ package revisionscale
 
 import (
 	"context"
-	"fmt"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,25 +27,12 @@ import (
 // process have to be set up for it.
 const Selector = sluice.ModelLabelKey
 
-// BrokerName is the Broker, in Sluice's own namespace, that takes the events.
-const BrokerName = "sluice"
-
 // NewController returns the source.
 func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	autoscalers := autoscaler.Get(ctx, Selector)
 	slices := filtered.Get(ctx, Selector)
-	brokers := broker.Get(ctx).Lister()
-
-	sender, err := eventing.NewSender(func() (string, error) {
-		b, err := brokers.Brokers(sluice.SystemNamespace).Get(BrokerName)
-		if err != nil {
-			return "", fmt.Errorf("getting the broker: %w", err)
-		}
-		if b.Status.Address.URL.IsEmpty() {
-			return "", fmt.Errorf("broker %s/%s has no address yet", b.Namespace, b.Name)
-		}
-		return b.Status.Address.URL.String(), nil
-	})
+	brokers := broker.Get(ctx).Lister().Brokers(sluice.SystemNamespace)
+	sender, err := eventing.NewSender(eventing.BrokerAddress(brokers.Get))
 	if err != nil {
 		logging.FromContext(ctx).Fatalw("Setting up the event sender", "error", err)
 	}

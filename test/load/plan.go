@@ -31,8 +31,19 @@ type Plan struct {
 	// connection, which a Service ties to one gateway pod; as many lanes as give
 	// each pod its share make the load even.
 	Lanes int
+	// Connections are the kinds that the lanes take turns in, so that each gets an
+	// equal share of the requests; all keep alive by default. There is at least one
+	// lane of each kind.
+	Connections []Connection
 	// RequestTimeout bounds one request; 30 s by default.
 	RequestTimeout time.Duration
+	// IdleTimeout is how long a connection is kept without a request, 30 s by
+	// default. It should be shorter than the server's: over HTTP/1.1 a request may
+	// otherwise be on its way while the server closes.
+	IdleTimeout time.Duration
+	// Stop, if given, ends the schedule early when it is closed. What is in flight
+	// then still gets its answer.
+	Stop <-chan struct{}
 	// EachSecond, if given, is called at every second's end, one call at a time.
 	EachSecond func(Second)
 }
@@ -68,17 +79,25 @@ func (p Plan) Run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Lanes = max(1, p.Lanes)
+	if len(p.Connections) == 0 {
+		p.Connections = []Connection{KeepAlive}
+	}
+	p.Lanes = max(len(p.Connections), p.Lanes)
 	if p.RequestTimeout <= 0 {
 		p.RequestTimeout = 30 * time.Second
+	}
+	if p.IdleTimeout <= 0 {
+		p.IdleTimeout = 30 * time.Second
 	}
 	start := time.Now()
 	ctx, cancel := context.WithDeadline(ctx, start.Add(p.Bounds.Duration))
 	defer cancel()
 
 	r := &run{plan: p, template: template, start: start, tally: newTally(start), due: make(chan job)}
-	for range p.Lanes {
-		r.lanes = append(r.lanes, p.Target.transport(max(2, p.Bounds.InFlight/p.Lanes)))
+	for i := range p.Lanes {
+		l := p.Target.lane(p.Connections[i%len(p.Connections)], max(2, p.Bounds.InFlight/p.Lanes))
+		l.pool.IdleConnTimeout = p.IdleTimeout
+		r.lanes = append(r.lanes, l)
 	}
 	answered := make(chan struct{})
 	go func() {
@@ -87,8 +106,8 @@ func (p Plan) Run(ctx context.Context) (*Report, error) {
 		r.workers.Wait()
 	}()
 	r.eachSecond(answered)
-	for _, lane := range r.lanes {
-		lane.CloseIdleConnections()
+	for _, l := range r.lanes {
+		l.pool.CloseIdleConnections()
 	}
 	return r.tally.end(), nil
 }
@@ -96,7 +115,7 @@ func (p Plan) Run(ctx context.Context) (*Report, error) {
 // job is a request that is due.
 type job struct {
 	at   time.Time
-	lane int
+	lane lane
 }
 
 // run is a plan under way.
@@ -105,7 +124,7 @@ type run struct {
 	template *http.Request
 	start    time.Time
 	tally    *tally
-	lanes    []*http.Transport
+	lanes    []lane
 	due      chan job
 	workers  sync.WaitGroup
 }
@@ -119,30 +138,40 @@ func (r *run) dispatch(ctx context.Context) {
 	n, workers := 0, 0
 	for due := range r.plan.Schedule.Arrivals() {
 		at := r.start.Add(due)
-		if wait := time.Until(at); wait > 0 {
-			timer.Reset(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-		if ctx.Err() != nil {
+		if !r.wait(ctx, timer, at) {
 			return
 		}
-		next := job{at: at, lane: n % len(r.lanes)}
+		next := job{at: at, lane: r.lanes[n%len(r.lanes)]}
 		n++
-		r.tally.offer()
+		r.tally.offer(next.lane.connection)
 		select {
 		case r.due <- next:
 		default: // no worker is idle
 			if workers == r.plan.Bounds.InFlight {
-				r.tally.drop()
+				r.tally.drop(next.lane.connection)
 				continue
 			}
 			workers++
 			r.workers.Go(func() { r.work(ctx, next) })
 		}
+	}
+}
+
+// wait waits until a request is due; false means that no more are to be sent.
+func (r *run) wait(ctx context.Context, timer *time.Timer, at time.Time) bool {
+	if left := time.Until(at); left > 0 {
+		timer.Reset(left)
+		select {
+		case <-timer.C:
+		case <-r.plan.Stop:
+		case <-ctx.Done():
+		}
+	}
+	select {
+	case <-r.plan.Stop:
+		return false
+	default:
+		return ctx.Err() == nil
 	}
 }
 
@@ -158,8 +187,9 @@ func (r *run) work(ctx context.Context, first job) {
 func (r *run) send(ctx context.Context, j job) {
 	ctx, cancel := context.WithTimeout(ctx, r.plan.RequestTimeout)
 	defer cancel()
-	status, err := send(ctx, r.lanes[j.lane], r.template, r.plan.Target.Body)
-	r.tally.done(status, err, time.Since(j.at))
+	got := j.lane.send(ctx, r.template, r.plan.Target.Body)
+	got.latency = time.Since(j.at)
+	r.tally.done(got)
 }
 
 // eachSecond ends every second on time until all requests are answered, and then

@@ -181,6 +181,20 @@ func TestContextEndsARun(t *testing.T) {
 	}
 }
 
+func TestStopLosesNothing(t *testing.T) {
+	stop := make(chan struct{})
+	var once sync.Once
+	plan := serve(t, func(http.ResponseWriter, *http.Request) {
+		once.Do(func() { close(stop) })
+		time.Sleep(100 * time.Millisecond)
+	})
+	plan.Schedule, plan.Stop = Schedule{Hold(100, 9*time.Second)}, stop
+	total := offer(t, plan).Total
+	if total.Offered == 0 || total.Offered > 100 || total.Admitted != total.Offered {
+		t.Errorf("total %+v, want a few offered and all of them admitted", total)
+	}
+}
+
 func TestSecondsAddUp(t *testing.T) {
 	plan := serve(t, func(http.ResponseWriter, *http.Request) {})
 	plan.Schedule = Schedule{Hold(100, time.Second), Ramp(100, 200, 500*time.Millisecond)}
@@ -247,11 +261,11 @@ func BenchmarkRequest(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	pool := plan.Target.transport(4)
+	pool := plan.Target.lane(KeepAlive, 4)
 	b.ReportAllocs()
 	for b.Loop() {
-		if status, err := send(b.Context(), pool, template, plan.Target.Body); status != http.StatusOK {
-			b.Fatal(status, err)
+		if got := pool.send(b.Context(), template, plan.Target.Body); got.status != http.StatusOK {
+			b.Fatal(got.status, got.err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -21,8 +22,11 @@ type Second struct {
 	Limited int
 	// Failed is how many were answered with any other status.
 	Failed int
-	// Errored is how many got no whole answer.
+	// Errored is how many got no whole answer, or none by the protocol asked for.
 	Errored int
+	// Repeated is how many times a request was written again, because the connection
+	// broke or the server refused it: see the package's documentation.
+	Repeated int
 	// Dropped is how many were never sent, because too many were in flight.
 	Dropped int
 	// InFlight is how many were without an answer at the second's end.
@@ -39,6 +43,8 @@ type Report struct {
 	Seconds []Second
 	// Total over all seconds.
 	Total Second
+	// Connections are the totals by kind of connection, of the kinds in use.
+	Connections map[Connection]Second
 	// Codes counts answers by status code.
 	Codes map[int]int
 	// Errors are the first few different transport errors.
@@ -55,48 +61,91 @@ type tally struct {
 	now      Second
 	latency  latencies
 	all      latencies
+	kinds    map[Connection]*kindTally
 	report   Report
 }
 
+// kindTally is what happened over one kind of connection.
+type kindTally struct {
+	Second
+	latency latencies
+}
+
+// outcome is what became of a request.
+type outcome struct {
+	connection Connection
+	// status is the answer's, if there was a whole one.
+	status int
+	// repeats is how many times it was written again.
+	repeats int
+	err     error
+	latency time.Duration
+}
+
 func newTally(start time.Time) *tally {
-	return &tally{report: Report{Start: start, Codes: map[int]int{}}}
+	return &tally{kinds: map[Connection]*kindTally{}, report: Report{Start: start, Codes: map[int]int{}}}
 }
 
 // offer counts a request that is due.
-func (t *tally) offer() {
+func (t *tally) offer(over Connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.now.Offered++
+	t.count(over, func(s *Second) { s.Offered++ })
 	t.inFlight++
 }
 
 // drop counts an offered request that is not sent.
-func (t *tally) drop() {
+func (t *tally) drop(over Connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.now.Dropped++
+	t.count(over, func(s *Second) { s.Dropped++ })
 	t.inFlight--
 }
 
 // done counts an answer, or that there was none.
-func (t *tally) done(status int, err error, latency time.Duration) {
+func (t *tally) done(o outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.inFlight--
-	switch {
-	case err != nil:
-		t.now.Errored++
-		t.keep(err.Error())
+	t.count(o.connection, o.addTo)
+	if o.err != nil {
+		t.keep(fmt.Sprintf("%s: %v", o.connection, o.err))
 		return
-	case status >= 200 && status < 300:
-		t.now.Admitted++
-		t.latency.add(latency)
-	case status == http.StatusTooManyRequests:
-		t.now.Limited++
-	default:
-		t.now.Failed++
 	}
-	t.report.Codes[status]++
+	t.report.Codes[o.status]++
+	if o.admitted() {
+		t.latency.add(o.latency)
+		t.kind(o.connection).latency.add(o.latency)
+	}
+}
+
+func (o outcome) admitted() bool { return o.err == nil && o.status >= 200 && o.status < 300 }
+
+func (o outcome) addTo(s *Second) {
+	s.Repeated += o.repeats
+	switch {
+	case o.err != nil:
+		s.Errored++
+	case o.admitted():
+		s.Admitted++
+	case o.status == http.StatusTooManyRequests:
+		s.Limited++
+	default:
+		s.Failed++
+	}
+}
+
+// count counts in the present second and in the total of a kind of connection.
+func (t *tally) count(over Connection, add func(*Second)) {
+	add(&t.now)
+	add(&t.kind(over).Second)
+}
+
+func (t *tally) kind(of Connection) *kindTally {
+	if t.kinds[of] == nil {
+		t.kinds[of] = &kindTally{}
+	}
+	return t.kinds[of]
 }
 
 // keep remembers an error's text unless it is known, or there are enough.
@@ -131,6 +180,12 @@ func (t *tally) end() *Report {
 	total := Sum(t.report.Seconds)
 	total.P50, total.P99 = t.all.quantile(0.50), t.all.quantile(0.99)
 	t.report.Total = total
+	t.report.Connections = map[Connection]Second{}
+	for kind, counted := range t.kinds {
+		counted.Index = total.Index
+		counted.P50, counted.P99 = counted.latency.quantile(0.50), counted.latency.quantile(0.99)
+		t.report.Connections[kind] = counted.Second
+	}
 	return &t.report
 }
 
@@ -143,6 +198,7 @@ func Sum(seconds []Second) Second {
 		sum.Limited += s.Limited
 		sum.Failed += s.Failed
 		sum.Errored += s.Errored
+		sum.Repeated += s.Repeated
 		sum.Dropped += s.Dropped
 		sum.InFlight = s.InFlight
 	}

@@ -1,17 +1,13 @@
 package load
 
 import (
-	"bytes"
-	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // Target is where requests go and what each of them is.
@@ -27,6 +23,9 @@ type Target struct {
 	Header http.Header
 	// Body of every request; may be nil. It is read, never written.
 	Body []byte
+	// Roots, if given, make it HTTPS: the server's certificate for Host must be
+	// signed by one of them. Host is the name in the TLS handshake too.
+	Roots *x509.CertPool
 }
 
 // LoopbackAddress parses "IP:port" and refuses every address but this machine's
@@ -71,9 +70,13 @@ func (t Target) request() (*http.Request, error) {
 	if header.Get("User-Agent") == "" {
 		header.Set("User-Agent", "sluice-load")
 	}
+	scheme := "http"
+	if t.Roots != nil {
+		scheme = "https"
+	}
 	return &http.Request{
 		Method:        t.Method,
-		URL:           &url.URL{Scheme: "http", Host: t.Address, Path: path.Path, RawPath: path.RawPath, RawQuery: path.RawQuery},
+		URL:           &url.URL{Scheme: scheme, Host: t.Address, Path: path.Path, RawPath: path.RawPath, RawQuery: path.RawQuery},
 		Host:          t.Host,
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
@@ -83,40 +86,7 @@ func (t Target) request() (*http.Request, error) {
 	}, nil
 }
 
-// transport is one pool of keep-alive connections to the target's address and to
-// nowhere else: whatever a request or an answer says, this is what is dialed.
-func (t Target) transport(idle int) *http.Transport {
-	dialer := net.Dialer{Timeout: 5 * time.Second}
-	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "tcp", t.Address)
-		},
-		DisableCompression:  true,
-		MaxIdleConnsPerHost: idle,
-		MaxIdleConns:        idle,
-		IdleConnTimeout:     30 * time.Second,
-	}
-}
-
-// send makes one attempt and reads the whole answer; it returns its status code.
-// The transport itself repeats a request only if a kept-alive connection turned
-// out to be closed before anything of it was sent.
-func send(ctx context.Context, pool *http.Transport, template *http.Request, body []byte) (int, error) {
-	request := template.WithContext(ctx)
-	if len(body) > 0 {
-		request.Body = io.NopCloser(bytes.NewReader(body))
-		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	}
-	response, err := pool.RoundTrip(request)
-	if err != nil {
-		return 0, err
-	}
-	_, err = io.Copy(io.Discard, response.Body)
-	if closeErr := response.Body.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return 0, fmt.Errorf("reading the answer with status %d: %w", response.StatusCode, err)
-	}
-	return response.StatusCode, nil
+// hostname is the host without a port.
+func (t Target) hostname() string {
+	return (&url.URL{Host: t.Host}).Hostname()
 }

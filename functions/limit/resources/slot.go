@@ -31,10 +31,10 @@ import (
 
 const (
 	modelKey     = "model"
-	probeKey     = "probe"
 	slotKey      = "slot"
 	requestKey   = "request"
 	byClient     = "client"
+	byProber     = "prober"
 	filterType   = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 	retrySeconds = "1"
 	statPrefix   = "sluice_limit"
@@ -61,7 +61,7 @@ type Slot struct {
 	Entry   gateway.Entry
 	Index   int
 	// ProbeToken is the installation's: requests whose path begins with
-	// gateway.ProbePath of it aren't limited. Empty exempts nothing.
+	// gateway.ProbePath of it are our prober's. Empty means that none are.
 	ProbeToken string
 	// Limits are the slot's, in any order; a virtual service appears once.
 	Limits []Limit
@@ -72,29 +72,29 @@ type Slot struct {
 // the rules they lack have passed it.
 //
 // Two rate limits make descriptors. The first is "which virtual service", from
-// the route's metadata, for every request but our prober's. The second exists on
-// the probe-only virtual service alone: it has a single token an hour, so that a
-// probe is answered 429, with the generation, without costing a Model anything.
+// the route's metadata, for every request but our prober's. The second is for
+// those alone, on whatever host they come: "which slot", from their header. It has
+// a single token an hour, so that a probe is answered 429, with the generation,
+// without costing a Model anything.
 func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
 	limits := slices.Clone(s.Limits)
 	slices.SortFunc(limits, func(a, b Limit) int { return cmp.Compare(a.VirtualService, b.VirtualService) })
 
-	probe := gateway.VirtualServiceMetadata(gateway.ProbeVirtualService(s.Gateway))
 	filter := &localv3.LocalRateLimit{
-		StatPrefix:     statPrefix,
-		FilterEnabled:  always(),
-		FilterEnforced: always(),
-		RateLimits: []*routev3.RateLimit{
-			{Actions: append([]*routev3.RateLimit_Action{virtualService(modelKey)}, exceptProbes(s.ProbeToken)...)},
-			{Actions: []*routev3.RateLimit_Action{virtualService(probeKey), header(gateway.SlotHeader, slotKey)}},
-		},
-		Descriptors: []*ratelimitv3.LocalRateLimitDescriptor{{
+		StatPrefix:                     statPrefix,
+		FilterEnabled:                  always(),
+		FilterEnforced:                 always(),
+		RateLimits:                     []*routev3.RateLimit{{Actions: s.modelActions()}},
+		RateLimitedAsResourceExhausted: true,
+	}
+	if s.ProbeToken != "" {
+		filter.RateLimits = append(filter.RateLimits, &routev3.RateLimit{Actions: s.probeActions()})
+		filter.Descriptors = append(filter.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{
 			Entries: []*ratelimitv3.RateLimitDescriptor_Entry{
-				{Key: probeKey, Value: probe}, {Key: slotKey, Value: strconv.Itoa(s.Index)},
+				{Key: requestKey, Value: byProber}, {Key: slotKey, Value: strconv.Itoa(s.Index)},
 			},
 			TokenBucket: bucket(1, 1, proofRefill),
-		}},
-		RateLimitedAsResourceExhausted: true,
+		})
 	}
 	for _, l := range limits {
 		entries := []*ratelimitv3.RateLimitDescriptor_Entry{
@@ -160,12 +160,12 @@ func (s Slot) EnvoyFilter() (*istio.EnvoyFilter, string, error) {
 	}, generation, nil
 }
 
-// virtualService makes a descriptor entry of the route's own metadata, which
-// istiod sets to the virtual service that the route comes from.
-func virtualService(key string) *routev3.RateLimit_Action {
-	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_Metadata{
+// modelActions make a descriptor of the route's own metadata, which istiod sets to
+// the virtual service that the route comes from. Our prober's requests make none.
+func (s Slot) modelActions() []*routev3.RateLimit_Action {
+	actions := []*routev3.RateLimit_Action{{ActionSpecifier: &routev3.RateLimit_Action_Metadata{
 		Metadata: &routev3.RateLimit_Action_MetaData{
-			DescriptorKey: key,
+			DescriptorKey: modelKey,
 			Source:        routev3.RateLimit_Action_MetaData_ROUTE_ENTRY,
 			MetadataKey: &metadatav3.MetadataKey{
 				Key: istioKey,
@@ -174,33 +174,38 @@ func virtualService(key string) *routev3.RateLimit_Action {
 				}},
 			},
 		},
-	}}
-}
-
-// exceptProbes makes a descriptor entry for every request but our own prober's,
-// and with it no descriptor at all for those.
-func exceptProbes(token string) []*routev3.RateLimit_Action {
-	if token == "" {
-		return nil
-	}
-	return []*routev3.RateLimit_Action{{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
-		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
-			DescriptorKey:   requestKey,
-			DescriptorValue: byClient,
-			ExpectMatch:     wrapperspb.Bool(false),
-			Headers: []*routev3.HeaderMatcher{{
-				Name: ":path",
-				HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-					MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: gateway.ProbePath(token)},
-				}},
-			}},
-		},
 	}}}
+	if s.ProbeToken == "" {
+		return actions
+	}
+	return append(actions, requestFrom(byClient, &routev3.RateLimit_Action_HeaderValueMatch{
+		ExpectMatch: wrapperspb.Bool(false), Headers: probePath(s.ProbeToken),
+	}))
 }
 
-func header(name, key string) *routev3.RateLimit_Action {
-	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
-		RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: name, DescriptorKey: key},
+// probeActions make a descriptor of our prober's requests, and of no others.
+func (s Slot) probeActions() []*routev3.RateLimit_Action {
+	return []*routev3.RateLimit_Action{
+		requestFrom(byProber, &routev3.RateLimit_Action_HeaderValueMatch{Headers: probePath(s.ProbeToken)}),
+		{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
+			RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: gateway.SlotHeader, DescriptorKey: slotKey},
+		}},
+	}
+}
+
+// requestFrom makes a descriptor entry for the requests that match, and with it no
+// descriptor at all for others.
+func requestFrom(whom string, match *routev3.RateLimit_Action_HeaderValueMatch) *routev3.RateLimit_Action {
+	match.DescriptorKey, match.DescriptorValue = requestKey, whom
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{HeaderValueMatch: match}}
+}
+
+func probePath(token string) []*routev3.HeaderMatcher {
+	return []*routev3.HeaderMatcher{{
+		Name: ":path",
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: gateway.ProbePath(token)},
+		}},
 	}}
 }
 

@@ -22,8 +22,9 @@ func limit(virtualService string) Limit {
 
 func TestEnvoyFilter(t *testing.T) {
 	tests := map[string]Slot{
-		"empty": {Gateway: "shared", Entry: gateway.External, Index: 0},
-		"two":   {Gateway: "shared", Entry: gateway.Local, Index: 3, ProbeToken: "token", Limits: []Limit{limit("b.two"), limit("a.one")}},
+		"tokenless": {Gateway: "shared", Entry: gateway.External, Index: 0, Limits: []Limit{limit("a.one")}},
+		"empty":     {Gateway: "tenant-blue", Entry: gateway.Secure, Index: 7, ProbeToken: "token"},
+		"two":       {Gateway: "shared", Entry: gateway.Local, Index: 3, ProbeToken: "token", Limits: []Limit{limit("b.two"), limit("a.one")}},
 	}
 	for name, slot := range tests {
 		t.Run(name, func(t *testing.T) {

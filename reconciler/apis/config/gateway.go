@@ -17,6 +17,7 @@ const GatewayName = "config-gateway"
 
 const (
 	gatewayReplicasKey              = "replicas"
+	gatewayCPUUtilizationKey        = "target-cpu-utilization"
 	gatewayCPURequestKey            = "cpu-request"
 	gatewayMemoryRequestKey         = "memory-request"
 	gatewayMemoryLimitKey           = "memory-limit"
@@ -24,11 +25,14 @@ const (
 	gatewayMaxConnectionDurationKey = "max-connection-duration"
 )
 
-// Gateway is the ConfigMap config-gateway: how the shared gateway is built.
-// Equality is semantic (k8s.io/apimachinery/pkg/api/equality).
+// Gateway is the ConfigMap config-gateway: how the shared gateway is built, and
+// tenants' own as far as their Tenant doesn't say otherwise. Equality is semantic (k8s.io/apimachinery/pkg/api/equality).
 type Gateway struct {
-	// Replicas is the number of gateway pods, at least one.
+	// Replicas is the number of a gateway's pods, at least one.
 	Replicas int32
+	// CPUUtilization is the share of the requested CPU, in percent, that the pods
+	// of an autoscaled gateway are to use on average.
+	CPUUtilization int32
 	// CPURequest and MemoryRequest are what each pod asks of its node.
 	CPURequest, MemoryRequest resource.Quantity
 	// MemoryLimit ends a pod that holds more; at least MemoryRequest.
@@ -44,10 +48,11 @@ type Gateway struct {
 // DefaultGateway is what an empty ConfigMap means.
 func DefaultGateway() *Gateway {
 	return &Gateway{
-		Replicas:      1,
-		CPURequest:    resource.MustParse("20m"),
-		MemoryRequest: resource.MustParse("64Mi"),
-		MemoryLimit:   resource.MustParse("1Gi"),
+		Replicas:       1,
+		CPUUtilization: 70,
+		CPURequest:     resource.MustParse("20m"),
+		MemoryRequest:  resource.MustParse("64Mi"),
+		MemoryLimit:    resource.MustParse("1Gi"),
 		// Knative ends requests after 600 s at the latest
 		// (config-defaults, max-revision-timeout-seconds).
 		DrainDuration:         10 * time.Minute,
@@ -60,13 +65,14 @@ func DefaultGateway() *Gateway {
 // silently; those that begin with "_" are documentation.
 func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
 	gateway := DefaultGateway()
-	if err := refuseUnknownKeys(cm.Data, gatewayReplicasKey, gatewayCPURequestKey, gatewayMemoryRequestKey,
-		gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey); err != nil {
+	if err := refuseUnknownKeys(cm.Data, gatewayReplicasKey, gatewayCPUUtilizationKey, gatewayCPURequestKey,
+		gatewayMemoryRequestKey, gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
 	cpu, memory, limit := &gateway.CPURequest, &gateway.MemoryRequest, &gateway.MemoryLimit
 	if err := configmap.Parse(cm.Data,
 		configmap.AsInt32(gatewayReplicasKey, &gateway.Replicas),
+		configmap.AsInt32(gatewayCPUUtilizationKey, &gateway.CPUUtilization),
 		configmap.AsQuantity(gatewayCPURequestKey, &cpu),
 		configmap.AsQuantity(gatewayMemoryRequestKey, &memory),
 		configmap.AsQuantity(gatewayMemoryLimitKey, &limit),
@@ -84,8 +90,12 @@ func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
 
 func (g *Gateway) validate() error {
 	var errs []error
-	if g.Replicas < 1 {
-		errs = append(errs, fmt.Errorf("%s is %d, must be at least 1", gatewayReplicasKey, g.Replicas))
+	for key, number := range map[string]int32{
+		gatewayReplicasKey: g.Replicas, gatewayCPUUtilizationKey: g.CPUUtilization,
+	} {
+		if number < 1 {
+			errs = append(errs, fmt.Errorf("%s is %d, must be at least 1", key, number))
+		}
 	}
 	for key, quantity := range map[string]resource.Quantity{
 		gatewayCPURequestKey: g.CPURequest, gatewayMemoryRequestKey: g.MemoryRequest,

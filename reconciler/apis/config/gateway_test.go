@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
 )
 
 func TestGatewayFromConfigMap(t *testing.T) {
@@ -16,15 +19,38 @@ func TestGatewayFromConfigMap(t *testing.T) {
 		t.Errorf("of an empty one: %v, %+v", err, got)
 	}
 	got, err = NewGatewayFromConfigMap(&corev1.ConfigMap{Data: map[string]string{
-		"replicas": "2", "cpu-request": "100m", "memory-request": "128Mi", "memory-limit": "256Mi",
+		"replicas": "2", "target-cpu-utilization": "50", "cpu-request": "100m", "memory-request": "128Mi", "memory-limit": "256Mi",
 		"drain-duration": "90s", "max-connection-duration": "30s",
 	}})
 	want := &Gateway{
-		Replicas: 2, CPURequest: resource.MustParse("100m"), MemoryRequest: resource.MustParse("128Mi"),
+		Replicas: 2, CPUUtilization: 50, CPURequest: resource.MustParse("100m"), MemoryRequest: resource.MustParse("128Mi"),
 		MemoryLimit: resource.MustParse("256Mi"), DrainDuration: 90 * time.Second, MaxConnectionDuration: 30 * time.Second,
 	}
 	if err != nil || !equality.Semantic.DeepEqual(got, want) {
 		t.Errorf("got %v, %+v, want %+v", err, got, want)
+	}
+}
+
+// The example in the manifest shows every key with its default.
+func TestGatewayExample(t *testing.T) {
+	manifest, err := os.ReadFile("../../../config/core/400-config-gateway.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cm := &corev1.ConfigMap{}
+	if err := yaml.Unmarshal(manifest, cm); err != nil {
+		t.Fatal(err)
+	}
+	example := map[string]string{}
+	if err := yaml.Unmarshal([]byte(cm.Data["_example"]), &example); err != nil {
+		t.Fatal(err)
+	}
+	got, err := NewGatewayFromConfigMap(&corev1.ConfigMap{Data: example})
+	if err != nil || !equality.Semantic.DeepEqual(got, DefaultGateway()) {
+		t.Errorf("the example says %+v (%v), the defaults are %+v", got, err, DefaultGateway())
+	}
+	if want := reflect.TypeFor[Gateway]().NumField(); len(example) != want {
+		t.Errorf("the example has %d keys, want %d", len(example), want)
 	}
 }
 
@@ -35,6 +61,7 @@ func TestGatewayRefuses(t *testing.T) {
 	}{
 		"a misspelt key":        {map[string]string{"replica": "2"}, `unknown keys ["replica"]`},
 		"no replicas":           {map[string]string{"replicas": "0"}, "replicas is 0"},
+		"no CPU to use":         {map[string]string{"target-cpu-utilization": "0"}, "target-cpu-utilization is 0"},
 		"text for a number":     {map[string]string{"replicas": "two"}, "replicas"},
 		"text for a quantity":   {map[string]string{"cpu-request": "a lot"}, "cpu-request"},
 		"nothing of a quantity": {map[string]string{"memory-request": "0"}, "memory-request is 0"},

@@ -6,6 +6,7 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
 )
@@ -16,6 +17,10 @@ const (
 	Namespace = "sluice-gateways"
 	// Shared is the gateway that serves every namespace of no Dedicated tenant.
 	Shared = "shared"
+	// tenantPrefix begins the names of tenants' gateways and Services.
+	tenantPrefix = "tenant-"
+	// credentialPrefix begins the names by which Istio Gateways name Secrets.
+	credentialPrefix = "kubernetes-gateway://" + Namespace + "/"
 	// LabelKey is on a gateway's pods, Services and EnvoyFilters: its name. Both
 	// Istio selectors and our own listings go by it.
 	LabelKey = sluice.GroupName + "/gateway"
@@ -36,12 +41,46 @@ type Entry struct {
 var (
 	// External is the plain-HTTP entry for callers outside the cluster.
 	External = Entry{Name: "http", Port: 8080}
+	// Secure is the HTTPS entry for callers outside the cluster. Each certificate
+	// has a filter chain of its own there, so a connection manager and token
+	// buckets too; a host is served by one of them. It listens from the first
+	// certificate on.
+	Secure = Entry{Name: "https", Port: 8443}
 	// Local is the entry for callers inside the cluster.
 	Local = Entry{Name: "local", Port: 8081}
 )
 
 // Entries lists every entry of a gateway, in a fixed order.
-func Entries() []Entry { return []Entry{External, Local} }
+func Entries() []Entry { return []Entry{External, Secure, Local} }
+
+// OfTenant is the name of a Dedicated tenant's gateway, and of the Service that
+// is every tenant's address, wherever it leads.
+func OfTenant(tenant string) string { return tenantPrefix + tenant }
+
+// LocalName is the name of the cluster-local Istio Gateway of a gateway, and of
+// the cluster-local Service beside an address.
+func LocalName(name string) string { return name + "-local" }
+
+// SecureName is the name of the Istio Gateway by which a gateway serves HTTPS for
+// its owner: an address of OfTenant, or a VirtualService of VirtualServiceName.
+// Neither an address nor a gateway holds a dot, so no two owners share one.
+func SecureName(owner, gateway string) string { return owner + "." + gateway }
+
+// CredentialName is how an Istio Gateway in Namespace names a Secret there. Told
+// the plain name, istiod asks that a gateway's pods may list the namespace's
+// Secrets, and serves them any, other tenants' too. In this form it asks for no
+// right and serves a pod only those that Gateways selecting it name.
+func CredentialName(secret string) string { return credentialPrefix + secret }
+
+// SecretOf is the Secret that a name of CredentialName's form stands for, "" if it
+// stands for none.
+func SecretOf(credentialName string) string {
+	secret, ok := strings.CutPrefix(credentialName, credentialPrefix)
+	if !ok {
+		return ""
+	}
+	return secret
+}
 
 // Slots is the number of limit slots an entry has. A Model's descriptor lives in
 // one of them; changing it refills only that slot's buckets.

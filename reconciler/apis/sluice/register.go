@@ -37,4 +37,6 @@ var (
 	ModelsResource = schema.GroupResource{Group: GroupName, Resource: "models"}
 	// RateLimitsResource is the resource of the kind RateLimit.
 	RateLimitsResource = schema.GroupResource{Group: GroupName, Resource: "ratelimits"}
+	// TenantsResource is the resource of the kind Tenant.
+	TenantsResource = schema.GroupResource{Group: GroupName, Resource: "tenants"}
 )

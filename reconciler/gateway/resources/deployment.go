@@ -1,6 +1,9 @@
 package resources
 
 import (
+	"maps"
+	"math"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,24 +16,29 @@ import (
 // proxyUser is the user and group that Istio's injection runs Envoy as.
 const proxyUser = 1337
 
+// progressDeadlineSeconds is when a pod that doesn't become ready shows in the
+// Deployment's status: an image to be pulled and Envoy's start take far less.
+const progressDeadlineSeconds = 120
+
 // Deployment runs a gateway's Envoys: pods that Istio's injection completes with
-// its own image, arguments, probes and volumes, for whichever Istio is there.
+// its own image, arguments and volumes, for whichever Istio is there.
 func Deployment(gw Gateway) *appsv1.Deployment {
 	zero, one := intstr.FromInt32(0), intstr.FromInt32(1)
-	labels := Labels(gw.Name)
-	labels["sidecar.istio.io/inject"] = "true"
+	podLabels := labels(gw)
+	podLabels["sidecar.istio.io/inject"] = "true"
 	return &appsv1.Deployment{
 		ObjectMeta: objectMeta(gw, gw.Name),
 		Spec: appsv1.DeploymentSpec{
-			Replicas: ptr.Int32(gw.Replicas),
-			Selector: &metav1.LabelSelector{MatchLabels: selector(gw.Name)},
+			Replicas:                ptr.Int32(gw.MinReplicas),
+			ProgressDeadlineSeconds: ptr.Int32(progressDeadlineSeconds),
+			Selector:                &metav1.LabelSelector{MatchLabels: selector(gw.Name)},
 			Strategy: appsv1.DeploymentStrategy{
 				Type:          appsv1.RollingUpdateDeploymentStrategyType,
 				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &one, MaxUnavailable: &zero},
 			},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
-					Labels:      labels,
+					Labels:      podLabels,
 					Annotations: map[string]string{"inject.istio.io/templates": "gateway"},
 				},
 				Spec: podSpec(gw),
@@ -43,7 +51,9 @@ func podSpec(gw Gateway) corev1.PodSpec {
 	return corev1.PodSpec{
 		ServiceAccountName: gw.Name,
 		// Injection mounts the one token that Envoy's agent needs, for istiod.
-		AutomountServiceAccountToken:  ptr.Bool(false),
+		AutomountServiceAccountToken: ptr.Bool(false),
+		// Environment variables would tell a tenant's gateway of all the others.
+		EnableServiceLinks:            ptr.Bool(false),
 		TerminationGracePeriodSeconds: ptr.Int64(int64(gw.DrainDuration.Seconds())),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot:   ptr.Bool(true),
@@ -52,17 +62,26 @@ func podSpec(gw Gateway) corev1.PodSpec {
 			FSGroup:        ptr.Int64(proxyUser),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{
-			MaxSkew:           1,
-			TopologyKey:       corev1.LabelHostname,
-			WhenUnsatisfiable: corev1.ScheduleAnyway,
-			LabelSelector:     &metav1.LabelSelector{MatchLabels: selector(gw.Name)},
-		}},
+		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{
+			spreadOver(gw, corev1.LabelHostname), spreadOver(gw, corev1.LabelTopologyZone),
+		},
 		Containers: []corev1.Container{proxyContainer(gw)},
 		Volumes: []corev1.Volume{{
 			Name:         "tmp",
 			VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 		}},
+	}
+}
+
+// spreadOver spreads the pods of one version over nodes that differ in a label,
+// as far as there are such nodes: a crowded pod is better than none.
+func spreadOver(gw Gateway, topologyKey string) corev1.TopologySpreadConstraint {
+	return corev1.TopologySpreadConstraint{
+		MaxSkew:           1,
+		TopologyKey:       topologyKey,
+		WhenUnsatisfiable: corev1.ScheduleAnyway,
+		LabelSelector:     &metav1.LabelSelector{MatchLabels: selector(gw.Name)},
+		MatchLabelKeys:    []string{appsv1.DefaultDeploymentUniqueLabelKey},
 	}
 }
 
@@ -81,13 +100,9 @@ func proxyContainer(gw Gateway) corev1.Container {
 			{Name: "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", Value: "true"},
 			{Name: "MINIMUM_DRAIN_DURATION", Value: "5s"},
 		},
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{
-				corev1.ResourceCPU:    gw.CPURequest,
-				corev1.ResourceMemory: gw.MemoryRequest,
-			},
-			Limits: corev1.ResourceList{corev1.ResourceMemory: gw.MemoryLimit},
-		},
+		Resources:      gw.Resources,
+		StartupProbe:   startupProbe(gw),
+		ReadinessProbe: readinessProbe(),
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.Bool(false),
 			Privileged:               ptr.Bool(false),
@@ -101,6 +116,41 @@ func proxyContainer(gw Gateway) corev1.Container {
 	}
 }
 
+// startupProbe holds a pod back until it listens with its slots in place; see
+// startupFilter. It goes on for ever: a pod that waits for istiod needs no
+// restart, and would be held back by it once istiod is there.
+func startupProbe(gw Gateway) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path:        "/",
+			Port:        intstr.FromInt32(int32(gateway.Local.Port)),
+			Scheme:      corev1.URISchemeHTTP,
+			HTTPHeaders: []corev1.HTTPHeader{{Name: "Host", Value: startupHost(gw)}},
+		}},
+		PeriodSeconds:    1,
+		TimeoutSeconds:   1,
+		FailureThreshold: math.MaxInt32,
+	}
+}
+
+// readinessProbe asks what injection would ask, the agent that looks after Envoy,
+// but more often. It has to agree for more than a second: istiod gives a pod that
+// starts what it last gave to the others, and a route or a limit that they were
+// seen to have since then follows after PILOT_DEBOUNCE_MAX and a push.
+func readinessProbe() *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path:   "/healthz/ready",
+			Port:   intstr.FromInt32(15021),
+			Scheme: corev1.URISchemeHTTP,
+		}},
+		PeriodSeconds:    1,
+		TimeoutSeconds:   3,
+		SuccessThreshold: 3,
+		FailureThreshold: 10,
+	}
+}
+
 func containerPorts() []corev1.ContainerPort {
 	var ports []corev1.ContainerPort
 	for _, entry := range gateway.Entries() {
@@ -111,4 +161,30 @@ func containerPorts() []corev1.ContainerPort {
 		})
 	}
 	return ports
+}
+
+// PodResources returns what a pod asks for and may have: a tenant's own over the
+// defaults. Where only one of a request and its limit is the tenant's, the other
+// gives way: a request is never above its limit.
+func PodResources(defaults, own corev1.ResourceRequirements) corev1.ResourceRequirements {
+	requests, limits := merged(defaults.Requests, own.Requests), merged(defaults.Limits, own.Limits)
+	for name, limit := range limits {
+		request, ok := requests[name]
+		if !ok || request.Cmp(limit) <= 0 {
+			continue
+		}
+		if _, ok := own.Limits[name]; ok {
+			requests[name] = limit
+		} else {
+			limits[name] = request
+		}
+	}
+	return corev1.ResourceRequirements{Requests: requests, Limits: limits}
+}
+
+func merged(base, over corev1.ResourceList) corev1.ResourceList {
+	out := make(corev1.ResourceList, len(base)+len(over))
+	maps.Copy(out, base)
+	maps.Copy(out, over)
+	return out
 }

@@ -9,6 +9,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	statsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
+	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -29,32 +30,78 @@ const (
 	router            = "envoy.filters.http.router"
 )
 
-// SlotFilters returns the EnvoyFilter that inserts a gateway's slots, in order,
-// before the router of each entry. It is a change of the listener, which drains
-// its connections, so it never changes after the gateway is made: what a slot
-// enforces comes over ECDS. A listener whose slots are missing does not listen.
-func SlotFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
-	filter := &istiov1alpha3.EnvoyFilter{
+// HTTPFilters returns the EnvoyFilter that inserts what each request passes: at
+// the entries for callers outside, first of all, the removal of headers that are
+// not for them to send; at every entry, before the router, its slots in order; and
+// at the local one, behind its slots, the answer to the pod's startup probe.
+//
+// It is a change of the listener, which drains its connections, so it never
+// changes after the gateway is made: what a slot enforces comes over ECDS. A
+// listener whose slots are missing does not listen.
+func HTTPFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
+	out := &istiov1alpha3.EnvoyFilter{
 		ObjectMeta: objectMeta(gw, FiltersName(gw.Name)),
 		Spec:       istiov1api.EnvoyFilter{WorkloadSelector: &istiov1api.WorkloadSelector{Labels: selector(gw.Name)}},
 	}
 	for _, entry := range gateway.Entries() {
-		for slot := range gateway.Slots {
-			value, err := validated(slotFilter(gateway.ExtensionName(entry, slot)))
-			if err != nil {
-				return nil, fmt.Errorf("building slot %d of entry %s: %w", slot, entry.Name, err)
-			}
-			filter.Spec.ConfigPatches = append(filter.Spec.ConfigPatches, &istiov1api.EnvoyFilter_EnvoyConfigObjectPatch{
-				ApplyTo: istiov1api.EnvoyFilter_HTTP_FILTER,
-				Match:   entryMatch(entry, &istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch{Name: router}),
-				Patch: &istiov1api.EnvoyFilter_Patch{
-					Operation: istiov1api.EnvoyFilter_Patch_INSERT_BEFORE,
-					Value:     value,
-				},
-			})
+		patches, err := httpFilterPatches(gw, entry)
+		if err != nil {
+			return nil, fmt.Errorf("building the HTTP filters of entry %s: %w", entry.Name, err)
 		}
+		out.Spec.ConfigPatches = append(out.Spec.ConfigPatches, patches...)
 	}
-	return filter, nil
+	return out, nil
+}
+
+func httpFilterPatches(gw Gateway, entry gateway.Entry) ([]*istiov1api.EnvoyFilter_EnvoyConfigObjectPatch, error) {
+	var patches []*istiov1api.EnvoyFilter_EnvoyConfigObjectPatch
+	if entry != gateway.Local {
+		headers, err := headerFilter()
+		if err != nil {
+			return nil, err
+		}
+		patches = append(patches, httpFilterPatch(entry, nil, istiov1api.EnvoyFilter_Patch_INSERT_FIRST, headers))
+	}
+	filters, err := lastFilters(gw, entry)
+	if err != nil {
+		return nil, err
+	}
+	for _, filter := range filters {
+		patches = append(patches, httpFilterPatch(entry, &istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch{Name: router},
+			istiov1api.EnvoyFilter_Patch_INSERT_BEFORE, filter))
+	}
+	return patches, nil
+}
+
+// lastFilters are those right before the router.
+func lastFilters(gw Gateway, entry gateway.Entry) ([]*structpb.Struct, error) {
+	filters := make([]*structpb.Struct, 0, gateway.Slots+1)
+	for slot := range gateway.Slots {
+		filter, err := validated(slotFilter(gateway.ExtensionName(entry, slot)))
+		if err != nil {
+			return nil, fmt.Errorf("building slot %d: %w", slot, err)
+		}
+		filters = append(filters, filter)
+	}
+	if entry == gateway.Local {
+		filter, err := startupFilter(gw)
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, filter)
+	}
+	return filters, nil
+}
+
+func httpFilterPatch(
+	entry gateway.Entry, at *istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch,
+	operation istiov1api.EnvoyFilter_Patch_Operation, filter *structpb.Struct,
+) *istiov1api.EnvoyFilter_EnvoyConfigObjectPatch {
+	return &istiov1api.EnvoyFilter_EnvoyConfigObjectPatch{
+		ApplyTo: istiov1api.EnvoyFilter_HTTP_FILTER,
+		Match:   entryMatch(entry, at),
+		Patch:   &istiov1api.EnvoyFilter_Patch{Operation: operation, Value: filter},
+	}
 }
 
 func slotFilter(name string) *hcmv3.HttpFilter {
@@ -72,10 +119,42 @@ func slotFilter(name string) *hcmv3.HttpFilter {
 	}
 }
 
+// startupHost is whom a pod's startup probe asks. No route serves it.
+func startupHost(gw Gateway) string { return "startup." + gateway.ProbeHost(gw.Name) }
+
+// startupFilter answers a pod's startup probe, from behind the slots. Routes could
+// not: istiod may know a Gateway for a moment before it knows the EnvoyFilter that
+// limits it, and a route would be served without limits then. Where this filter
+// answers, the slots before it are there too; and as Envoy opens its listeners
+// together, each once its slots and routes have come, so is all the rest.
+func startupFilter(gw Gateway) (*structpb.Struct, error) {
+	return typedFilter("sluice.startup", &healthcheckv3.HealthCheck{
+		PassThroughMode: wrapperspb.Bool(false),
+		Headers: []*routev3.HeaderMatcher{{
+			Name: ":authority",
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: startupHost(gw)},
+			}},
+		}},
+	})
+}
+
+// typedFilter is an HTTP filter with its configuration, both as Envoy wants them.
+func typedFilter(name string, config validatable) (*structpb.Struct, error) {
+	if err := config.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("building filter %s: %w", name, err)
+	}
+	packed, err := anypb.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("packing filter %s: %w", name, err)
+	}
+	return validated(&hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed}})
+}
+
 // ConnectionFilters returns the EnvoyFilter that tunes a gateway's connection
-// managers: connections end gracefully at a certain age, so that pooled ones
-// find new pods, and each entry counts offered and refused requests by
-// VirtualService.
+// managers: connections end gracefully at a certain age, and when they have been
+// idle for as long, so that pooled ones find new pods; and each entry counts
+// offered and refused requests by VirtualService.
 func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 	filter := &istiov1alpha3.EnvoyFilter{
 		ObjectMeta: objectMeta(gw, ConnectionsName(gw.Name)),
@@ -103,9 +182,12 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 	patch := &hcmv3.HttpConnectionManager{
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			MaxConnectionDuration: durationpb.New(gw.MaxConnectionDuration),
+			// One that only idles would not notice its age: see below. So none
+			// lasts longer than twice the duration and its last request.
+			IdleTimeout: durationpb.New(gw.MaxConnectionDuration),
 		},
-		// An idle HTTP/1.1 connection that is closed by age can lose the request
-		// that is on its way; told with the next answer, it can't.
+		// An HTTP/1.1 connection that is closed by age can lose the request that is
+		// on its way; told with the next answer, it can't.
 		Http1SafeMaxConnectionDuration: true,
 		AccessLog:                      demand,
 		AccessLogOptions: &hcmv3.HttpConnectionManager_HcmAccessLogOptions{
@@ -226,13 +308,15 @@ func entryMatch(
 	}
 }
 
-// validated turns a complete Envoy message into a patch's value, refusing what
-// Envoy would refuse: one bad resource would freeze the whole gateway.
-func validated(message interface {
+// validatable is an Envoy message with Envoy's own rules.
+type validatable interface {
 	proto.Message
 	ValidateAll() error
-},
-) (*structpb.Struct, error) {
+}
+
+// validated turns a complete Envoy message into a patch's value, refusing what
+// Envoy would refuse: one bad resource would freeze the whole gateway.
+func validated(message validatable) (*structpb.Struct, error) {
 	if err := message.ValidateAll(); err != nil {
 		return nil, err
 	}

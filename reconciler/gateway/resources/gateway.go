@@ -1,13 +1,13 @@
 // Package resources turns a gateway's specification into the objects that make
 // it: what Envoy is told (EnvoyFilters, Gateways, the probe-only
 // VirtualService), and what runs it (Services, ServiceAccount, disruption
-// budget, Deployment). Pure functions: no client, lister or clock.
+// budget, Deployment, autoscaler). Pure functions: no client, lister or clock.
 package resources
 
 import (
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -19,23 +19,30 @@ type Gateway struct {
 	// Name is unique in gateway.Namespace and at most 50 characters long, so
 	// that the names made from it stay within Kubernetes' 63.
 	Name string
-	// Replicas is the number of pods.
-	Replicas int32
-	// CPURequest, MemoryRequest and MemoryLimit are for each pod. CPU has no
-	// limit: throttling would show as latency of every Model behind it.
-	CPURequest, MemoryRequest, MemoryLimit resource.Quantity
+	// Tenant is whose own gateway it is; empty for the shared one.
+	Tenant string
+	// MinReplicas and MaxReplicas bound the number of pods. Where they differ, the
+	// pods follow the CPU that they use.
+	MinReplicas, MaxReplicas int32
+	// CPUUtilization is what autoscaled pods are to use on average, in percent of
+	// the CPU that they request.
+	CPUUtilization int32
+	// Resources are each pod's; see PodResources.
+	Resources corev1.ResourceRequirements
 	// DrainDuration is how long a pod may go on after it was told to go.
 	DrainDuration time.Duration
-	// MaxConnectionDuration is the age at which clients' connections end.
+	// MaxConnectionDuration is the age at which clients' connections end, and how
+	// long they may be idle.
 	MaxConnectionDuration time.Duration
 	// ProbePath begins the path of our own prober's requests, which are no demand.
 	ProbePath string
 }
 
-// LocalName is the name of a gateway's cluster-local Service and Istio Gateway.
-func LocalName(name string) string { return name + "-local" }
+// Autoscaled tells whether an autoscaler chooses the number of pods.
+func (gw Gateway) Autoscaled() bool { return gw.MaxReplicas > gw.MinReplicas }
 
-// FiltersName is the name of the EnvoyFilter that inserts a gateway's slots.
+// FiltersName is the name of the EnvoyFilter that inserts what each request
+// passes: a gateway's slots among them.
 func FiltersName(name string) string { return name + "-slots" }
 
 // ConnectionsName is the name of the EnvoyFilter that tunes a gateway's HTTP
@@ -46,18 +53,22 @@ func objectMeta(gw Gateway, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name:      name,
 		Namespace: gateway.Namespace,
-		Labels:    Labels(gw.Name),
+		Labels:    labels(gw),
 	}
 }
 
-// Labels are on every object of the gateway of that name. Nothing can own what
-// is in the gateways' namespace (config-gateway lives elsewhere), so labels say
+// labels are on every object of a gateway. Nothing can own what is in the
+// gateways' namespace (config-gateway and Tenants live elsewhere), so labels say
 // whose it is.
-func Labels(name string) map[string]string {
-	return map[string]string{
+func labels(gw Gateway) map[string]string {
+	out := map[string]string{
 		sluice.ManagedByLabelKey: sluice.ManagedBy,
-		gateway.LabelKey:         name,
+		gateway.LabelKey:         gw.Name,
 	}
+	if gw.Tenant != "" {
+		out[sluice.TenantLabelKey] = gw.Tenant
+	}
+	return out
 }
 
 // selector picks a gateway's pods.

@@ -17,7 +17,7 @@ import (
 func IstioGateways(gw Gateway) []*istiov1.Gateway {
 	return []*istiov1.Gateway{
 		istioGateway(gw, gw.Name, gateway.External),
-		istioGateway(gw, LocalName(gw.Name), gateway.Local),
+		istioGateway(gw, gateway.LocalName(gw.Name), gateway.Local),
 	}
 }
 
@@ -42,7 +42,7 @@ func ProbeVirtualService(gw Gateway) *istiov1.VirtualService {
 		ObjectMeta: objectMeta(gw, gateway.ProbeVirtualService(gw.Name)),
 		Spec: istiov1api.VirtualService{
 			Hosts:    []string{gateway.ProbeHost(gw.Name)},
-			Gateways: []string{gateway.Namespace + "/" + gw.Name, gateway.Namespace + "/" + LocalName(gw.Name)},
+			Gateways: []string{gateway.Namespace + "/" + gw.Name, gateway.Namespace + "/" + gateway.LocalName(gw.Name)},
 			ExportTo: []string{"."},
 			Http: []*istiov1api.HTTPRoute{{
 				Name:           "probe",

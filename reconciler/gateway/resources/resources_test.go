@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	istioapi "istio.io/api/networking/v1alpha3"
 	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
@@ -25,14 +28,29 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func shared() Gateway {
 	return Gateway{
-		Name:                  gateway.Shared,
-		Replicas:              2,
-		CPURequest:            resource.MustParse("20m"),
-		MemoryRequest:         resource.MustParse("64Mi"),
-		MemoryLimit:           resource.MustParse("1Gi"),
+		Name:           gateway.Shared,
+		MinReplicas:    2,
+		MaxReplicas:    2,
+		CPUUtilization: 70,
+		Resources: corev1.ResourceRequirements{
+			Requests: resourceList("20m", "64Mi"),
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
+		},
 		DrainDuration:         10 * time.Minute,
 		MaxConnectionDuration: time.Minute,
 		ProbePath:             gateway.ProbePath("0123456789abcdef"),
+	}
+}
+
+func dedicated() Gateway {
+	gw := shared()
+	gw.Name, gw.Tenant, gw.MaxReplicas = gateway.OfTenant("blue"), "blue", 5
+	return gw
+}
+
+func resourceList(cpu, memory string) corev1.ResourceList {
+	return corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory),
 	}
 }
 
@@ -50,13 +68,15 @@ func must[T any](t *testing.T) func(T, error) T {
 func TestGolden(t *testing.T) {
 	gw := shared()
 	files := map[string][]runtime.Object{
-		"slots":       {must[*istiov1alpha3.EnvoyFilter](t)(SlotFilters(gw))},
+		"filters":     {must[*istiov1alpha3.EnvoyFilter](t)(HTTPFilters(gw))},
 		"connections": {must[*istiov1alpha3.EnvoyFilter](t)(ConnectionFilters(gw))},
 		"gateways":    {IstioGateways(gw)[0], IstioGateways(gw)[1]},
 		"probe":       {ProbeVirtualService(gw)},
 		"services":    {Services(gw)[0], Services(gw)[1]},
 		"identity":    {ServiceAccount(gw), DisruptionBudget(gw)},
 		"deployment":  {Deployment(gw)},
+		"tenant": {IstioGateways(dedicated())[0], IstioGateways(dedicated())[1], DisruptionBudget(dedicated()),
+			Autoscaler(dedicated()), Deployment(dedicated())},
 	}
 	for name, objects := range files {
 		t.Run(name, func(t *testing.T) {
@@ -83,14 +103,47 @@ func checkGolden(t *testing.T, path, got string) {
 }
 
 // What istiod reads from a patch is what Envoy's own validators accept.
-func TestPatchesAreValidEnvoy(t *testing.T) {
-	slots := must[*istiov1alpha3.EnvoyFilter](t)(SlotFilters(shared()))
-	names := map[string]bool{}
-	for _, patch := range slots.Spec.ConfigPatches {
+func TestHTTPFilters(t *testing.T) {
+	got := map[uint32][]*hcmv3.HttpFilter{}
+	for _, patch := range must[*istiov1alpha3.EnvoyFilter](t)(HTTPFilters(shared())).Spec.ConfigPatches {
 		filter := &hcmv3.HttpFilter{}
 		readPatch(t, patch, filter)
 		if err := filter.ValidateAll(); err != nil {
-			t.Errorf("slot %s: %v", filter.Name, err)
+			t.Errorf("filter %s: %v", filter.Name, err)
+		}
+		port := patch.Match.GetListener().PortNumber
+		if filter.Name == "sluice.headers" {
+			if patch.Patch.Operation != istioapi.EnvoyFilter_Patch_INSERT_FIRST {
+				t.Errorf("at %d headers are removed after other filters saw them", port)
+			}
+			if len(got[port]) != 0 {
+				t.Errorf("at %d something was inserted before %s", port, filter.Name)
+			}
+			continue
+		}
+		got[port] = append(got[port], filter)
+	}
+	for _, entry := range gateway.Entries() {
+		filters := got[entry.Port]
+		if entry == gateway.Local {
+			last := filters[len(filters)-1]
+			if last.Name != "sluice.startup" {
+				t.Errorf("the startup probe is answered by %s, before a slot", last.Name)
+			}
+			filters = filters[:len(filters)-1]
+		}
+		checkSlots(t, entry, filters)
+	}
+}
+
+func checkSlots(t *testing.T, entry gateway.Entry, filters []*hcmv3.HttpFilter) {
+	t.Helper()
+	if len(filters) != gateway.Slots {
+		t.Fatalf("entry %s has %d slots, want %d", entry.Name, len(filters), gateway.Slots)
+	}
+	for slot, filter := range filters {
+		if want := gateway.ExtensionName(entry, slot); filter.Name != want {
+			t.Errorf("slot %d of entry %s is %s, want %s", slot, entry.Name, filter.Name, want)
 		}
 		discovery := filter.GetConfigDiscovery()
 		if discovery.GetDefaultConfig() != nil {
@@ -99,12 +152,10 @@ func TestPatchesAreValidEnvoy(t *testing.T) {
 		if timeout := discovery.GetConfigSource().GetInitialFetchTimeout(); timeout == nil || timeout.AsDuration() != 0 {
 			t.Errorf("slot %s gives up waiting for its limits after %v", filter.Name, timeout)
 		}
-		names[filter.Name] = true
 	}
-	if want := gateway.Slots * len(gateway.Entries()); len(names) != want {
-		t.Errorf("got %d slots, want %d", len(names), want)
-	}
+}
 
+func TestConnectionFilters(t *testing.T) {
 	connections := must[*istiov1alpha3.EnvoyFilter](t)(ConnectionFilters(shared()))
 	for _, patch := range connections.Spec.ConfigPatches {
 		data := must[[]byte](t)(json.Marshal(patch.Patch.Value.Fields["typed_config"]))
@@ -119,6 +170,10 @@ func TestPatchesAreValidEnvoy(t *testing.T) {
 		}
 		if err := validateMerged(manager); err != nil {
 			t.Error(err)
+		}
+		options := manager.CommonHttpProtocolOptions
+		if age, idle := options.MaxConnectionDuration.AsDuration(), options.IdleTimeout.AsDuration(); age != time.Minute || idle != age {
+			t.Errorf("connections end at %s, idle ones after %s, want both after a minute", age, idle)
 		}
 		if len(manager.AccessLog) != 2 {
 			t.Errorf("got %d access loggers, want the two counters", len(manager.AccessLog))
@@ -136,6 +191,9 @@ func readPatch(t *testing.T, patch *istioapi.EnvoyFilter_EnvoyConfigObjectPatch,
 
 // A Service that exposes a bind port would make istiod translate it again.
 func TestServicesExposeNoBindPort(t *testing.T) {
+	if services := Services(dedicated()); len(services) != 0 {
+		t.Errorf("a tenant's gateway has services %v beside the tenant's address", services)
+	}
 	for _, service := range Services(shared()) {
 		for _, port := range service.Spec.Ports {
 			for _, entry := range gateway.Entries() {
@@ -148,15 +206,66 @@ func TestServicesExposeNoBindPort(t *testing.T) {
 }
 
 func TestPodIsHardened(t *testing.T) {
-	pod := Deployment(shared()).Spec.Template.Spec
+	pod := Deployment(dedicated()).Spec.Template.Spec
 	container := pod.Containers[0].SecurityContext
 	switch {
-	case *pod.AutomountServiceAccountToken, !*pod.SecurityContext.RunAsNonRoot,
-		*container.AllowPrivilegeEscalation, !*container.ReadOnlyRootFilesystem,
+	case *pod.AutomountServiceAccountToken, *pod.EnableServiceLinks, !*pod.SecurityContext.RunAsNonRoot,
+		pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault,
+		*container.Privileged, *container.AllowPrivilegeEscalation, !*container.ReadOnlyRootFilesystem,
 		len(container.Capabilities.Drop) != 1, container.Capabilities.Drop[0] != "ALL":
 		t.Errorf("pod security: %+v, container: %+v", pod.SecurityContext, container)
 	}
 	if got := *pod.TerminationGracePeriodSeconds; got < int64(shared().DrainDuration.Seconds()) {
 		t.Errorf("grace period is %d s, shorter than the drain", got)
+	}
+}
+
+// A route would answer also where the slots are missing.
+func TestStartupProbeIsAnsweredByNoRoute(t *testing.T) {
+	host := Deployment(shared()).Spec.Template.Spec.Containers[0].StartupProbe.HTTPGet.HTTPHeaders[0].Value
+	if slices.Contains(ProbeVirtualService(shared()).Spec.Hosts, host) {
+		t.Errorf("the startup probe asks %s, which has a route", host)
+	}
+}
+
+func TestPodResources(t *testing.T) {
+	memory := func(request, limit string) corev1.ResourceRequirements {
+		var out corev1.ResourceRequirements
+		if request != "" {
+			out.Requests = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(request)}
+		}
+		if limit != "" {
+			out.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(limit)}
+		}
+		return out
+	}
+	defaults := shared().Resources
+	for name, test := range map[string]struct{ own, want corev1.ResourceRequirements }{
+		"nothing":                   {memory("", ""), memory("64Mi", "1Gi")},
+		"a request":                 {memory("128Mi", ""), memory("128Mi", "1Gi")},
+		"a request above":           {memory("2Gi", ""), memory("2Gi", "2Gi")},
+		"a limit":                   {memory("", "128Mi"), memory("64Mi", "128Mi")},
+		"a limit below":             {memory("", "32Mi"), memory("32Mi", "32Mi")},
+		"both":                      {memory("2Gi", "3Gi"), memory("2Gi", "3Gi")},
+		"a request above its limit": {memory("3Gi", "2Gi"), memory("2Gi", "2Gi")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := test.want
+			want.Requests[corev1.ResourceCPU] = resource.MustParse("20m")
+			if got := PodResources(defaults, test.own); !equality.Semantic.DeepEqual(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+	own := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")},
+		Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4")},
+	}
+	got := PodResources(defaults, own)
+	if got.Requests.Cpu().String() != "2" || got.Limits.Cpu().String() != "4" || got.Limits.Memory().String() != "1Gi" {
+		t.Errorf("of CPU: got %v", got)
+	}
+	if !equality.Semantic.DeepEqual(defaults, shared().Resources) {
+		t.Errorf("the defaults changed to %v", defaults)
 	}
 }

@@ -9,33 +9,36 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
-// servicePort is where clients knock. No Service may expose a bind port of
-// gateway.Entries: istiod would translate it once more.
-const servicePort = 80
-
-// Services returns a gateway's Services: the external one and the cluster-local
-// one.
+// Services returns the Services of the shared gateway: the external one and the
+// cluster-local one. No Service may expose a bind port of gateway.Entries: istiod
+// would translate it once more. A tenant's gateway has none of its own: it is
+// reached at the tenant's address, which moves with the tenant.
 func Services(gw Gateway) []*corev1.Service {
+	if gw.Tenant != "" {
+		return nil
+	}
+	// HTTP/1.1, h2c with prior knowledge and WebSocket alike.
 	return []*corev1.Service{
-		service(gw, gw.Name, corev1.ServiceTypeLoadBalancer, gateway.External),
-		service(gw, LocalName(gw.Name), corev1.ServiceTypeClusterIP, gateway.Local),
+		service(gw, gw.Name, corev1.ServiceTypeLoadBalancer,
+			servicePort("http2", 80, gateway.External), servicePort("https", 443, gateway.Secure)),
+		service(gw, gateway.LocalName(gw.Name), corev1.ServiceTypeClusterIP,
+			servicePort("http2", 80, gateway.Local)),
 	}
 }
 
-func service(gw Gateway, name string, kind corev1.ServiceType, entry gateway.Entry) *corev1.Service {
+func service(gw Gateway, name string, kind corev1.ServiceType, ports ...corev1.ServicePort) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: objectMeta(gw, name),
-		Spec: corev1.ServiceSpec{
-			Type:     kind,
-			Selector: selector(gw.Name),
-			Ports: []corev1.ServicePort{{
-				// HTTP/1.1, h2c with prior knowledge and WebSocket alike.
-				Name:       "http2",
-				Protocol:   corev1.ProtocolTCP,
-				Port:       servicePort,
-				TargetPort: intstr.FromInt32(int32(entry.Port)),
-			}},
-		},
+		Spec:       corev1.ServiceSpec{Type: kind, Selector: selector(gw.Name), Ports: ports},
+	}
+}
+
+func servicePort(name string, port int32, entry gateway.Entry) corev1.ServicePort {
+	return corev1.ServicePort{
+		Name:       name,
+		Protocol:   corev1.ProtocolTCP,
+		Port:       port,
+		TargetPort: intstr.FromInt32(int32(entry.Port)),
 	}
 }
 

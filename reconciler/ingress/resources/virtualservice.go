@@ -5,6 +5,7 @@ package resources
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 
@@ -28,11 +29,19 @@ import (
 // VirtualService serves, beside Knative's networking.IngressLabelKey.
 const IngressNamespaceLabelKey = networking.GroupName + "/ingress-namespace"
 
+// redirectRoute is the name of the route that sends plain HTTP to HTTPS.
+const redirectRoute = "sluice-redirect"
+
 // Binding is where an Ingress is served.
 type Binding struct {
-	// External and Local are the Istio Gateways, "<namespace>/<name>", of the
-	// rules for callers outside and inside the cluster.
-	External, Local string
+	// HTTP, HTTPS and Local are the Istio Gateways, "<namespace>/<name>", of each
+	// entry: the first two for callers outside the cluster, the third for those
+	// inside. Sorted.
+	HTTP, HTTPS, Local []string
+	// Redirected are, by host, those of HTTP that only redirect it to HTTPS.
+	Redirected map[string]sets.Set[string]
+	// Tenant holds the Ingress' namespace; "" where none does.
+	Tenant string
 	// ProbePath is the path prefix of our own prober's requests.
 	ProbePath string
 	// Aliases are the hosts to send to instead of Services that are only another
@@ -40,17 +49,39 @@ type Binding struct {
 	Aliases map[types.NamespacedName]string
 }
 
-// gatewayOf returns the Istio Gateway that serves rules of a visibility.
-func (b Binding) gatewayOf(visibility v1alpha1.IngressVisibility) string {
-	if visibility == v1alpha1.IngressVisibilityClusterLocal {
-		return b.Local
+// IstioGateways returns those of the binding that an Ingress' rules need, sorted.
+func (b Binding) IstioGateways(ing *v1alpha1.Ingress) []string {
+	names := sets.New[string]()
+	for _, rule := range ing.Spec.Rules {
+		if rule.Visibility == v1alpha1.IngressVisibilityClusterLocal {
+			names.Insert(b.Local...)
+		} else {
+			names.Insert(b.HTTP...).Insert(b.HTTPS...)
+		}
 	}
-	return b.External
+	return sets.List(names)
 }
 
+// And returns the binding with one Istio Gateway more.
+func (b Binding) And(other *istiov1.Gateway) Binding {
+	name := other.Namespace + "/" + other.Name
+	for _, server := range other.Spec.Servers {
+		switch server.GetPort().GetNumber() {
+		case gateway.External.Port:
+			b.HTTP = with(b.HTTP, name)
+		case gateway.Secure.Port:
+			b.HTTPS = with(b.HTTPS, name)
+		case gateway.Local.Port:
+			b.Local = with(b.Local, name)
+		}
+	}
+	return b
+}
+
+func with(sorted []string, name string) []string { return sets.List(sets.New(sorted...).Insert(name)) }
+
 // VirtualService returns the VirtualService that serves an Ingress. It neither
-// reads nor changes ing's status. Where TLS is served, its servers belong in the
-// Binding.
+// reads nor changes ing's status.
 func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualService, error) {
 	// Doubles every path by one that answers "K-Network-Hash: override".
 	routed := ing.DeepCopy()
@@ -61,20 +92,25 @@ func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualSer
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      gateway.VirtualServiceName(ing.Namespace, ing.Name),
 			Namespace: gateway.Namespace,
-			Labels:    labels(ing),
+			Labels:    Labels(ing, binding.Tenant),
 		},
 		Spec: istioapi.VirtualService{ExportTo: []string{"."}},
 	}
-	hosts, gateways := sets.New[string](), sets.New[string]()
+	hosts := sets.New[string]()
 	for _, rule := range ing.Spec.Rules {
 		hosts.Insert(rule.Hosts...)
-		gateways.Insert(binding.gatewayOf(rule.Visibility))
 	}
-	vs.Spec.Hosts, vs.Spec.Gateways = sets.List(hosts), sets.List(gateways)
+	vs.Spec.Hosts, vs.Spec.Gateways = sets.List(hosts), binding.IstioGateways(ing)
+	if redirect := binding.redirect(ExternalHosts(ing), vs.Spec.Hosts); redirect != nil {
+		vs.Spec.Http = append(vs.Spec.Http, redirect)
+	}
 	for _, rule := range routed.Spec.Rules {
-		authorities := authorityMatches(rule.Hosts, vs.Spec.Hosts)
+		places := binding.placesOf(rule, vs.Spec.Hosts)
+		if len(places) == 0 {
+			continue // a route without a condition would serve every host
+		}
 		for _, path := range rule.HTTP.Paths {
-			route := httpRoute(path, binding.gatewayOf(rule.Visibility), authorities)
+			route := httpRoute(path, places)
 			to, err := destinations(path, binding.Aliases)
 			if err != nil {
 				return nil, err
@@ -86,34 +122,151 @@ func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualSer
 	return sealed(vs, nil, binding.ProbePath)
 }
 
+// place is where a route applies: a condition on :authority and the Istio
+// Gateways on which it holds.
+type place struct {
+	authority *istioapi.StringMatch
+	gateways  []string
+}
+
+// placesOf returns where the routes of a rule apply.
+func (b Binding) placesOf(rule v1alpha1.IngressRule, allHosts []string) []place {
+	if rule.Visibility == v1alpha1.IngressVisibilityClusterLocal {
+		return placesOn(b.Local, rule.Hosts, allHosts)
+	}
+	var places []place
+	for _, group := range b.byRedirect(rule.Hosts) {
+		serving := sets.New(b.HTTP...).Difference(group.redirecting).Insert(b.HTTPS...)
+		places = append(places, placesOn(sets.List(serving), group.hosts, allHosts)...)
+	}
+	return places
+}
+
+func placesOn(gateways, hosts, allHosts []string) []place {
+	if len(gateways) == 0 {
+		return nil // in a match it would mean every one
+	}
+	var places []place
+	for _, authority := range authorityMatches(hosts, allHosts) {
+		places = append(places, place{authority: authority, gateways: gateways})
+	}
+	return places
+}
+
+// redirectGroup is the hosts that the same Istio Gateways redirect.
+type redirectGroup struct {
+	redirecting sets.Set[string]
+	hosts       []string
+}
+
+func (b Binding) byRedirect(hosts []string) []redirectGroup {
+	var groups []redirectGroup
+	for _, host := range hosts {
+		i := slices.IndexFunc(groups, func(g redirectGroup) bool { return g.redirecting.Equal(b.Redirected[host]) })
+		if i < 0 {
+			i, groups = len(groups), append(groups, redirectGroup{redirecting: b.Redirected[host]})
+		}
+		groups[i].hosts = append(groups[i].hosts, host)
+	}
+	return groups
+}
+
+// redirect returns the route that sends plain HTTP to HTTPS, or nil.
+func (b Binding) redirect(hosts, allHosts []string) *istioapi.HTTPRoute {
+	route := &istioapi.HTTPRoute{
+		Name:     redirectRoute,
+		Redirect: &istioapi.HTTPRedirect{Scheme: "https", RedirectCode: http.StatusMovedPermanently},
+	}
+	for _, group := range b.byRedirect(hosts) {
+		for _, at := range placesOn(sets.List(group.redirecting), group.hosts, allHosts) {
+			route.Match = append(route.Match, &istioapi.HTTPMatchRequest{Gateways: at.gateways, Authority: at.authority})
+		}
+	}
+	if len(route.Match) == 0 {
+		return nil // it would apply to every request
+	}
+	return route
+}
+
+// Redirects tells whether a VirtualService of VirtualService only redirects one of
+// its hosts on an Istio Gateway.
+func Redirects(vs *istiov1.VirtualService, host, istioGateway string) bool {
+	for _, route := range vs.Spec.Http {
+		if route.Name == redirectRoute && slices.ContainsFunc(route.Match, func(match *istioapi.HTTPMatchRequest) bool {
+			return slices.Contains(match.Gateways, istioGateway) && meets(host, match.Authority)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// meets tells whether a host meets a condition of authorityMatches.
+func meets(host string, authority *istioapi.StringMatch) bool {
+	return authority.GetExact() == host || (authority.GetPrefix() != "" && strings.HasPrefix(host, authority.GetPrefix()))
+}
+
+// ExternalHosts returns the hosts for callers outside the cluster, sorted, each
+// once.
+func ExternalHosts(ing *v1alpha1.Ingress) []string {
+	hosts := sets.New[string]()
+	for _, rule := range ing.Spec.Rules {
+		if rule.Visibility != v1alpha1.IngressVisibilityClusterLocal {
+			hosts.Insert(rule.Hosts...)
+		}
+	}
+	return sets.List(hosts)
+}
+
 // IngressOf returns whose VirtualService that is; false if it serves none. It
 // goes by the name, which unlike a label can't be too short for the Ingress'.
 func IngressOf(virtualServiceName string) (namespace, name string, ok bool) {
 	return strings.Cut(virtualServiceName, ".")
 }
 
-func labels(ing *v1alpha1.Ingress) map[string]string {
-	out := map[string]string{
-		sluice.ManagedByLabelKey:   sluice.ManagedBy,
-		networking.IngressLabelKey: kmeta.ChildName(ing.Name, ""), // shortened to 63 where it is longer
-		IngressNamespaceLabelKey:   ing.Namespace,
+// Labels are on every object that serves an Ingress of a tenant, or of none (""):
+// nothing can own what is in the gateways' namespace, so they say whose it is.
+func Labels(ing *v1alpha1.Ingress, tenant string) map[string]string {
+	out := OwnerLabels(types.NamespacedName{Namespace: ing.Namespace, Name: ing.Name})
+	if model, ok := ing.Labels[sluice.ModelLabelKey]; ok {
+		out[sluice.ModelLabelKey] = model
 	}
-	for _, key := range []string{sluice.ModelLabelKey, sluice.TenantLabelKey} {
-		if value, ok := ing.Labels[key]; ok {
-			out[key] = value
-		}
+	if tenant != "" {
+		out[sluice.TenantLabelKey] = tenant
 	}
 	return out
 }
 
-func httpRoute(path v1alpha1.HTTPIngressPath, gatewayName string, authorities []*istioapi.StringMatch) *istioapi.HTTPRoute {
+// OwnerLabels are those of Labels that say which Ingress an object serves.
+func OwnerLabels(ing types.NamespacedName) map[string]string {
+	return map[string]string{
+		sluice.ManagedByLabelKey:   sluice.ManagedBy,
+		networking.IngressLabelKey: kmeta.ChildName(ing.Name, ""), // shortened to 63 where it is longer
+		IngressNamespaceLabelKey:   ing.Namespace,
+	}
+}
+
+// SameLabels tells whether an object has the labels that Labels returned, and no
+// other that it could have returned.
+func SameLabels(have, want map[string]string) bool {
+	for _, key := range []string{
+		sluice.ManagedByLabelKey, networking.IngressLabelKey, IngressNamespaceLabelKey, sluice.ModelLabelKey, sluice.TenantLabelKey,
+	} {
+		if have[key] != want[key] {
+			return false
+		}
+	}
+	return true
+}
+
+func httpRoute(path v1alpha1.HTTPIngressPath, places []place) *istioapi.HTTPRoute {
 	route := &istioapi.HTTPRoute{
 		// A retry would hide the backend's first answer, which is the client's.
 		Retries: &istioapi.HTTPRetry{Attempts: 0},
 		// No timeout: Knative's own, in the activator and queue-proxy, are exact.
 	}
-	for _, authority := range authorities {
-		match := &istioapi.HTTPMatchRequest{Gateways: []string{gatewayName}, Authority: authority}
+	for _, at := range places {
+		match := &istioapi.HTTPMatchRequest{Gateways: at.gateways, Authority: at.authority}
 		if path.Path != "" {
 			match.Uri = prefix(path.Path)
 		}

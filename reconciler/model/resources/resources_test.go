@@ -2,7 +2,9 @@ package resources
 
 import (
 	"context"
+	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,8 +30,9 @@ func TestGolden(t *testing.T) {
 			m := model(t, name)
 			routed := &servingv1.Service{}
 			read(t, filepath.Join(dir, "service.in.yaml"), routed)
-			golden(t, filepath.Join(dir, "service.out.yaml"), Service(m))
-			golden(t, filepath.Join(dir, "ratelimit.out.yaml"), RateLimit(m, routed))
+			holder := tenant(t, name)
+			golden(t, filepath.Join(dir, "service.out.yaml"), Service(m, holder))
+			golden(t, filepath.Join(dir, "ratelimit.out.yaml"), RateLimit(m, holder, routed))
 		})
 	}
 }
@@ -76,7 +79,7 @@ func TestTuningKeepsTemplate(t *testing.T) {
 		if got, want := TemplateHash(after), TemplateHash(before); got != want {
 			t.Fatalf("hash = %s, want %s", got, want)
 		}
-		got, want := Service(after).Spec.Template, Service(before).Spec.Template
+		got, want := Service(after, nil).Spec.Template, Service(before, nil).Spec.Template
 		if diff := cmp.Diff(want.Spec, got.Spec); diff != "" {
 			t.Fatalf("template (-want, +got): %s", diff)
 		}
@@ -131,7 +134,7 @@ func TestTemplateHashIsCanonical(t *testing.T) {
 func TestRestoreService(t *testing.T) {
 	t.Parallel()
 	m := model(t, "full")
-	built := Service(m)
+	built := Service(m, nil)
 	edited := built.DeepCopy()
 	edited.Annotations["serving.knative.dev/creator"] = "sluice"
 	edited.Spec.Template.Labels["by"] = "hand"
@@ -140,7 +143,7 @@ func TestRestoreService(t *testing.T) {
 	edited.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "ranker-00001"}}
 	m.Annotations[v1alpha1.AutoscalingPrefix+"min-scale"] = "7" // tuned since
 
-	restored := RestoreService(m, edited)
+	restored := RestoreService(m, nil, edited)
 	if diff := cmp.Diff(built.Spec, restored.Spec); diff != "" {
 		t.Error("spec (-want, +got):", diff)
 	}
@@ -152,10 +155,37 @@ func TestRestoreService(t *testing.T) {
 	}
 }
 
+// A tenant that comes, changes or goes makes no revision.
+func TestTenantKeepsRevision(t *testing.T) {
+	t.Parallel()
+	m, acme, rival := model(t, "full"), tenant(t, "full"), &v1alpha1.Tenant{}
+	rival.Name = "rival"
+	service, limit := Service(m, nil), RateLimit(m, nil, &servingv1.Service{})
+	service.Labels["team"], limit.Labels["team"] = "search", "search"
+	spec := service.Spec.DeepCopy()
+	for _, holder := range []*v1alpha1.Tenant{acme, rival, nil} {
+		service = LabelService(m, holder, service)
+		limit = RefreshRateLimit(m, holder, &servingv1.Service{}, limit)
+		want := map[string]string{"team": "search", sluice.ModelLabelKey: m.Name, sluice.ManagedByLabelKey: sluice.ManagedBy}
+		if holder != nil {
+			want[sluice.TenantLabelKey] = holder.Name
+		}
+		if diff := cmp.Diff(want, service.Labels); diff != "" {
+			t.Error("labels of the Service (-want, +got):", diff)
+		}
+		if diff := cmp.Diff(want, limit.Labels); diff != "" {
+			t.Error("labels of the RateLimit (-want, +got):", diff)
+		}
+		if diff := cmp.Diff(spec, &service.Spec); diff != "" {
+			t.Error("spec of the Service (-want, +got):", diff)
+		}
+	}
+}
+
 func TestBuiltFromAnUnknownForm(t *testing.T) {
 	t.Parallel()
 	m := model(t, "minimal")
-	service := Service(m)
+	service := Service(m, nil)
 	service.Annotations[sluice.TemplateHashAnnotationKey] = "v2-" + strings.TrimPrefix(TemplateHash(m), "v1-")
 	if BuiltFrom(m, service) {
 		t.Error("a hash of an unknown form was believed")
@@ -217,6 +247,18 @@ func model(t *testing.T, name string) *v1alpha1.Model {
 	read(t, filepath.Join("testdata", name, "model.in.yaml"), m)
 	m.SetDefaults(context.Background())
 	return m
+}
+
+// tenant is the one that holds the namespace of a case; nil where there is none.
+func tenant(t *testing.T, name string) *v1alpha1.Tenant {
+	t.Helper()
+	path := filepath.Join("testdata", name, "tenant.in.yaml")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	holder := &v1alpha1.Tenant{}
+	read(t, path, holder)
+	return holder
 }
 
 func read(t *testing.T, path string, into any) {

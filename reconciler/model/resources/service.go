@@ -13,9 +13,10 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
-// Service is the Knative Service of a Model that has none yet.
-func Service(m *v1alpha1.Model) *servingv1.Service {
-	return RebuildService(m, &servingv1.Service{
+// Service is the Knative Service of a Model that has none yet. Here and below, t is
+// the Tenant that holds the Model's namespace; nil for none.
+func Service(m *v1alpha1.Model, t *v1alpha1.Tenant) *servingv1.Service {
+	return RebuildService(m, t, &servingv1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            m.Name,
 			Namespace:       m.Namespace,
@@ -26,8 +27,8 @@ func Service(m *v1alpha1.Model) *servingv1.Service {
 
 // RebuildService is the existing Service with the template that the Model asks for
 // now, its autoscaling included. It makes a new revision.
-func RebuildService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
-	out := LabelService(m, existing)
+func RebuildService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
+	out := LabelService(m, t, existing)
 	out.Annotations[sluice.TemplateHashAnnotationKey] = TemplateHash(m)
 	out.Spec = serviceSpec(m, m.AutoscalingAnnotations())
 	return out
@@ -37,8 +38,8 @@ func RebuildService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.S
 // The Model is the one it was built from, so the autoscaling that the template was
 // built with is kept: tuning has moved on since, and writing today's would make a
 // revision where nobody had changed anything.
-func RestoreService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
-	out := LabelService(m, existing)
+func RestoreService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
+	out := LabelService(m, t, existing)
 	autoscaling := maps.Clone(existing.Spec.Template.Annotations)
 	maps.DeleteFunc(autoscaling, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.AutoscalingPrefix) })
 	out.Spec = serviceSpec(m, autoscaling)
@@ -46,10 +47,11 @@ func RestoreService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.S
 }
 
 // LabelService is the existing Service with the labels and annotations of its own
-// that Sluice relies on. It leaves the spec, and so the revision, alone.
-func LabelService(m *v1alpha1.Model, existing *servingv1.Service) *servingv1.Service {
+// that Sluice relies on. It leaves the spec, and so the revision, alone. Knative
+// hands them on to the Route, whose domain its config-domain selects by them.
+func LabelService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
 	out := existing.DeepCopy()
-	out.Labels = kmeta.UnionMaps(out.Labels, Labels(m))
+	out.Labels = relabel(out.Labels, m, t)
 	out.Annotations = kmeta.UnionMaps(out.Annotations, map[string]string{
 		networking.IngressClassAnnotationAltKey: sluice.IngressClassName,
 	})
@@ -74,9 +76,20 @@ func serviceSpec(m *v1alpha1.Model, annotations map[string]string) servingv1.Ser
 }
 
 // Labels are on every object that a Model owns.
-func Labels(m *v1alpha1.Model) map[string]string {
-	return map[string]string{
+func Labels(m *v1alpha1.Model, t *v1alpha1.Tenant) map[string]string {
+	labels := map[string]string{
 		sluice.ModelLabelKey:     m.Name,
 		sluice.ManagedByLabelKey: sluice.ManagedBy,
 	}
+	if t != nil {
+		labels[sluice.TenantLabelKey] = t.Name
+	}
+	return labels
+}
+
+// relabel puts our labels among those of others; that of a tenant that has let the
+// namespace go is no longer one of ours.
+func relabel(labels map[string]string, m *v1alpha1.Model, t *v1alpha1.Tenant) map[string]string {
+	others := kmeta.FilterMap(labels, func(key string) bool { return key == sluice.TenantLabelKey })
+	return kmeta.UnionMaps(others, Labels(m, t))
 }

@@ -53,7 +53,7 @@ const (
 	leastKubernetes    = "1.31"
 	leastKnativeModule = "0.47"
 	leastKnative       = "1.18"
-	leastIstio         = "1.25"
+	leastIstio         = "1.28"
 )
 
 // Check looks at the whole cluster. It fails only if the cluster can't be asked.
@@ -200,6 +200,7 @@ func checkIstio(ctx context.Context, get Getter) []Finding {
 	findings := []Finding{f}
 	advised := []struct{ name, value, why string }{
 		{"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", "true", "gateways then get only what their own routes name, not every service of the cluster"},
+		{"PILOT_SCOPE_GATEWAY_TO_NAMESPACE", "true", "otherwise whoever may write a Gateway, in any namespace, can open ports on Sluice's gateways"},
 		{"PILOT_DEBOUNCE_MAX", "500ms", "in a busy cluster a changed limit may otherwise wait up to 10 s for a quiet moment"},
 	}
 	for _, a := range advised {

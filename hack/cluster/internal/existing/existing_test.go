@@ -30,7 +30,8 @@ func complete() map[string]string {
 		"configmap knative-eventing/config-br-defaults":    `{"data":{"default-br-config":"clusterDefault:\n  brokerClass: MTChannelBasedBroker\n"}}`,
 		"configmap knative-serving/config-features":        `{"data":{"multi-container-probing":"enabled"}}`,
 		"deployment istio-system/istiod": `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0",
-			"env":[{"name":"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG","value":"true"},{"name":"PILOT_DEBOUNCE_MAX","value":"500ms"}]}]}}}}`,
+			"env":[{"name":"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG","value":"true"},{"name":"PILOT_SCOPE_GATEWAY_TO_NAMESPACE","value":"true"},
+			{"name":"PILOT_DEBOUNCE_MAX","value":"500ms"}]}]}}}}`,
 	}
 }
 
@@ -67,7 +68,7 @@ func TestCheck(t *testing.T) {
 			change: func(o map[string]string) {
 				o["deployment istio-system/istiod"] = `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0"}]}}}}`
 			},
-			advice: []string{"istiod PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", "istiod PILOT_DEBOUNCE_MAX"},
+			advice: []string{"istiod PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", "istiod PILOT_SCOPE_GATEWAY_TO_NAMESPACE", "istiod PILOT_DEBOUNCE_MAX"},
 		},
 	}
 	for _, tt := range tests {

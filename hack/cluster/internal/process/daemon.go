@@ -6,12 +6,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Daemon is one background process of the stack.
@@ -56,6 +59,10 @@ func (d Daemon) Start(ctx context.Context) (running bool, err error) {
 	// A session of its own: the daemon outlives the command that started it
 	// and hears none of its terminal's signals.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// Nor does it keep open what we were started with, such as a caller's lock.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return false, fmt.Errorf("keeping open files from %s: %w", d.Name, err)
+	}
 	if err := cmd.Start(); err != nil {
 		return false, fmt.Errorf("starting %s: %w", d.Name, err)
 	}

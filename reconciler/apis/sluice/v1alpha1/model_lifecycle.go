@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -12,8 +14,8 @@ import (
 const (
 	// ModelConditionReady is true when every other condition is.
 	ModelConditionReady = apis.ConditionReady
-	// ModelConditionRevisionReady is true when the newest revision is ready and is
-	// scaled as the Model says.
+	// ModelConditionRevisionReady is true when the newest revision is ready, is the
+	// one that the Model asks for, and is scaled as the Model says.
 	ModelConditionRevisionReady apis.ConditionType = "RevisionReady"
 	// ModelConditionRouted is true when the gateway was seen to serve the routes.
 	ModelConditionRouted apis.ConditionType = "Routed"
@@ -52,6 +54,7 @@ const (
 	reasonNotWritten = "NotWritten"
 	reasonNotTuned   = "AutoscalingNotApplied"
 	reasonNoRate     = "RateMissing"
+	reasonTenantCap  = "TenantCap"
 )
 
 // MarkServiceNotOwned says that somebody else's Knative Service has the Model's
@@ -60,8 +63,26 @@ func (s *ModelStatus) MarkServiceNotOwned(name string) {
 	m := modelConditions.Manage(s)
 	m.MarkFalse(ModelConditionRevisionReady, reasonNotOwned,
 		"There is a Knative Service %q that this Model does not own; delete it or rename the Model.", name)
-	m.MarkUnknown(ModelConditionRouted, reasonNotOwned, "There is no Knative Service of this Model.")
-	m.MarkUnknown(ModelConditionLimited, reasonNotOwned, "There is no Knative Service of this Model.")
+	s.forgetService(reasonNotOwned)
+}
+
+// MarkNotLetIn says why the tenant's caps leave no room for the Model, of which
+// there is nothing.
+func (s *ModelStatus) MarkNotLetIn(refusal *apis.FieldError) {
+	s.MarkHeldBack(refusal)
+	s.forgetService(reasonTenantCap)
+}
+
+// MarkHeldBack says why the tenant's caps leave no room for what the Model asks for
+// beyond what it has, which goes on.
+func (s *ModelStatus) MarkHeldBack(refusal *apis.FieldError) {
+	modelConditions.Manage(s).MarkFalse(ModelConditionRevisionReady, reasonTenantCap, "%s", refusal.Error())
+}
+
+func (s *ModelStatus) forgetService(reason string) {
+	m := modelConditions.Manage(s)
+	m.MarkUnknown(ModelConditionRouted, reason, "There is no Knative Service of this Model.")
+	m.MarkUnknown(ModelConditionLimited, reason, "There is no Knative Service of this Model.")
 	s.URL, s.Address, s.LatestReadyRevision = nil, nil, ""
 	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit = 0, 0, nil, nil
 }
@@ -128,6 +149,20 @@ func (s *ModelStatus) PropagateService(service *servingv1.Service) {
 		"Knative has not said yet whether the revision is ready.")
 	s.propagate(ModelConditionRouted, service.Status.GetCondition(servingv1.ServiceConditionRoutesReady),
 		"Knative has not said yet whether the routes are served.")
+}
+
+// PropagateTenant puts right the scheme of the URL where the tenant serves HTTPS
+// for its host, of which Knative knows nothing.
+func (s *ModelStatus) PropagateTenant(t *Tenant) {
+	if s.URL != nil && t.servesHTTPS(s.URL.Host) {
+		s.URL.Scheme = "https"
+	}
+}
+
+func (t *Tenant) servesHTTPS(host string) bool {
+	return t != nil && t.Spec.TLS != nil && t.Spec.Domain != "" &&
+		strings.HasSuffix(host, "."+t.Spec.Domain) &&
+		t.Status.GetCondition(TenantConditionCertificateReady).IsTrue()
 }
 
 // PropagateRateLimit takes over the limit in force, the replicas it was computed

@@ -166,6 +166,29 @@ func (m *Model) warnOfChanges(ctx context.Context) *apis.FieldError {
 	return warnings
 }
 
+// farAboveCap is how many times its tenant's cap a Model may reach before it gets a
+// warning: alone in its tenant, it couldn't use most of its replicas.
+const farAboveCap = 2
+
+// warnOfCap warns of replicas that the tenant's cap on requests leaves idle.
+func (m *Model) warnOfCap(tenant *Tenant) *apis.FieldError {
+	rate := m.Spec.Limit.RequestsPerSecondPerReplica
+	if tenant == nil || tenant.Spec.Limits.RequestsPerSecond == nil || rate == nil {
+		return nil
+	}
+	serves, by := rate.AsApproximateFloat64(), "one replica"
+	if replicas := m.MaxReplicas(); replicas != UnboundedReplicas {
+		serves, by = serves*float64(replicas), fmt.Sprintf("maxReplicas of %d", replicas)
+	}
+	limit := tenant.Spec.Limits.RequestsPerSecond
+	if serves <= farAboveCap*limit.AsApproximateFloat64() {
+		return nil
+	}
+	return warning(fmt.Sprintf("%s can serve %g requests per second, but all Models of tenant %q together are admitted %s "+
+		"(spec.limits.requestsPerSecond of the Tenant); lower maxReplicas, or have the operator raise the cap", by, serves, tenant.Name, limit),
+		pathRate, m.autoscalingPath(autoscaling.MaxScaleAnnotationKey))
+}
+
 func warning(message string, paths ...string) *apis.FieldError {
 	return (&apis.FieldError{Message: message, Paths: paths}).At(apis.WarningLevel)
 }

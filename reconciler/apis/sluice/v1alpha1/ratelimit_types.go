@@ -16,7 +16,7 @@ import (
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
 // +kubebuilder:resource:categories=sluice-internal
 // +kubebuilder:subresource:status
-// +kubebuilder:printcolumn:name="Gateway",type=string,JSONPath=`.spec.gateway`
+// +kubebuilder:printcolumn:name="Gateways",type=string,JSONPath=`.spec.gateways`
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policy`
 // +kubebuilder:printcolumn:name="Limit",type=string,JSONPath=`.status.limit.requestsPerSecond`
 // +kubebuilder:printcolumn:name="Proved",type=integer,JSONPath=`.status.limit.provedGatewayPods`
@@ -38,8 +38,10 @@ var (
 
 // RateLimitSpec says what is limited and by which rule.
 type RateLimitSpec struct {
-	// Gateway is the name of the gateway that serves the traffic.
-	Gateway string `json:"gateway"`
+	// Gateways are the names of those that serve the traffic, sorted: one, or two
+	// while the routes move. Each limits what reaches it.
+	// +kubebuilder:validation:MinItems=1
+	Gateways []string `json:"gateways"`
 	// VirtualService is the name, in the gateways' namespace, of the virtual
 	// service whose requests share the limit.
 	VirtualService string `json:"virtualService"`
@@ -54,6 +56,18 @@ type RateLimitSpec struct {
 	// Traffic is how the virtual service splits its requests.
 	// +optional
 	Traffic []RevisionTraffic `json:"traffic,omitempty"`
+	// Cap is shared by all RateLimits that name it.
+	// +optional
+	Cap *RateLimitCap `json:"cap,omitempty"`
+}
+
+// RateLimitCap holds several limits together: while their sum is above it, each
+// is scaled down in proportion.
+type RateLimitCap struct {
+	// Name of the cap, which is the Tenant's.
+	Name string `json:"name"`
+	// RequestsPerSecond of all of them together.
+	RequestsPerSecond resource.Quantity `json:"requestsPerSecond"`
 }
 
 // RevisionTraffic is one revision's share of the requests.
@@ -95,6 +109,10 @@ type RevisionCapacity struct {
 type LimitStatus struct {
 	// RequestsPerSecond is the limit over all gateway pods and entries.
 	RequestsPerSecond resource.Quantity `json:"requestsPerSecond"`
+	// UncappedRequestsPerSecond is what the limit would be without its cap, where
+	// the cap is what holds it down.
+	// +optional
+	UncappedRequestsPerSecond *resource.Quantity `json:"uncappedRequestsPerSecond,omitempty"`
 	// Since is when the last gateway pod was seen to enforce it.
 	// +optional
 	Since *metav1.MicroTime `json:"since,omitempty"`
@@ -102,7 +120,8 @@ type LimitStatus struct {
 	GatewayPods int32 `json:"gatewayPods"`
 	// ProvedGatewayPods is how many of them were seen to enforce the limit.
 	ProvedGatewayPods int32 `json:"provedGatewayPods"`
-	// LaggingGatewayPods names those that were not, at most ten.
+	// LaggingGatewayPods names those that were not, at most ten. The condition
+	// Proved says at which of their entries.
 	// +optional
 	LaggingGatewayPods []string `json:"laggingGatewayPods,omitempty"`
 }

@@ -27,7 +27,8 @@ var (
 )
 
 func addKnownTypes(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(SchemeGroupVersion, &Model{}, &ModelList{}, &RateLimit{}, &RateLimitList{})
+	scheme.AddKnownTypes(SchemeGroupVersion, &Model{}, &ModelList{}, &RateLimit{}, &RateLimitList{},
+		&Tenant{}, &TenantList{})
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil
 }

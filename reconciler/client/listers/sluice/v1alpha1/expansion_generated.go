@@ -23,3 +23,7 @@ type RateLimitListerExpansion interface{}
 // RateLimitNamespaceListerExpansion allows custom methods to be added to
 // RateLimitNamespaceLister.
 type RateLimitNamespaceListerExpansion interface{}
+
+// TenantListerExpansion allows custom methods to be added to
+// TenantLister.
+type TenantListerExpansion interface{}

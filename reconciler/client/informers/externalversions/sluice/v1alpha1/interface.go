@@ -18,6 +18,8 @@ type Interface interface {
 	Models() ModelInformer
 	// RateLimits returns a RateLimitInformer.
 	RateLimits() RateLimitInformer
+	// Tenants returns a TenantInformer.
+	Tenants() TenantInformer
 }
 
 type version struct {
@@ -39,4 +41,9 @@ func (v *version) Models() ModelInformer {
 // RateLimits returns a RateLimitInformer.
 func (v *version) RateLimits() RateLimitInformer {
 	return &rateLimitInformer{factory: v.factory, namespace: v.namespace, tweakListOptions: v.tweakListOptions}
+}
+
+// Tenants returns a TenantInformer.
+func (v *version) Tenants() TenantInformer {
+	return &tenantInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
 }

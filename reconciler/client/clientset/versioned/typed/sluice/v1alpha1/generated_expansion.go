@@ -11,3 +11,5 @@ package v1alpha1
 type ModelExpansion interface{}
 
 type RateLimitExpansion interface{}
+
+type TenantExpansion interface{}

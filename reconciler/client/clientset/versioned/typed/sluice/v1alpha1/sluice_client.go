@@ -20,6 +20,7 @@ type SluiceV1alpha1Interface interface {
 	RESTClient() rest.Interface
 	ModelsGetter
 	RateLimitsGetter
+	TenantsGetter
 }
 
 // SluiceV1alpha1Client is used to interact with features provided by the sluice.dev group.
@@ -33,6 +34,10 @@ func (c *SluiceV1alpha1Client) Models(namespace string) ModelInterface {
 
 func (c *SluiceV1alpha1Client) RateLimits(namespace string) RateLimitInterface {
 	return newRateLimits(c, namespace)
+}
+
+func (c *SluiceV1alpha1Client) Tenants() TenantInterface {
+	return newTenants(c)
 }
 
 // NewForConfig creates a new SluiceV1alpha1Client for the given config.

@@ -26,6 +26,10 @@ func (c *FakeSluiceV1alpha1) RateLimits(namespace string) v1alpha1.RateLimitInte
 	return newFakeRateLimits(c, namespace)
 }
 
+func (c *FakeSluiceV1alpha1) Tenants() v1alpha1.TenantInterface {
+	return newFakeTenants(c)
+}
+
 // RESTClient returns a RESTClient that is used to communicate
 // with API server by this client implementation.
 func (c *FakeSluiceV1alpha1) RESTClient() rest.Interface {

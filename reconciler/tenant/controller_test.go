@@ -1,0 +1,148 @@
+package tenant
+
+import (
+	"testing"
+
+	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/cache"
+	_ "knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker/fake"
+	_ "knative.dev/networking/pkg/client/injection/informers/networking/v1alpha1/ingress/fake"
+	_ "knative.dev/pkg/client/injection/kube/client/fake"
+	_ "knative.dev/pkg/client/injection/kube/informers/core/v1/namespace/fake"
+	"knative.dev/pkg/configmap"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/logging"
+	rtesting "knative.dev/pkg/reconciler/testing"
+	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision/fake"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
+	_ "sluice.dev/sluice/reconciler/client/injection/client/fake"
+	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
+	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/ratelimit/fake"
+	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant/fake"
+	_ "sluice.dev/sluice/reconciler/client/istio/injection/client/fake"
+)
+
+func TestNewController(t *testing.T) {
+	t.Setenv("KUBE_FEATURE_WatchListClient", "false") // the fakes don't know it
+	ctx, cancel, _ := rtesting.SetupFakeContextWithCancel(t)
+	defer cancel()
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "config-gateway"}}
+	if NewController("knative-serving")(ctx, configmap.NewStaticWatcher(config)) == nil {
+		t.Error("no controller")
+	}
+}
+
+func TestWithoutRoutes(t *testing.T) {
+	vs := boundTo(&istiov1.Gateway{ObjectMeta: metav1.ObjectMeta{Name: "server"}})
+	vs.Spec.Hosts = []string{"ranker.search.example.com"}
+	got, err := withoutRoutes(vs)
+	if err != nil || len(vs.Spec.Hosts) != 0 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	bound, _ := indexBound(got)
+	served, _ := indexServed(got)
+	if len(bound) != 1 || bound[0] != "sluice-gateways/server" || len(served) != 1 || served[0] != "search" {
+		t.Errorf("indexed by %v and %v", bound, served)
+	}
+	if served, _ := indexServed(&istiov1.VirtualService{ObjectMeta: metav1.ObjectMeta{Name: "shared-limits"}}); len(served) > 0 {
+		t.Errorf("a gateway's own route is indexed by %v", served)
+	}
+}
+
+// A change enqueues the tenants that it concerns, and no others.
+func TestEnqueuer(t *testing.T) {
+	named := func(name string, changes ...func(*v1alpha1.Tenant)) *v1alpha1.Tenant {
+		return resting(append(changes, func(t *v1alpha1.Tenant) {
+			t.Name = name
+			t.Spec.Namespaces.Names = []string{name}
+			t.Status.Namespaces = []v1alpha1.TenantNamespace{{Name: name, Phase: v1alpha1.NamespaceHeld}}
+		})...)
+	}
+	moves := named("search", dedicated, moving(v1alpha1.MovePreparing, ""), domain, tls)
+	rests := named("ads", selecting)
+	in := func(namespace, name string, labels ...string) metav1.ObjectMeta {
+		meta := metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{}}
+		for i := 0; i < len(labels); i += 2 {
+			meta.Labels[labels[i]] = labels[i+1]
+		}
+		return meta
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*enqueuer)
+		want   []string
+	}{
+		{"a namespace that is held", func(e *enqueuer) { e.concerned(namespace("ads")) }, []string{"ads"}},
+		{"a namespace that is selected", func(e *enqueuer) { e.concerned(namespace("x", "team", "search")) }, []string{"ads"}},
+		{"a namespace that was missed", func(e *enqueuer) { e.concerned(cache.DeletedFinalStateUnknown{Obj: namespace("search")}) }, []string{"search"}},
+		{"a namespace of nobody", func(e *enqueuer) { e.concerned(namespace("x")) }, nil},
+		{"an Ingress during a move", func(e *enqueuer) { e.holder(ingress(own)) }, []string{"search"}},
+		{"a route during a move", func(e *enqueuer) { e.holderOfRoute(route("")) }, []string{"search"}},
+		{"a route at rest", func(e *enqueuer) {
+			e.holderOfRoute(&istiov1.VirtualService{ObjectMeta: in(gateway.Namespace, "ads.x")})
+		}, nil},
+		{"a limit during a move", func(e *enqueuer) { e.holderLater(rateLimit("ranker", "1")) }, []string{"search"}},
+		{"a limit at rest", func(e *enqueuer) { e.holderLater(&v1alpha1.RateLimit{ObjectMeta: in("ads", "x")}) }, nil},
+		{"a Service", func(e *enqueuer) { e.labelled(services(own)[0]) }, []string{"search"}},
+		{"endpoints", func(e *enqueuer) {
+			e.labelled(&discoveryv1.EndpointSlice{ObjectMeta: in(gateway.Namespace, "x", sluice.TenantLabelKey, "ads")})
+		}, []string{"ads"}},
+		{"a pod of the gateway to come", func(e *enqueuer) { e.moving(pod(own, "x", "")) }, []string{"search"}},
+		{"a pod of the gateway before", func(e *enqueuer) { e.moving(pod(gateway.Shared, "x", "")) }, []string{"search"}},
+		{"a pod of another gateway", func(e *enqueuer) { e.moving(pod("tenant-ads", "x", "")) }, nil},
+		{"the shared gateway", func(e *enqueuer) { e.served(deployment(gateway.Shared, 1)) }, []string{"ads", "search"}},
+		{"the gateway that is wanted", func(e *enqueuer) { e.served(deployment(own, 1)) }, []string{"search"}},
+		{"a certificate", func(e *enqueuer) { e.certified(&corev1.Secret{ObjectMeta: in("search", "tls")}) }, []string{"search"}},
+		{"its copy", func(e *enqueuer) {
+			e.certified(&corev1.Secret{ObjectMeta: in(gateway.Namespace, "x", sluice.TenantLabelKey, "search")})
+		}, []string{"search"}},
+		{"another's certificate", func(e *enqueuer) { e.certified(&corev1.Secret{ObjectMeta: in("ads", "tls")}) }, nil},
+		{"a neighbour asks for something else", func(e *enqueuer) {
+			e.neighbours(rests, named("ads", func(t *v1alpha1.Tenant) { t.Generation = 2 }))
+		}, []string{"search"}},
+		{"a neighbour lets go", func(e *enqueuer) {
+			after := rests.DeepCopy()
+			after.Status.Namespaces = nil
+			e.neighbours(rests, after)
+		}, []string{"search"}},
+		{"a neighbour's report", func(e *enqueuer) {
+			after := rests.DeepCopy()
+			after.Status.Models = 9
+			e.neighbours(rests, after)
+		}, nil},
+		{"Knative's ConfigMap", func(e *enqueuer) { e.everyone(domains()) }, []string{"ads", "search"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			impl := controller.NewContext(t.Context(), nil, controller.ControllerOptions{WorkQueueName: t.Name(), Logger: logging.FromContext(t.Context())})
+			defer impl.WorkQueue().ShutDown()
+			tenants := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+			if err := tenancy.Index(tenants); err != nil {
+				t.Fatal(err)
+			}
+			for _, tenant := range []*v1alpha1.Tenant{moves, rests} {
+				if err := tenants.Add(tenant); err != nil {
+					t.Fatal(err)
+				}
+			}
+			test.change(newEnqueuer(impl, tenants, logging.FromContext(t.Context())))
+			got := sets.New[string]()
+			for impl.WorkQueue().Len() > 0 {
+				item, _ := impl.WorkQueue().Get()
+				got.Insert(item.(types.NamespacedName).Name)
+				impl.WorkQueue().Done(item)
+			}
+			if !got.Equal(sets.New(test.want...)) {
+				t.Errorf("enqueued %v, want %v", sets.List(got), test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,177 @@
+package tenant
+
+import (
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/kmeta"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
+	"sluice.dev/sluice/reconciler/tenant/resources"
+)
+
+// enqueuer finds the tenants that a change concerns.
+type enqueuer struct {
+	impl    *controller.Impl
+	tenants cache.Indexer
+	logger  *zap.SugaredLogger
+}
+
+func newEnqueuer(impl *controller.Impl, tenants cache.Indexer, logger *zap.SugaredLogger) *enqueuer {
+	return &enqueuer{impl: impl, tenants: tenants, logger: logger}
+}
+
+func (e *enqueuer) enqueue(name string) { e.impl.EnqueueKey(types.NamespacedName{Name: name}) }
+
+func (e *enqueuer) those(concerned func(*v1alpha1.Tenant) bool) {
+	for _, object := range e.tenants.List() {
+		if t, ok := object.(*v1alpha1.Tenant); ok && concerned(t) {
+			e.enqueue(t.Name)
+		}
+	}
+}
+
+func (e *enqueuer) everyone(any) { e.those(func(*v1alpha1.Tenant) bool { return true }) }
+
+func (e *enqueuer) itself(object any) { e.impl.Enqueue(object) }
+
+// neighbours enqueues all others when a tenant asks for something else, or holds
+// something else: it may be their turn.
+func (e *enqueuer) neighbours(before, after any) {
+	was, okWas := before.(*v1alpha1.Tenant)
+	is, okIs := after.(*v1alpha1.Tenant)
+	if !okWas || !okIs || (was.Generation == is.Generation && equality.Semantic.DeepEqual(was.Status.Namespaces, is.Status.Namespaces)) {
+		return
+	}
+	e.those(func(t *v1alpha1.Tenant) bool { return t.Name != is.Name })
+}
+
+func (e *enqueuer) concerned(object any) {
+	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	if namespace, ok := object.(*corev1.Namespace); ok {
+		e.those(func(t *v1alpha1.Tenant) bool { return resources.Concerns(t, namespace) })
+	}
+}
+
+// holder enqueues the tenant of an object's namespace if it waits for proof.
+func (e *enqueuer) holder(object any) {
+	e.withMeta(object, func(meta metav1.Object) { e.holderOf(meta.GetNamespace()) })
+}
+
+// holderOfRoute enqueues the tenant whose namespace a VirtualService serves.
+func (e *enqueuer) holderOfRoute(object any) {
+	e.withMeta(object, func(meta metav1.Object) {
+		if namespace, ok := servedBy(meta.GetName()); ok {
+			e.holderOf(namespace)
+		}
+	})
+}
+
+func (e *enqueuer) holderOf(namespace string) {
+	if t := e.of(namespace); t != nil && moves(t) {
+		e.enqueue(t.Name)
+	}
+}
+
+// holderLater enqueues the tenant of an object's namespace: at once if it waits for
+// proof, else for the sake of its report, which need not follow each change.
+func (e *enqueuer) holderLater(object any) {
+	e.withMeta(object, func(meta metav1.Object) {
+		switch t := e.of(meta.GetNamespace()); {
+		case t == nil:
+		case moves(t):
+			e.enqueue(t.Name)
+		default:
+			e.impl.EnqueueKeyAfter(types.NamespacedName{Name: t.Name}, reportInterval)
+		}
+	})
+}
+
+func (e *enqueuer) of(namespace string) *v1alpha1.Tenant {
+	t, err := tenancy.Of(e.tenants, namespace)
+	if err != nil {
+		e.logger.Errorw("Failed to find the tenant of a namespace", "namespace", namespace, "error", err)
+	}
+	return t
+}
+
+// labelled enqueues the tenant that an object's label names. EndpointSlices have
+// the labels of their Service.
+func (e *enqueuer) labelled(object any) {
+	e.withMeta(object, func(meta metav1.Object) {
+		if name := meta.GetLabels()[sluice.TenantLabelKey]; name != "" {
+			e.enqueue(name)
+		}
+	})
+}
+
+// moving enqueues the tenants that move from or to the gateway of an object.
+func (e *enqueuer) moving(object any) {
+	e.withMeta(object, func(meta metav1.Object) {
+		name := meta.GetLabels()[gateway.LabelKey]
+		e.those(func(t *v1alpha1.Tenant) bool {
+			return t.Status.Move != nil && (t.Status.Move.From == name || t.Status.Move.To == name)
+		})
+	})
+}
+
+// served enqueues the tenants that are, or are to be, served by an object's gateway.
+func (e *enqueuer) served(object any) {
+	e.withMeta(object, func(meta metav1.Object) {
+		name := meta.GetLabels()[gateway.LabelKey]
+		e.those(func(t *v1alpha1.Tenant) bool { return t.Status.Gateway == name || t.WantedGateway() == name })
+	})
+}
+
+// certified enqueues the tenants whose certificate, or copy of it, a Secret is.
+func (e *enqueuer) certified(object any) {
+	e.labelled(object)
+	e.withMeta(object, func(meta metav1.Object) {
+		e.those(func(t *v1alpha1.Tenant) bool {
+			tls := t.Spec.TLS
+			return tls != nil && tls.SecretName == meta.GetName() && tls.SecretNamespace == meta.GetNamespace()
+		})
+	})
+}
+
+func (*enqueuer) withMeta(object any, handle func(metav1.Object)) {
+	if meta, err := kmeta.DeletionHandlingAccessor(object); err == nil {
+		handle(meta)
+	}
+}
+
+// servedBy returns the namespace of the Ingress that a VirtualService of that name
+// serves; false if it serves none. See gateway.VirtualServiceName.
+func servedBy(name string) (string, bool) {
+	namespace, _, ok := strings.Cut(name, ".")
+	return namespace, ok
+}
+
+func indexServed(object any) ([]string, error) {
+	if vs, ok := object.(*istiov1.VirtualService); ok {
+		if namespace, ok := servedBy(vs.Name); ok {
+			return []string{namespace}, nil
+		}
+	}
+	return nil, nil
+}
+
+func indexBound(object any) ([]string, error) {
+	if vs, ok := object.(*istiov1.VirtualService); ok {
+		return slices.Clone(vs.Spec.Gateways), nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,14 @@
+// Command streams is a model image that does nothing, over every protocol that a
+// gateway has to pass, on one port. Sluice's e2e tests and benchmarks deploy it.
+//
+//   - GET /hello answers at once, or after ?seconds=N;
+//   - GET /events?seconds=N sends server-sent events, numbered from 1, every 100 ms;
+//   - GET /download?seconds=N sends a block every 100 ms, blockBytes long, each byte
+//     of it the number of the block, from 1, modulo 256;
+//   - GET /headers tells what arrived: protocol, host and headers, as JSON;
+//   - /socket is a WebSocket that echoes;
+//   - gRPC's own BenchmarkService echoes: UnaryCall, and StreamingCall both ways.
+//
+// HTTP/1.1 and unencrypted HTTP/2 with prior knowledge share the port. Nothing here
+// may import Sluice itself.
+package main

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+)
+
+// started is a server that was told nothing yet.
+type started struct {
+	address string
+	// stop is SIGTERM.
+	stop context.CancelFunc
+	// ended has what serve returned.
+	ended <-chan error
+}
+
+func start(t *testing.T, drain time.Duration) started {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	ended := make(chan error, 1)
+	go func() { ended <- newServer(slog.New(slog.DiscardHandler)).serve(ctx, listener, drain) }()
+	return started{address: listener.Addr().String(), stop: stop, ended: ended}
+}
+
+// client speaks HTTP/1.1 or HTTP/2, whichever major version is given.
+func client(t *testing.T, major int) *http.Client {
+	t.Helper()
+	var protocols http.Protocols
+	protocols.SetHTTP1(major == 1)
+	protocols.SetUnencryptedHTTP2(major == 2)
+	transport := &http.Transport{Protocols: &protocols}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func (s started) get(t *testing.T, major int, path string) *http.Response {
+	t.Helper()
+	response, err := client(t, major).Get("http://" + s.address + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	if response.ProtoMajor != major {
+		t.Fatalf("answered by %s, asked by HTTP/%d", response.Proto, major)
+	}
+	return response
+}
+
+func (s started) dial(t *testing.T) *websocket.Conn {
+	t.Helper()
+	socket, err := websocket.Dial("ws://"+s.address+"/socket", "", "http://"+s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	return socket
+}
+
+func roundTrip(t *testing.T, socket *websocket.Conn, message string) {
+	t.Helper()
+	var answer string
+	if err := websocket.Message.Send(socket, message); err != nil {
+		t.Fatal(err)
+	}
+	if err := websocket.Message.Receive(socket, &answer); err != nil || answer != message {
+		t.Fatalf("%q was answered by %q, error %v", message, answer, err)
+	}
+}
+
+func body(t *testing.T, response *http.Response) []byte {
+	t.Helper()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func TestBothVersionsOfHTTP(t *testing.T) {
+	s := start(t, time.Second)
+	for major, protocol := range map[int]string{1: "HTTP/1.1", 2: "HTTP/2.0"} {
+		if got := string(body(t, s.get(t, major, "/hello"))); got != "hello\n" {
+			t.Errorf("%s: hello %q", protocol, got)
+		}
+		var got arrived
+		if err := json.Unmarshal(body(t, s.get(t, major, "/headers")), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Protocol != protocol || got.Host != s.address || got.Headers.Get("User-Agent") == "" {
+			t.Errorf("%s: arrived as %+v", protocol, got)
+		}
+
+		events := bufio.NewScanner(s.get(t, major, "/events?seconds=0.3").Body)
+		for _, want := range strings.Split("id: 1,data: 1,,id: 2,data: 2,,id: 3,data: 3,", ",") {
+			if !events.Scan() || events.Text() != want {
+				t.Fatalf("%s: event line %q, want %q", protocol, events.Text(), want)
+			}
+		}
+		if events.Scan() {
+			t.Errorf("%s: one event too many: %q", protocol, events.Text())
+		}
+
+		want := append(bytes.Repeat([]byte{1}, blockBytes), bytes.Repeat([]byte{2}, blockBytes)...)
+		if got := body(t, s.get(t, major, "/download?seconds=0.2")); !bytes.Equal(got, want) {
+			t.Errorf("%s: download of %d bytes, want 2 blocks", protocol, len(got))
+		}
+	}
+}
+
+// Each event is sent when it is due, not when there are enough of them.
+func TestEventsComeOneByOne(t *testing.T) {
+	s := start(t, time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/events?seconds=600", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client(t, 1).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if line, err := bufio.NewReader(response.Body).ReadString('\n'); err != nil || line != "id: 1\n" {
+		t.Errorf("first line %q, error %v", line, err)
+	}
+}
+
+func TestSecondsAreBounded(t *testing.T) {
+	s := start(t, time.Second)
+	for _, path := range []string{"/hello?seconds=-1", "/events?seconds=601", "/download?seconds=NaN", "/hello?seconds=soon"} {
+		response := s.get(t, 1, path)
+		if text := string(body(t, response)); response.StatusCode != http.StatusBadRequest || !strings.HasPrefix(text, "seconds: got ") {
+			t.Errorf("%s: %s %q", path, response.Status, text)
+		}
+	}
+}
+
+func TestSocketEchoes(t *testing.T) {
+	socket := start(t, time.Second).dial(t)
+	for _, message := range []string{"a", "", strings.Repeat("long ", 10_000)} {
+		roundTrip(t, socket, message)
+	}
+}
+
+func TestGRPCEchoes(t *testing.T) {
+	s := start(t, time.Second)
+	connection, err := grpc.NewClient("passthrough:///"+s.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	echo := testpb.NewBenchmarkServiceClient(connection)
+	message := func(n int) *testpb.SimpleRequest {
+		return &testpb.SimpleRequest{Payload: &testpb.Payload{Body: fmt.Append(nil, "message ", n)}}
+	}
+	unary, err := echo.UnaryCall(t.Context(), message(1))
+	if err != nil || string(unary.GetPayload().GetBody()) != "message 1" {
+		t.Fatalf("unary: %v, error %v", unary, err)
+	}
+	stream, err := echo.StreamingCall(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if err := stream.Send(message(n)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := stream.Recv()
+		if err != nil || string(answer.GetPayload().GetBody()) != fmt.Sprint("message ", n) {
+			t.Fatalf("message %d was answered by %v, error %v", n, answer, err)
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != io.EOF {
+		t.Errorf("after the last message: %v, want an end", err)
+	}
+}
+
+// At SIGTERM, requests and WebSockets in flight are finished before serve returns.
+func TestDrainFinishesWhatIsInFlight(t *testing.T) {
+	for _, major := range []int{1, 2} {
+		s := start(t, 10*time.Second)
+		socket := s.dial(t)
+		roundTrip(t, socket, "before")
+		download := s.get(t, major, "/download?seconds=0.5")
+		s.stop()
+		if got := len(body(t, download)); got != 5*blockBytes {
+			t.Errorf("HTTP/%d: %d bytes, want 5 blocks", major, got)
+		}
+		roundTrip(t, socket, "after")
+		select {
+		case err := <-s.ended:
+			t.Fatalf("ended with a WebSocket open: %v", err)
+		default:
+		}
+		socket.Close()
+		if err := <-s.ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDrainEnds(t *testing.T) {
+	s := start(t, 50*time.Millisecond)
+	roundTrip(t, s.dial(t), "before")
+	s.stop()
+	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "draining WebSockets") {
+		t.Errorf("error %v, want one of the WebSocket that was cut off", err)
+	}
+}
