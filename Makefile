@@ -19,7 +19,7 @@ CLUSTER_ENV := $(CLUSTER_TOOL) env
 endif
 
 # Modules of their own, beside the product's.
-MODULES := . hack/cluster test/images/ranker
+MODULES := . hack/cluster test/images/ranker test/conformance
 
 .PHONY: help
 help: ## list the targets
@@ -50,11 +50,17 @@ install: up ## build Sluice's images and install it
 test-e2e: install ## run the end-to-end tests on the local stack
 	@eval "$$($(CLUSTER_ENV))"
 	RANKER_IMAGE=$$(hack/build-image.sh ./test/images/ranker)
-	export RANKER_IMAGE
-	go test -tags e2e -count 1 -timeout 15m -v ./test/e2e/...
+	STREAMS_IMAGE=$$(hack/build-image.sh ./test/images/streams)
+	export RANKER_IMAGE STREAMS_IMAGE
+	go test -tags e2e -count 1 -timeout 40m -v ./test/e2e/...
+
+.PHONY: conformance
+conformance: install ## run Knative's conformance suite against Sluice's ingress class
+	@eval "$$($(CLUSTER_ENV))"
+	test/conformance/run.sh
 
 .PHONY: test
-test: test-unit test-e2e ## run every test, bringing up what they need
+test: test-unit test-e2e conformance ## run every test, bringing up what they need
 
 .PHONY: demo
 demo: install ## serve a real model and show its limit follow its replicas

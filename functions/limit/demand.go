@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -190,9 +191,11 @@ func tags(m *dto.Metric) (route, entry string) {
 // scrape reads a pod's counters at Envoy's own Prometheus listener, which every
 // gateway has.
 func scrape(ctx context.Context, client *http.Client, ip string) (map[string]*dto.MetricFamily, error) {
+	// Envoy filters by its own name of a counter, where a dot comes after the scope.
+	_, name, _ := strings.Cut(gateway.OfferedMetric, "_")
 	u := url.URL{
 		Scheme: "http", Host: net.JoinHostPort(ip, strconv.Itoa(gateway.StatsPort)), Path: "/stats/prometheus",
-		RawQuery: url.Values{"filter": {gateway.OfferedMetric}}.Encode(),
+		RawQuery: url.Values{"filter": {name}}.Encode(),
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {

@@ -151,11 +151,11 @@ func (r *Reconciler) phases(ctx context.Context, t *v1alpha1.Tenant) (time.Durat
 	p := &pass{now: r.clock.Now(), drain: drain}
 	var errs []error
 	for _, phase := range []func(context.Context, *v1alpha1.Tenant, *pass) error{
+		r.reconcileNamespaces,
 		r.reconcileAddress,
 		r.reconcileDomain,
 		r.reconcileCertificate,
 		r.reconcileMove,
-		r.reconcileNamespaces,
 		r.reconcileReport,
 	} {
 		errs = append(errs, phase(ctx, t, p))

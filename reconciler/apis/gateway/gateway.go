@@ -83,8 +83,9 @@ func SecretOf(credentialName string) string {
 }
 
 // Slots is the number of limit slots an entry has. A Model's descriptor lives in
-// one of them; changing it refills only that slot's buckets.
-const Slots = 8
+// one of them; changing it refills only that slot's buckets. Each slot is a filter
+// that every request passes: more of them isolate better and cost more.
+const Slots = 4
 
 // ExtensionName is the name of a slot's filter, unique within a pod:
 // "sluice.limit.<entry>.<slot>".

@@ -30,10 +30,9 @@ const (
 	router            = "envoy.filters.http.router"
 )
 
-// HTTPFilters returns the EnvoyFilter that inserts what each request passes: at
-// the entries for callers outside, first of all, the removal of headers that are
-// not for them to send; at every entry, before the router, its slots in order; and
-// at the local one, behind its slots, the answer to the pod's startup probe.
+// HTTPFilters returns the EnvoyFilter that inserts, at every entry, before the
+// router, its slots in order, and at the local one, behind its slots, the answer to
+// the pod's startup probe.
 //
 // It is a change of the listener, which drains its connections, so it never
 // changes after the gateway is made: what a slot enforces comes over ECDS. A
@@ -54,27 +53,22 @@ func HTTPFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 }
 
 func httpFilterPatches(gw Gateway, entry gateway.Entry) ([]*istiov1api.EnvoyFilter_EnvoyConfigObjectPatch, error) {
-	var patches []*istiov1api.EnvoyFilter_EnvoyConfigObjectPatch
-	if entry != gateway.Local {
-		headers, err := headerFilter()
-		if err != nil {
-			return nil, err
-		}
-		patches = append(patches, httpFilterPatch(entry, nil, istiov1api.EnvoyFilter_Patch_INSERT_FIRST, headers))
-	}
-	filters, err := lastFilters(gw, entry)
+	filters, err := httpFilters(gw, entry)
 	if err != nil {
 		return nil, err
 	}
+	patches := make([]*istiov1api.EnvoyFilter_EnvoyConfigObjectPatch, 0, len(filters))
 	for _, filter := range filters {
-		patches = append(patches, httpFilterPatch(entry, &istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch{Name: router},
-			istiov1api.EnvoyFilter_Patch_INSERT_BEFORE, filter))
+		patches = append(patches, &istiov1api.EnvoyFilter_EnvoyConfigObjectPatch{
+			ApplyTo: istiov1api.EnvoyFilter_HTTP_FILTER,
+			Match:   entryMatch(entry, &istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch{Name: router}),
+			Patch:   &istiov1api.EnvoyFilter_Patch{Operation: istiov1api.EnvoyFilter_Patch_INSERT_BEFORE, Value: filter},
+		})
 	}
 	return patches, nil
 }
 
-// lastFilters are those right before the router.
-func lastFilters(gw Gateway, entry gateway.Entry) ([]*structpb.Struct, error) {
+func httpFilters(gw Gateway, entry gateway.Entry) ([]*structpb.Struct, error) {
 	filters := make([]*structpb.Struct, 0, gateway.Slots+1)
 	for slot := range gateway.Slots {
 		filter, err := validated(slotFilter(gateway.ExtensionName(entry, slot)))
@@ -91,17 +85,6 @@ func lastFilters(gw Gateway, entry gateway.Entry) ([]*structpb.Struct, error) {
 		filters = append(filters, filter)
 	}
 	return filters, nil
-}
-
-func httpFilterPatch(
-	entry gateway.Entry, at *istiov1api.EnvoyFilter_ListenerMatch_SubFilterMatch,
-	operation istiov1api.EnvoyFilter_Patch_Operation, filter *structpb.Struct,
-) *istiov1api.EnvoyFilter_EnvoyConfigObjectPatch {
-	return &istiov1api.EnvoyFilter_EnvoyConfigObjectPatch{
-		ApplyTo: istiov1api.EnvoyFilter_HTTP_FILTER,
-		Match:   entryMatch(entry, at),
-		Patch:   &istiov1api.EnvoyFilter_Patch{Operation: operation, Value: filter},
-	}
 }
 
 func slotFilter(name string) *hcmv3.HttpFilter {
@@ -153,8 +136,9 @@ func typedFilter(name string, config validatable) (*structpb.Struct, error) {
 
 // ConnectionFilters returns the EnvoyFilter that tunes a gateway's connection
 // managers: connections end gracefully at a certain age, and when they have been
-// idle for as long, so that pooled ones find new pods; and each entry counts
-// offered and refused requests by VirtualService.
+// idle for as long, so that pooled ones find new pods; each entry counts offered
+// and refused requests by VirtualService; and those for callers outside remove
+// headers that are not for them to send.
 func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 	filter := &istiov1alpha3.EnvoyFilter{
 		ObjectMeta: objectMeta(gw, ConnectionsName(gw.Name)),
@@ -194,6 +178,17 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 			// Counts long streams when they arrive, not when they end.
 			FlushAccessLogOnNewRequest: true,
 		},
+	}
+	if entry == gateway.Local {
+		// A DomainMapping's requests come back in here, over HTTP/2; by RFC 8441 a
+		// WebSocket is an extended CONNECT then.
+		patch.Http2ProtocolOptions = &corev3.Http2ProtocolOptions{AllowConnect: true}
+	} else {
+		removal, err := headerRemoval()
+		if err != nil {
+			return nil, err
+		}
+		patch.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{removal}
 	}
 	if err := validateMerged(patch); err != nil {
 		return nil, err

@@ -176,15 +176,19 @@ func Fingerprint(certificate *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// FingerprintOf is that of the certificate that a Secret of type kubernetes.io/tls
-// begins with; "" if it holds none.
+// FingerprintOf is that of the first certificate of a Secret of type
+// kubernetes.io/tls, which is the one that is shown; "" if there is none.
 func FingerprintOf(secret *corev1.Secret) string {
-	block, _ := pem.Decode(secret.Data[corev1.TLSCertKey])
-	if block == nil {
-		return ""
+	for rest := secret.Data[corev1.TLSCertKey]; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return ""
+		}
+		if block.Type == "CERTIFICATE" {
+			sum := sha256.Sum256(block.Bytes)
+			return hex.EncodeToString(sum[:])
+		}
 	}
-	sum := sha256.Sum256(block.Bytes)
-	return hex.EncodeToString(sum[:])
 }
 
 // SecretCopy returns the copy of a pair that the gateways read: the pair and
