@@ -1,6 +1,6 @@
 // Package e2e tests Sluice on a real stack: Knative Serving and Eventing, Istio,
 // Envoy, and the ranker as a model. Its tests have the build tag e2e and run by
-// `make test-e2e`, with KUBECONFIG and RANKER_IMAGE in the environment.
+// `make test-e2e`, with KUBECONFIG, RANKER_IMAGE and STREAMS_IMAGE in the environment.
 //
 // Each test has a namespace of its own (stage_test.go), waits for conditions and
 // never for time, and leaves nothing behind. What is shared with the demo is in

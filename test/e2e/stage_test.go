@@ -24,11 +24,13 @@ import (
 	"sluice.dev/sluice/test/platform"
 )
 
-// cluster is what all tests share: the way to the stack, and the ranker.
+// cluster is what all tests share: the way to the stack, the images of the ranker
+// and of the streams, and what the ranker is asked and answers.
 var cluster struct {
 	clients *platform.Clients
 	address string
 	image   string
+	streams string
 	request []byte
 	answer  platform.Prediction
 }
@@ -55,10 +57,11 @@ func TestMain(m *testing.M) {
 }
 
 func reachCluster() error {
-	cluster.image = os.Getenv("RANKER_IMAGE")
+	cluster.image, cluster.streams = os.Getenv("RANKER_IMAGE"), os.Getenv("STREAMS_IMAGE")
 	kubeconfig := os.Getenv("KUBECONFIG")
-	if cluster.image == "" || kubeconfig == "" {
-		return fmt.Errorf("KUBECONFIG is %q and RANKER_IMAGE %q; both are needed, `make test-e2e` sets them", kubeconfig, cluster.image)
+	if cluster.image == "" || cluster.streams == "" || kubeconfig == "" {
+		return fmt.Errorf("KUBECONFIG is %q, RANKER_IMAGE %q and STREAMS_IMAGE %q; all are needed, `make test-e2e` sets them",
+			kubeconfig, cluster.image, cluster.streams)
 	}
 	var err error
 	if cluster.clients, err = platform.Connect(kubeconfig); err != nil {
