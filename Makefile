@@ -67,3 +67,9 @@ demo: install ## serve a real model and show its limit follow its replicas
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
 	go run ./test/demo -image "$$image"
+
+.PHONY: bench-network
+bench-network: install ## measure what the networking costs, against the same by hand
+	@eval "$$($(CLUSTER_ENV))"
+	image=$$(hack/build-image.sh ./test/images/ranker)
+	go run ./test/bench/network -image "$$image"

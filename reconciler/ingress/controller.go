@@ -16,6 +16,7 @@ import (
 	ingressreconciler "knative.dev/networking/pkg/client/injection/reconciler/networking/v1alpha1/ingress"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	serviceinformer "knative.dev/pkg/client/injection/kube/informers/core/v1/service"
+	endpointsliceinformer "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
@@ -69,6 +70,7 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		gateways:        gateways.Lister(),
 		pods:            pods.Lister(),
 		services:        serviceinformer.Get(ctx).Lister(),
+		endpointSlices:  endpointsliceinformer.Get(ctx).Lister(),
 		secrets:         secrets.Lister(),
 		tenants:         tenants.GetIndexer(),
 		claims:          claims,
@@ -82,7 +84,10 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	r.tracker = impl.Tracker
 	r.prover = NewProver(r.probePath, clock.RealClock{}, impl.EnqueueKey)
 
-	w := &waker{claims: claims, log: logger, one: impl.EnqueueKey, all: func(which func(*v1alpha1.Ingress) bool) {
+	// The tracker knows which Services and Secrets Ingresses name.
+	serviceChanged := controller.EnsureTypeMeta(impl.Tracker.OnChanged, corev1.SchemeGroupVersion.WithKind("Service"))
+	secretChanged := controller.EnsureTypeMeta(impl.Tracker.OnChanged, corev1.SchemeGroupVersion.WithKind("Secret"))
+	w := &waker{claims: claims, log: logger, one: impl.EnqueueKey, service: func(s *corev1.Service) { serviceChanged(s) }, all: func(which func(*v1alpha1.Ingress) bool) {
 		impl.FilteredGlobalResync(func(object any) bool {
 			ing, ok := object.(*v1alpha1.Ingress)
 			return ok && ours(ing) && which(ing)
@@ -95,12 +100,9 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	watch(ctx, gateways.Informer(), w.gateways())
 	watch(ctx, pods.Informer(), w.pods())
 	watch(ctx, secrets.Informer(), w.copies())
-	// Only those that the tracker knows: another name for our own entry, or not,
-	// and the Secrets that Ingresses name.
-	watch(ctx, serviceinformer.Get(ctx).Informer(), controller.HandleAll(
-		controller.EnsureTypeMeta(impl.Tracker.OnChanged, corev1.SchemeGroupVersion.WithKind("Service"))))
-	watch(ctx, secrets.Informer(), controller.HandleAll(
-		controller.EnsureTypeMeta(impl.Tracker.OnChanged, corev1.SchemeGroupVersion.WithKind("Secret"))))
+	watch(ctx, endpointsliceinformer.Get(ctx).Informer(), w.endpoints())
+	watch(ctx, serviceinformer.Get(ctx).Informer(), controller.HandleAll(serviceChanged))
+	watch(ctx, secrets.Informer(), controller.HandleAll(secretChanged))
 	if err := controller.StartInformers(ctx.Done(), routes.Informer(), gateways.Informer(), pods.Informer(), secrets.Informer()); err != nil {
 		logger.Fatalw("Failed to start the ingress informers", "error", err)
 	}

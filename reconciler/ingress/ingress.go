@@ -6,18 +6,24 @@ package ingress
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/kubernetes"
 	corev1listers "k8s.io/client-go/listers/core/v1"
+	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
@@ -41,6 +47,7 @@ type Reconciler struct {
 	gateways        istiov1listers.GatewayLister
 	pods            corev1listers.PodLister
 	services        corev1listers.ServiceLister
+	endpointSlices  discoveryv1listers.EndpointSliceLister
 	secrets         corev1listers.SecretLister
 	tenants         cache.Indexer
 	tracker         tracker.Interface
@@ -170,19 +177,24 @@ func (r *Reconciler) reconcileVirtualService(ctx context.Context, s *serving) (r
 	if err != nil {
 		return none, r.refuse(ctx, s.Ingress, "Invalid", err)
 	}
-	step, err := resources.Change{
-		Existing: s.existing, Desired: desired, Proved: settled, ProbePath: r.probePath,
-	}.Next()
+	change := resources.Change{Existing: s.existing, Desired: desired, Proved: settled, ProbePath: r.probePath}
+	patience := r.patience(s.Ingress)
+	if patience > 0 {
+		change.Empty = s.empty
+	}
+	step, err := change.Next()
 	if err != nil {
 		return none, fmt.Errorf("finding the next step to virtual service %s: %w", desired.Name, err)
+	}
+	if step.VirtualService == nil {
+		manage(s.Ingress).MarkUnknown(v1alpha1.IngressConditionNetworkConfigured, "NoEndpoints",
+			"Waiting for endpoints of %s.", strings.Join(sets.List(s.empty), ", "))
+		return none, controller.NewRequeueAfter(patience)
 	}
 	step.Standing = step.Standing && now.proof.complete()
 	if err := r.write(ctx, s.existing, step.VirtualService, desired.Labels); err != nil {
 		manage(s.Ingress).MarkUnknown(v1alpha1.IngressConditionNetworkConfigured, "VirtualServiceNotWritten", "%s", err.Error())
 		return none, err
-	}
-	if !wasReady(s.Ingress) {
-		r.stopwatch.start(keyOf(s.Ingress), s.Generation)
 	}
 	if s.problem != nil {
 		markFalse(ctx, s.Ingress, s.problem.Reason, s.problem.Message)
@@ -192,6 +204,16 @@ func (r *Reconciler) reconcileVirtualService(ctx context.Context, s *serving) (r
 	return step, nil
 }
 
+// patience is for how much longer a generation waits for endpoints of the Services
+// that it sends to: those that were just made are about to have them, and some never
+// have any.
+func (r *Reconciler) patience(ing *v1alpha1.Ingress) time.Duration {
+	if wasReady(ing) {
+		return 0
+	}
+	return stepPatience - r.stopwatch.start(keyOf(ing), ing.Generation)
+}
+
 // bind says where an Ingress is served from now on: where it is to be and, until
 // each of that is proved, where it was.
 func (r *Reconciler) bind(s *serving, now sight, settled bool) (resources.Binding, error) {
@@ -199,7 +221,7 @@ func (r *Reconciler) bind(s *serving, now sight, settled bool) (resources.Bindin
 	binding.ProbePath = r.probePath
 	binding.Redirected = s.redirected(now)
 	var err error
-	if binding.Aliases, err = r.aliases(s); err != nil || s.existing == nil {
+	if binding.Aliases, s.empty, err = r.backends(s); err != nil || s.existing == nil {
 		return binding, err
 	}
 	wanted := sets.New(binding.IstioGateways(s.Ingress)...)
@@ -218,35 +240,48 @@ func (r *Reconciler) bind(s *serving, now sight, settled bool) (resources.Bindin
 	return binding, nil
 }
 
-// aliases returns the Services that are only another name for our own
-// cluster-local entry, as Knative gives to its routes: they are followed there. They
-// may still name the address that was published before the present one.
-func (r *Reconciler) aliases(s *serving) (map[types.NamespacedName]string, error) {
+// backends looks at the Services that an Ingress sends to. Some are only another
+// name for our own cluster-local entry, as Knative gives to its routes: these aliases
+// are followed there. They may still name the address that was published before the
+// present one. Some are empty: there is no endpoint yet that is ready. These are by
+// host.
+func (r *Reconciler) backends(s *serving) (aliases map[types.NamespacedName]string, empty sets.Set[string], err error) {
 	own := sets.New(network.GetServiceHostname(gateway.LocalName(gateway.Shared), gateway.Namespace))
 	if s.tenant != nil {
 		own.Insert(network.GetServiceHostname(gateway.LocalName(gateway.OfTenant(s.tenant.Name)), gateway.Namespace))
 	}
-	aliases := map[types.NamespacedName]string{}
+	aliases, empty = map[types.NamespacedName]string{}, sets.New[string]()
 	for _, name := range servicesOf(s.Ingress) {
 		if err := r.tracker.TrackReference(tracker.Reference{
 			APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name,
 		}, s.Ingress); err != nil {
-			return nil, fmt.Errorf("tracking service %s: %w", name, err)
+			return nil, nil, fmt.Errorf("tracking service %s: %w", name, err)
 		}
 		service, err := r.services.Services(name.Namespace).Get(name.Name)
 		switch {
-		case apierrs.IsNotFound(err):
-		case err != nil:
-			return nil, fmt.Errorf("getting service %s: %w", name, err)
-		case service.Spec.Type == corev1.ServiceTypeExternalName && own.Has(service.Spec.ExternalName):
-			aliases[name] = service.Spec.ExternalName
+		case err != nil && !apierrs.IsNotFound(err):
+			return nil, nil, fmt.Errorf("getting service %s: %w", name, err)
+		case err == nil && service.Spec.Type == corev1.ServiceTypeExternalName:
+			if own.Has(service.Spec.ExternalName) {
+				aliases[name] = service.Spec.ExternalName
+			}
+			continue
+		}
+		endpoints, err := r.endpointSlices.EndpointSlices(name.Namespace).List(labels.SelectorFromSet(labels.Set{
+			discoveryv1.LabelServiceName: name.Name,
+		}))
+		if err != nil {
+			return nil, nil, fmt.Errorf("listing the endpoints of service %s: %w", name, err)
+		}
+		if !slices.ContainsFunc(endpoints, answers) {
+			empty.Insert(network.GetServiceHostname(name.Name, name.Namespace))
 		}
 	}
-	return aliases, nil
+	return aliases, empty, nil
 }
 
 // write creates or updates the VirtualService, if it differs.
-func (r *Reconciler) write(ctx context.Context, existing, next *istiov1.VirtualService, labels map[string]string) error {
+func (r *Reconciler) write(ctx context.Context, existing, next *istiov1.VirtualService, labelled map[string]string) error {
 	client := r.istio.NetworkingV1().VirtualServices(gateway.Namespace)
 	if existing == nil {
 		if _, err := client.Create(ctx, next, metav1.CreateOptions{}); err != nil {
@@ -254,12 +289,12 @@ func (r *Reconciler) write(ctx context.Context, existing, next *istiov1.VirtualS
 		}
 		return nil
 	}
-	if proto.Equal(&existing.Spec, &next.Spec) && resources.SameLabels(existing.Labels, labels) {
+	if proto.Equal(&existing.Spec, &next.Spec) && resources.SameLabels(existing.Labels, labelled) {
 		return nil
 	}
 	updated := existing.DeepCopy()
 	next.Spec.DeepCopyInto(&updated.Spec)
-	updated.Labels = labels
+	updated.Labels = labelled
 	_, err := client.Update(ctx, updated, metav1.UpdateOptions{})
 	if apierrs.IsConflict(err) {
 		// Our own write of a moment ago; its event comes and brings us back.

@@ -9,11 +9,11 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// readySeconds is from the first write of a generation to its proof on every
-// ready gateway pod.
+// readySeconds is from the first sight of a generation to its proof on every ready
+// gateway pod.
 var readySeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
 	Name:    "sluice_ingress_ready_seconds",
-	Help:    "Time from the first write for a generation of an Ingress to seeing every ready gateway pod serve it.",
+	Help:    "Time from the first sight of a generation of an Ingress to seeing every ready gateway pod serve it.",
 	Buckets: prometheus.ExponentialBuckets(0.05, 1.6, 14),
 })
 
@@ -37,13 +37,14 @@ func newStopwatch(clk clock.PassiveClock, observe func(seconds float64)) *stopwa
 	return &stopwatch{clock: clk, observe: observe, running: map[types.NamespacedName]lap{}}
 }
 
-// start runs for a generation, from its first call on.
-func (s *stopwatch) start(key types.NamespacedName, generation int64) {
+// start runs for a generation, from its first call on, and tells for how long.
+func (s *stopwatch) start(key types.NamespacedName, generation int64) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running[key].generation != generation {
 		s.running[key] = lap{generation: generation, since: s.clock.Now()}
 	}
+	return s.clock.Since(s.running[key].since)
 }
 
 // ready observes a generation that was started, once.

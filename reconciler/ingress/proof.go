@@ -29,7 +29,8 @@ const (
 	// not flap with each gateway pod.
 	newPodPatience = 10 * time.Second
 	// stepPatience is how long the next step of a change of routes waits for every
-	// gateway pod to have taken the last. One that is broken must not hold up all.
+	// gateway pod to have taken the last, and for endpoints of the Services that
+	// requests are to go to. What is broken must not hold up all.
 	stepPatience = 5 * time.Second
 
 	// provedCondition is the condition of a VirtualService that says on which

@@ -31,6 +31,8 @@ type serving struct {
 	copies       map[string]*corev1.Secret
 	secure       []*istiov1.Gateway
 	problem      *resources.Problem
+	// empty are the hosts of Services that it sends to and that have no endpoint yet.
+	empty sets.Set[string]
 	// arrived tells that what is written has all Istio Gateways that it is to have,
 	// and that their pods serve it.
 	arrived bool

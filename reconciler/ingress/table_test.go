@@ -15,12 +15,14 @@ import (
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	corev1listers "k8s.io/client-go/listers/core/v1"
+	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -242,12 +244,36 @@ func entries(of string) []runtime.Object {
 	return []runtime.Object{entry(of, of, gateway.External.Port), entry(of, gateway.LocalName(of), gateway.Local.Port)}
 }
 
+// endpoints are those of a Service of the Ingress' namespace; one is ready.
+func endpoints(service string) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: service + "-x", Labels: map[string]string{discoveryv1.LabelServiceName: service}},
+		Endpoints:  []discoveryv1.Endpoint{{Addresses: []string{"10.0.2.1"}}},
+	}
+}
+
+// empty is the same Service's before any is ready.
+func empty(service string) *discoveryv1.EndpointSlice {
+	unready := false
+	out := endpoints(service)
+	out.Endpoints[0].Conditions.Ready = &unready
+	return out
+}
+
+// without leaves out the endpoints of Services.
+func without(objects []runtime.Object, services ...string) []runtime.Object {
+	return slices.DeleteFunc(objects, func(object runtime.Object) bool {
+		of, ok := object.(*discoveryv1.EndpointSlice)
+		return ok && slices.Contains(services, of.Labels[discoveryv1.LabelServiceName])
+	})
+}
+
 // shared is the shared gateway, with two pods that are ready and one that isn't,
 // beside other objects.
 func shared(others ...runtime.Object) []runtime.Object {
 	return slices.Concat(entries(gateway.Shared), []runtime.Object{
 		gatewayPod(gateway.Shared, "shared-b", "10.0.0.2"), gatewayPod(gateway.Shared, "shared-c", ""),
-		gatewayPod(gateway.Shared, "shared-a", "10.0.0.1"),
+		gatewayPod(gateway.Shared, "shared-a", "10.0.0.1"), endpoints("ranker-00001"), endpoints("ranker-00002"),
 	}, others)
 }
 
@@ -294,6 +320,24 @@ func TestReconcile(t *testing.T) {
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: kingress(observed, networkConfigured, loadBalancerReady)}, {Object: route(provedOn("shared"))}},
 	}, {
+		Name:    "a new one waits for endpoints",
+		Key:     key,
+		Objects: without(shared(kingress()), "ranker-00001"),
+		WantErr: true, // a requeue
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(observed, func(ing *v1alpha1.Ingress) {
+				manage(ing).MarkUnknown(v1alpha1.IngressConditionNetworkConfigured, "NoEndpoints",
+					"Waiting for endpoints of ranker-00001.team.svc.cluster.local.")
+			})}},
+	}, {
+		Name:          "but not for long",
+		Key:           key,
+		OtherTestData: map[string]any{"begun": now.Add(-stepPatience)},
+		Objects:       without(shared(kingress()), "ranker-00001"),
+		WantCreates:   []runtime.Object{route()},
+		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: kingress(observed, networkConfigured, loadBalancerReady)}},
+	}, {
 		Name:    "in the steady state nothing is written",
 		Key:     key,
 		Objects: shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared"))),
@@ -325,6 +369,11 @@ func TestReconcile(t *testing.T) {
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: kingress(newBackend, observed, networkConfigured, loadBalancerReady, preparing)}},
 		WantErr: true, // a requeue, for a pod that never takes it
+	}, {
+		Name:    "they don't go there before it has endpoints",
+		Key:     key,
+		Objects: append(without(shared(kingress(newBackend, observed, networkConfigured, preparing), step(route(), route(toNew))), "ranker-00002"), empty("ranker-00002")),
+		WantErr: true, // a requeue
 	}, {
 		Name:    "proved, they go there, and the old one is still named",
 		Key:     key,
@@ -405,7 +454,7 @@ func TestReconcile(t *testing.T) {
 func makeReconciler(t *testing.T) Factory {
 	return func(_ *testing.T, row *TableRow) (controller.Reconciler, ActionRecorderList, EventList) {
 		ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
-		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, sluicev1alpha1.AddToScheme))
+		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, sluicev1alpha1.AddToScheme))
 		sorter.AddObjects(row.Objects...)
 		networkingClient := networkingfake.NewSimpleClientset(objectsOf[*v1alpha1.Ingress](row)...)
 		istioClient := istiofake.NewSimpleClientset(append(objectsOf[*istiov1.VirtualService](row), objectsOf[*istiov1.Gateway](row)...)...)
@@ -427,6 +476,7 @@ func makeReconciler(t *testing.T) Factory {
 			virtualServices: istiov1listers.NewVirtualServiceLister(routes),
 			gateways:        istiov1listers.NewGatewayLister(sorter.IndexerForObjectType(&istiov1.Gateway{})),
 			pods:            corev1listers.NewPodLister(sorter.IndexerForObjectType(&corev1.Pod{})),
+			endpointSlices:  discoveryv1listers.NewEndpointSliceLister(sorter.IndexerForObjectType(&discoveryv1.EndpointSlice{})),
 			services:        corev1listers.NewServiceLister(sorter.IndexerForObjectType(&corev1.Service{})),
 			secrets:         corev1listers.NewSecretLister(sorter.IndexerForObjectType(&corev1.Secret{})),
 			tenants:         tenants,
@@ -434,7 +484,7 @@ func makeReconciler(t *testing.T) Factory {
 			prover:          prover,
 			clock:           clocktesting.NewFakePassiveClock(now),
 			tracker:         &FakeTracker{},
-			stopwatch:       newStopwatch(clocktesting.NewFakePassiveClock(now), func(float64) {}),
+			stopwatch:       watchFrom(row),
 			probePath:       probePath,
 		}
 		c := ingressreconciler.NewReconciler(ctx, logging.FromContext(ctx), networkingClient,
@@ -442,6 +492,18 @@ func makeReconciler(t *testing.T) Factory {
 		lead(t, c)
 		return c, ActionRecorderList{networkingClient, kubeClient, istioClient}, EventList{Recorder: events}
 	}
+}
+
+// watchFrom has the stopwatch of the Ingress run since a row's work was begun.
+func watchFrom(row *TableRow) *stopwatch {
+	clk := clocktesting.NewFakePassiveClock(now)
+	watch := newStopwatch(clk, func(float64) {})
+	if begun, ok := row.OtherTestData["begun"].(time.Time); ok {
+		clk.SetTime(begun)
+		watch.start(types.NamespacedName{Namespace: "team", Name: "ranker"}, 1)
+		clk.SetTime(now)
+	}
+	return watch
 }
 
 func lead(t *testing.T, c controller.Reconciler) {

@@ -8,6 +8,7 @@ import (
 
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,6 +63,13 @@ func ready(pod *corev1.Pod) bool {
 		slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		})
+}
+
+// answers is true for endpoints of which one takes requests.
+func answers(of *discoveryv1.EndpointSlice) bool {
+	return slices.ContainsFunc(of.Endpoints, func(e discoveryv1.Endpoint) bool {
+		return len(e.Addresses) > 0 && (e.Conditions.Ready == nil || *e.Conditions.Ready)
+	})
 }
 
 // istioGateway returns an Istio Gateway as it is, or as s is about to have it; nil

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,6 +24,8 @@ import (
 type waker struct {
 	claims *claims
 	log    *zap.SugaredLogger
+	// service tells that a Service changed that Ingresses may track.
+	service func(*corev1.Service)
 	// one enqueues an Ingress, which need not exist; all those that a filter picks.
 	one func(types.NamespacedName)
 	all func(which func(*v1alpha1.Ingress) bool)
@@ -141,6 +144,19 @@ func (w *waker) pods() cache.ResourceEventHandler {
 			return
 		}
 		w.on(latest(before, after).Labels[gateway.LabelKey])
+	})
+}
+
+// endpoints wakes, when a Service begins to have any that answer, those who send
+// there.
+func (w *waker) endpoints() cache.ResourceEventHandler {
+	return handler(func(before, after *discoveryv1.EndpointSlice) {
+		if after == nil || !answers(after) || (before != nil && answers(before)) {
+			return
+		}
+		w.service(&corev1.Service{ObjectMeta: metav1.ObjectMeta{
+			Namespace: after.Namespace, Name: after.Labels[discoveryv1.LabelServiceName],
+		}})
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	istioapi "istio.io/api/networking/v1alpha3"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
@@ -60,7 +61,11 @@ func TestWake(t *testing.T) {
 		return func(h cache.ResourceEventHandler) { h.OnDelete(object) }
 	}
 	ingresses, routes, tenants := (*waker).ingresses, (*waker).routes, (*waker).tenants
-	gateways, copies, pods := (*waker).gateways, (*waker).copies, (*waker).pods
+	gateways, copies, pods, ends := (*waker).gateways, (*waker).copies, (*waker).pods, (*waker).endpoints
+	versioned := func(slice *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
+		slice.ResourceVersion = "2"
+		return slice
+	}
 
 	for _, test := range []struct {
 		name  string
@@ -99,14 +104,18 @@ func TestWake(t *testing.T) {
 		{"a Secret elsewhere", copies, add(secretIn("team", "tenant-acme")), nil},
 
 		{"a pod that becomes ready", pods, update(podAt("", "1"), podAt("10.0.0.1", "2")), []string{"team/mine"}},
+		{"endpoints that begin to answer", ends, update(empty("ranker-00001"), versioned(endpoints("ranker-00001"))), []string{"service team/ranker-00001"}},
+		{"endpoints that go on to", ends, update(endpoints("ranker-00001"), versioned(endpoints("ranker-00001"))), nil},
+		{"endpoints that don't", ends, add(empty("ranker-00001")), nil},
 		{"a pod that is as it was", pods, update(podAt("10.0.0.1", "1"), podAt("10.0.0.1", "2")), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := claimsOf(t, []*sluicev1alpha1.Tenant{tenant}, mine, other)
 			var woken []string
 			w := &waker{
-				claims: c,
-				one:    func(key types.NamespacedName) { woken = append(woken, key.String()) },
+				claims:  c,
+				one:     func(key types.NamespacedName) { woken = append(woken, key.String()) },
+				service: func(s *corev1.Service) { woken = append(woken, "service "+s.Namespace+"/"+s.Name) },
 				all: func(which func(*v1alpha1.Ingress) bool) {
 					for _, ing := range []*v1alpha1.Ingress{mine, other} {
 						if which(ing) {

@@ -49,6 +49,9 @@ func (r *Reconciler) reconcileCertificate(ctx context.Context, t *v1alpha1.Tenan
 // ensureSecret copies the tenant's Secret, if it can be served, to the gateways'
 // namespace, and returns the copy that is there.
 func (r *Reconciler) ensureSecret(ctx context.Context, t *v1alpha1.Tenant, p *pass) (*corev1.Secret, error) {
+	if t.DeletionTimestamp != nil {
+		return r.lastCopy(t) // the Secret's namespace may be another's by now
+	}
 	secret, leaf, err := r.tenantSecret(t, p.now)
 	if err != nil {
 		return nil, err

@@ -427,6 +427,12 @@ func endRows() rtesting.TableTest {
 		WantEvents:        []string{normal("NamespaceLeaving", "Namespace search is Leaving")},
 		WantStatusUpdates: status(resting(deleted, holds(v1alpha1.NamespaceLeaving, 0))),
 	}, {
+		Name: "its certificate is served to the end, whoever has the Secret's namespace",
+		Objects: objects(resting(domain, tls, deleted, holds(v1alpha1.NamespaceLeaving, -time.Minute), func(t *v1alpha1.Tenant) { t.Spec.TLS.SecretNamespace = "ads" }),
+			addressed(gateway.Shared), deployment(gateway.Shared, 2), granted, resources.SecretCopy(resting(), certificate(start)),
+			[]runtime.Object{resources.SecureGateways(resting(domain), []string{gateway.Shared})[0], route("shared"), ingress(own)}),
+		WantErr: true,
+	}, {
 		Name:    "the other address is not published yet",
 		Objects: objects(leaving, addressed(gateway.Shared), deployment(gateway.Shared, 2), []runtime.Object{route("shared"), ingress(own)}),
 		WantErr: true,

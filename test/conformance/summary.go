@@ -80,15 +80,26 @@ func (s *summary) take(e event, out io.Writer) {
 	}
 }
 
-// words are what a test said, without the framework's own lines.
+// words are what a test said, without the framework's own lines; what it said many
+// times, as probers do, is counted.
 func (s *summary) words(name string) string {
-	var kept []string
+	times := map[string]int{}
+	var lines []string
 	for line := range strings.Lines(s.said[name]) {
-		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
-			kept = append(kept, line)
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
+			continue
+		}
+		if times[line]++; times[line] == 1 {
+			lines = append(lines, line)
 		}
 	}
-	return strings.Join(kept, "\n")
+	for i, line := range lines {
+		if n := times[line]; n > 1 {
+			lines[i] = fmt.Sprintf("%s (%d times)", line, n)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // lines tell what failed and what was skipped, with the reasons, and at last how

@@ -28,8 +28,10 @@ func TestSummary(t *testing.T) {
 {"Action":"skip","Test":"Suite/b"}
 {"Action":"pass","Test":"Suite"}`, []string{"SKIPPED b: run.go:7: no such thing here", "1 passed, 0 failed, 1 skipped"}, false},
 		{"one failed", root + `{"Action":"output","Test":"Suite/a","Output":"    a.go:7: 404\n"}
+{"Action":"output","Test":"Suite/a","Output":"    a.go:8: 200\n"}
+{"Action":"output","Test":"Suite/a","Output":"    a.go:7: 404\n"}
 {"Action":"fail","Test":"Suite/a"}
-{"Action":"fail","Test":"Suite"}`, []string{"FAILED a", "a.go:7: 404", "0 passed, 1 failed, 0 skipped"}, true},
+{"Action":"fail","Test":"Suite"}`, []string{"FAILED a", "a.go:7: 404 (2 times)", "a.go:8: 200", "0 passed, 1 failed, 0 skipped"}, true},
 		{"one never ended", root + `{"Action":"run","Test":"Suite/a"}
 {"Action":"output","Output":"panic: test timed out after 15m\n"}
 {"Action":"fail"}`, []string{"panic: test timed out", "FAILED a", "did not end", "0 passed, 1 failed, 0 skipped"}, true},

@@ -22,31 +22,38 @@ import (
 // A Knative Service that is no Model, but names our class, is served like any.
 func TestPlainServiceIsServed(t *testing.T) {
 	s := newStage(t)
+	s.predict(platform.Endpoint{Address: cluster.address, Host: s.plain("plain", s.container(), nil)})
+}
+
+// plain makes a Knative Service that names our class, waits until it is Ready and
+// returns its host.
+func (s *stage) plain(name string, container corev1.Container, labels map[string]string) string {
+	s.Helper()
 	service := &servingv1.Service{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.namespace, Name: "plain",
+			Namespace: s.namespace, Name: name, Labels: labels,
 			Annotations: map[string]string{networking.IngressClassAnnotationKey: sluice.IngressClassName},
 		},
 		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplateSpec{
-			Spec: servingv1.RevisionSpec{PodSpec: corev1.PodSpec{Containers: []corev1.Container{s.container()}}},
+			Spec: servingv1.RevisionSpec{PodSpec: corev1.PodSpec{Containers: []corev1.Container{container}}},
 		}}},
 	}
-	if _, err := s.Serving.ServingV1().Services(s.namespace).Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
-		t.Fatal("creating the Service:", err)
+	if _, err := s.Serving.ServingV1().Services(s.namespace).Create(s.Context(), service, metav1.CreateOptions{}); err != nil {
+		s.Fatal("creating the Service:", err)
 	}
-	endpoint := platform.Endpoint{Address: cluster.address}
+	var host string
 	s.until(readyWithin, "the Service to be Ready", func(ctx context.Context) (string, error) {
-		got, err := s.Serving.ServingV1().Services(s.namespace).Get(ctx, "plain", metav1.GetOptions{})
+		got, err := s.Serving.ServingV1().Services(s.namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return "", err
 		}
 		if !got.IsReady() || got.Status.URL == nil {
 			return fmt.Sprintf("%+v", got.Status.GetCondition(servingv1.ServiceConditionReady)), nil
 		}
-		endpoint.Host = got.Status.URL.Host
+		host = got.Status.URL.Host
 		return "", nil
 	})
-	s.predict(endpoint)
+	return host
 }
 
 // Half the limit, evenly, is admitted whole, however many gateway pods share the

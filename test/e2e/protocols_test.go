@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/networking/pkg/apis/networking"
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
@@ -99,14 +98,21 @@ func oneByOne(ctx context.Context, c *caller) error {
 
 // timesOut checks that a Model's timeoutSeconds ends a request, not before its time.
 func timesOut(ctx context.Context, c *caller) error {
-	if status, _, err := c.ask(ctx, fmt.Sprint("/hello?seconds=", shortTimeout-1), nil); status != http.StatusOK {
-		return fmt.Errorf("within the timeout: status %d, error %v", status, err)
+	status, _, err := c.ask(ctx, fmt.Sprint("/hello?seconds=", shortTimeout-1), nil)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("within the timeout: status %d", status)
 	}
 	start := time.Now()
-	status, _, err := c.ask(ctx, fmt.Sprint("/hello?seconds=", 4*shortTimeout), nil)
+	status, _, err = c.ask(ctx, fmt.Sprint("/hello?seconds=", 4*shortTimeout), nil)
+	if err != nil {
+		return err
+	}
 	took := time.Since(start)
 	if status != http.StatusGatewayTimeout || took < shortTimeout*time.Second || took > 2*shortTimeout*time.Second {
-		return fmt.Errorf("beyond the timeout: status %d after %v, error %v", status, took, err)
+		return fmt.Errorf("beyond the timeout: status %d after %v", status, took)
 	}
 	return nil
 }
@@ -157,7 +163,7 @@ func headersAreKnatives(ctx context.Context, c *caller) error {
 // over HTTP and WebSocket.
 func TestVisibility(t *testing.T) {
 	s := newStage(t)
-	inside := s.clusterLocal("inside")
+	inside := s.plain("inside", s.streamsContainer(), map[string]string{networking.VisibilityLabelKey: "cluster-local"})
 	c := newCaller(platform.Endpoint{Address: cluster.address, Host: inside}, 1)
 	short, _, _ := strings.Cut(inside, ".svc.")
 	for _, host := range []string{
@@ -176,41 +182,6 @@ func TestVisibility(t *testing.T) {
 	if err := mapped.converse(t.Context(), func(n int) bool { return n <= 20 }); err != nil {
 		t.Errorf("WebSocket through the DomainMapping: %v", err)
 	}
-}
-
-// clusterLocal makes a Knative Service that only callers inside the cluster are to
-// reach, and returns its host.
-func (s *stage) clusterLocal(name string) string {
-	s.Helper()
-	service := &servingv1.Service{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.namespace, Name: name,
-			Annotations: map[string]string{networking.IngressClassAnnotationKey: sluice.IngressClassName},
-			Labels:      map[string]string{networking.VisibilityLabelKey: "cluster-local"},
-		},
-		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplateSpec{
-			Spec: servingv1.RevisionSpec{PodSpec: corev1.PodSpec{Containers: []corev1.Container{s.streamsContainer()}}},
-		}}},
-	}
-	if _, err := s.Serving.ServingV1().Services(s.namespace).Create(s.Context(), service, metav1.CreateOptions{}); err != nil {
-		s.Fatal("creating a Service:", err)
-	}
-	var host string
-	s.until(readyWithin, "the Service to be Ready", func(ctx context.Context) (string, error) {
-		got, err := s.Serving.ServingV1().Services(s.namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return "", err
-		}
-		if !got.IsReady() || got.Status.URL == nil {
-			return fmt.Sprintf("%+v", got.Status.GetCondition(servingv1.ServiceConditionReady)), nil
-		}
-		host = got.Status.URL.Host
-		return "", nil
-	})
-	if !strings.Contains(host, ".svc.") {
-		s.Fatalf("the host of a cluster-local Service is %s", host)
-	}
-	return host
 }
 
 // publicDomain is the domain that the namespace's public hosts end in.

@@ -194,8 +194,12 @@ func (c *caller) download(ctx context.Context, seconds int) error {
 			return fmt.Errorf("block %d is not what was sent", n)
 		}
 	}
-	if n, err := io.Copy(io.Discard, stream); n > 0 || err != nil {
-		return fmt.Errorf("%d bytes more than there should be, error %v", n, err)
+	more, err := io.Copy(io.Discard, stream)
+	if err != nil {
+		return fmt.Errorf("reading the end: %w", err)
+	}
+	if more > 0 {
+		return fmt.Errorf("%d bytes more than there should be", more)
 	}
 	return nil
 }
@@ -241,7 +245,7 @@ func (c *caller) converse(ctx context.Context, more func(n int) bool) error {
 	if err != nil {
 		return err
 	}
-	defer socket.Close()
+	defer func() { _ = socket.Close() }() // what counts was echoed by then
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for n := 1; more(n); n++ {
@@ -295,7 +299,7 @@ func (c *caller) bothWays(ctx context.Context, messages int) error {
 			return fmt.Errorf("ending the stream: %w", err)
 		}
 		if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
-			return fmt.Errorf("after the last message: %v, want the end", err)
+			return errors.Join(errors.New("the stream did not end after the last message"), err)
 		}
 		return nil
 	})

@@ -29,7 +29,7 @@ func (c *Clients) GatewayStats(ctx context.Context, name string, figures ...stri
 			return nil, fmt.Errorf("reading the stats of pod %s: %w", pod.Name, err)
 		}
 		stats[pod.Name], err = pick(text, figures)
-		text.Close()
+		_ = text.Close() // it was read to its end
 		if err != nil {
 			return nil, fmt.Errorf("reading the stats of pod %s: %w", pod.Name, err)
 		}

@@ -30,7 +30,8 @@ const (
 // a gateway the clusters that its routes name, before the routes. So routes
 // change in three steps, make before break: the new backends are named where no
 // request goes, then the requests go there while the old ones are still named,
-// then the old ones are forgotten.
+// then the old ones are forgotten. A cluster without endpoints is ready for use to
+// Envoy, so requests are held back from Services whose endpoints are to come.
 type Step struct {
 	// VirtualService is what is to be written now.
 	VirtualService *istiov1.VirtualService
@@ -48,18 +49,25 @@ type Change struct {
 	Desired *istiov1.VirtualService
 	// Proved tells that every gateway pod serves Existing, clusters included.
 	Proved bool
+	// Empty are the hosts of Services at which nothing answers yet. Requests come to
+	// none of them that they did not go to before.
+	Empty sets.Set[string]
 	// ProbePath is that of the Binding.
 	ProbePath string
 }
 
-// Next returns the next step of a change.
+// Next returns the next step of a change; one without a VirtualService where there
+// is nothing to be written yet.
 func (c Change) Next() (Step, error) {
 	existing, desired := c.Existing, c.Desired
-	final := Step{VirtualService: desired, Routed: true}
+	final, want := Step{VirtualService: desired, Routed: true}, backends(routesOf(desired))
+	if existing == nil && c.anyEmpty(want) {
+		return Step{}, nil
+	}
 	if existing == nil || !intact(existing, c.ProbePath) {
 		return final, nil
 	}
-	had, kept, want := backends(routesOf(existing)), backends(keptOf(existing)), backends(routesOf(desired))
+	had, kept := backends(routesOf(existing)), backends(keptOf(existing))
 	if sameRoutes(existing, desired) {
 		if !c.Proved && kept.Len() > 0 {
 			return Step{VirtualService: existing, Routed: true, Standing: true}, nil
@@ -75,11 +83,20 @@ func (c Change) Next() (Step, error) {
 		prepared, err := sealed(existing, added.Union(former), c.ProbePath)
 		return Step{VirtualService: prepared}, err
 	}
-	if added.Len() > 0 && !c.Proved {
+	if added.Len() > 0 && (!c.Proved || c.anyEmpty(added)) {
 		return Step{VirtualService: existing}, nil
 	}
 	committed, err := sealed(desired, had.Union(former).Difference(want), c.ProbePath)
 	return Step{VirtualService: committed, Routed: true}, err
+}
+
+func (c Change) anyEmpty(of sets.Set[backend]) bool {
+	for b := range of {
+		if c.Empty.Has(b.host) {
+			return true
+		}
+	}
+	return false
 }
 
 // Generation is a digest of all that a VirtualService of an Ingress says. Our own

@@ -67,6 +67,40 @@ func TestTransitionToAnotherBackend(t *testing.T) {
 	}
 }
 
+func TestRequestsAreHeldBackFromWhatIsEmpty(t *testing.T) {
+	before, after := serving(t, "old"), serving(t, "new")
+	to := func(existing *istiov1.VirtualService, empty ...string) Step {
+		hosts := sets.New[string]()
+		for _, name := range empty {
+			hosts.Insert(name + ".ns.svc.cluster.local")
+		}
+		step, err := Change{Existing: existing, Desired: after, Proved: true, Empty: hosts, ProbePath: binding.ProbePath}.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return step
+	}
+	if step := to(nil, "new"); step.VirtualService != nil {
+		t.Error("written though there is nobody to answer")
+	}
+	if step := to(nil, "old"); step.VirtualService != after {
+		t.Error("held back by what it doesn't name")
+	}
+	prepared := to(before, "new").VirtualService
+	if !named(prepared).Equal(sets.New("old", "new")) || !routed(prepared).Equal(sets.New("old")) {
+		t.Fatalf("first: names %v, sends to %v", named(prepared), routed(prepared))
+	}
+	if step := to(prepared, "new"); step.Routed || step.VirtualService != prepared {
+		t.Error("requests moved to where nobody answers")
+	}
+	if step := to(prepared, "old"); !step.Routed || !routed(step.VirtualService).Equal(sets.New("new")) {
+		t.Error("requests stayed where nobody answers")
+	}
+	if step := to(after, "new"); step.VirtualService != after || !step.Standing {
+		t.Error("what was served is held back")
+	}
+}
+
 func TestOtherSharesOfKnownBackendsNeedNoPreparation(t *testing.T) {
 	step := next(t, serving(t, "a", "b"), serving(t, "b"), false)
 	if !step.Routed || !named(step.VirtualService).Equal(sets.New("a", "b")) {

@@ -55,6 +55,9 @@ func (g Gateway) brokenPods() []string {
 	for _, pod := range g.Pods {
 		why = append(why, podProblems(pod)...)
 	}
+	for i := range why {
+		why[i] = strings.TrimSuffix(why[i], ".")
+	}
 	slices.Sort(why)
 	why = slices.Compact(why)
 	return why[:min(shown, len(why))]

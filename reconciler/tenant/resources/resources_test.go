@@ -350,7 +350,7 @@ func TestGatewayUnready(t *testing.T) {
 			{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}}
 	}
 	unscheduled := &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{
-		{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available"}}}}
+		{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available."}}}}
 	refused := appsv1.DeploymentCondition{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: "quota"}
 	for _, test := range []struct {
 		name       string
@@ -367,7 +367,7 @@ func TestGatewayUnready(t *testing.T) {
 		{"no image", deployment(2, 0), []*corev1.Pod{waiting("ImagePullBackOff", "not found"), waiting("ImagePullBackOff", "not found")},
 			"has 0 of 2 pods ready: ImagePullBackOff: not found.", true},
 		{"crashing", deployment(2, 0), []*corev1.Pod{waiting("CrashLoopBackOff", "")}, "has 0 of 2 pods ready: CrashLoopBackOff.", true},
-		{"no room", deployment(2, 1), []*corev1.Pod{unscheduled}, "Unschedulable: 0/1 nodes", true},
+		{"no room", deployment(2, 1), []*corev1.Pod{unscheduled}, "Unschedulable: 0/1 nodes are available.", true},
 		{"no pods allowed", deployment(2, 0, refused), nil, "FailedCreate: quota", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,7 +54,8 @@ func client(t *testing.T, major int) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-func (s started) get(t *testing.T, major int, path string) *http.Response {
+// get asks for a path and returns the answer's status and body.
+func (s started) get(t *testing.T, major int, path string) (int, io.Reader) {
 	t.Helper()
 	response, err := client(t, major).Get("http://" + s.address + path)
 	if err != nil {
@@ -63,7 +65,18 @@ func (s started) get(t *testing.T, major int, path string) *http.Response {
 	if response.ProtoMajor != major {
 		t.Fatalf("answered by %s, asked by HTTP/%d", response.Proto, major)
 	}
-	return response
+	return response.StatusCode, response.Body
+}
+
+// read asks for a path and reads the whole answer.
+func (s started) read(t *testing.T, major int, path string) (int, []byte) {
+	t.Helper()
+	status, body := s.get(t, major, path)
+	content, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, content
 }
 
 func (s started) dial(t *testing.T) *websocket.Conn {
@@ -72,7 +85,7 @@ func (s started) dial(t *testing.T) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { socket.Close() })
+	t.Cleanup(func() { _ = socket.Close() })
 	return socket
 }
 
@@ -87,30 +100,23 @@ func roundTrip(t *testing.T, socket *websocket.Conn, message string) {
 	}
 }
 
-func body(t *testing.T, response *http.Response) []byte {
-	t.Helper()
-	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
-}
-
 func TestBothVersionsOfHTTP(t *testing.T) {
 	s := start(t, time.Second)
 	for major, protocol := range map[int]string{1: "HTTP/1.1", 2: "HTTP/2.0"} {
-		if got := string(body(t, s.get(t, major, "/hello"))); got != "hello\n" {
-			t.Errorf("%s: hello %q", protocol, got)
+		if status, got := s.read(t, major, "/hello"); status != http.StatusOK || string(got) != "hello\n" {
+			t.Errorf("%s: hello %d %q", protocol, status, got)
 		}
 		var got arrived
-		if err := json.Unmarshal(body(t, s.get(t, major, "/headers")), &got); err != nil {
+		_, headers := s.read(t, major, "/headers")
+		if err := json.Unmarshal(headers, &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.Protocol != protocol || got.Host != s.address || got.Headers.Get("User-Agent") == "" {
 			t.Errorf("%s: arrived as %+v", protocol, got)
 		}
 
-		events := bufio.NewScanner(s.get(t, major, "/events?seconds=0.3").Body)
+		_, stream := s.get(t, major, "/events?seconds=0.3")
+		events := bufio.NewScanner(stream)
 		for _, want := range strings.Split("id: 1,data: 1,,id: 2,data: 2,,id: 3,data: 3,", ",") {
 			if !events.Scan() || events.Text() != want {
 				t.Fatalf("%s: event line %q, want %q", protocol, events.Text(), want)
@@ -121,7 +127,7 @@ func TestBothVersionsOfHTTP(t *testing.T) {
 		}
 
 		want := append(bytes.Repeat([]byte{1}, blockBytes), bytes.Repeat([]byte{2}, blockBytes)...)
-		if got := body(t, s.get(t, major, "/download?seconds=0.2")); !bytes.Equal(got, want) {
+		if _, got := s.read(t, major, "/download?seconds=0.2"); !bytes.Equal(got, want) {
 			t.Errorf("%s: download of %d bytes, want 2 blocks", protocol, len(got))
 		}
 	}
@@ -149,9 +155,8 @@ func TestEventsComeOneByOne(t *testing.T) {
 func TestSecondsAreBounded(t *testing.T) {
 	s := start(t, time.Second)
 	for _, path := range []string{"/hello?seconds=-1", "/events?seconds=601", "/download?seconds=NaN", "/hello?seconds=soon"} {
-		response := s.get(t, 1, path)
-		if text := string(body(t, response)); response.StatusCode != http.StatusBadRequest || !strings.HasPrefix(text, "seconds: got ") {
-			t.Errorf("%s: %s %q", path, response.Status, text)
+		if status, text := s.read(t, 1, path); status != http.StatusBadRequest || !bytes.HasPrefix(text, []byte("seconds: got ")) {
+			t.Errorf("%s: %d %q", path, status, text)
 		}
 	}
 }
@@ -169,7 +174,7 @@ func TestGRPCEchoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close()
+	t.Cleanup(func() { _ = connection.Close() })
 	echo := testpb.NewBenchmarkServiceClient(connection)
 	message := func(n int) *testpb.SimpleRequest {
 		return &testpb.SimpleRequest{Payload: &testpb.Payload{Body: fmt.Append(nil, "message ", n)}}
@@ -194,7 +199,7 @@ func TestGRPCEchoes(t *testing.T) {
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stream.Recv(); err != io.EOF {
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the last message: %v, want an end", err)
 	}
 }
@@ -205,10 +210,10 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 		s := start(t, 10*time.Second)
 		socket := s.dial(t)
 		roundTrip(t, socket, "before")
-		download := s.get(t, major, "/download?seconds=0.5")
+		_, download := s.get(t, major, "/download?seconds=0.5")
 		s.stop()
-		if got := len(body(t, download)); got != 5*blockBytes {
-			t.Errorf("HTTP/%d: %d bytes, want 5 blocks", major, got)
+		if got, err := io.Copy(io.Discard, download); got != 5*blockBytes || err != nil {
+			t.Errorf("HTTP/%d: %d bytes, error %v, want 5 blocks", major, got, err)
 		}
 		roundTrip(t, socket, "after")
 		select {
@@ -216,7 +221,9 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 			t.Fatalf("ended with a WebSocket open: %v", err)
 		default:
 		}
-		socket.Close()
+		if err := socket.Close(); err != nil {
+			t.Error(err)
+		}
 		if err := <-s.ended; err != nil {
 			t.Error(err)
 		}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
+)
+
+// bench is what the parts share.
+type bench struct {
+	options
+	// prediction is the body of a request for one.
+	prediction []byte
+
+	clients *platform.Clients
+	out     io.Writer
+	start   time.Time
+	report  *report.Report
+
+	// gateway and minimal are the addresses of Sluice's gateway and of the minimal
+	// one in the same pods.
+	gateway, minimal string
+	// domain is what follows a Model's name and namespace in its host.
+	domain string
+}
+
+// parts of the benchmark by their names for -only.
+var parts = map[string]func(*bench, context.Context) error{
+	"path":   (*bench).measurePath,
+	"first":  (*bench).measureFirst,
+	"routes": (*bench).measureRoutes,
+}
+
+// order of the parts. The gateways that the first one brings up take two minutes to
+// go, idle, while the next one runs.
+var order = []string{"routes", "path", "first"}
+
+// measure runs the parts on a stage that is clean.
+func (b *bench) measure(ctx context.Context) error {
+	if err := b.clean(ctx); err != nil {
+		return fmt.Errorf("removing what an earlier run left: %w", err)
+	}
+	if err := b.setUp(ctx); err != nil {
+		return err
+	}
+	for _, name := range order {
+		if len(b.only) > 0 && !slices.Contains(b.only, name) {
+			continue
+		}
+		if err := parts[name](b, ctx); err != nil {
+			return fmt.Errorf("part %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// setUp makes the namespace and the minimal gateway, and finds both addresses.
+func (b *bench) setUp(ctx context.Context) error {
+	create := metav1.CreateOptions{}
+	if _, err := b.clients.Kube.CoreV1().Namespaces().Create(ctx, ownNamespace(), create); err != nil {
+		return fmt.Errorf("creating namespace %s: %w", namespace, err)
+	}
+	if _, err := b.clients.Istio.NetworkingV1().Gateways(gateway.Namespace).Create(ctx, minimalGateway(), create); err != nil {
+		return fmt.Errorf("creating the minimal gateway: %w", err)
+	}
+	if _, err := b.clients.Kube.CoreV1().Services(gateway.Namespace).Create(ctx, minimalService(), create); err != nil {
+		return fmt.Errorf("creating the minimal gateway's service: %w", err)
+	}
+	for service, address := range map[string]*string{gateway.Shared: &b.gateway, minimalName: &b.minimal} {
+		found, err := b.addressOf(ctx, service)
+		if err != nil {
+			return err
+		}
+		if _, err := load.LoopbackAddress(found); err != nil {
+			return fmt.Errorf("service %s: %w", service, err)
+		}
+		*address = found
+	}
+	return nil
+}
+
+// sayf prints a line with the time since the start.
+func (b *bench) sayf(format string, args ...any) {
+	fmt.Fprintf(b.out, "%7.1f s  %s\n", time.Since(b.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// explain says, for the output of a failure, what the cluster reports: of the
+// first few objects, since there can be hundreds.
+func (b *bench) explain() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	lines := strings.SplitAfter(b.clients.Explain(ctx, namespace), "\n")
+	return strings.Join(lines[:min(len(lines), 40)], "")
+}

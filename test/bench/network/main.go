@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/platform"
+)
+
+const (
+	// longest bounds the measuring, whatever hangs; cleaning up has a bound of its
+	// own. Together they stay within the 15 minutes that a benchmark may take.
+	longest = 12 * time.Minute
+	// cleanWithin bounds the removal of what was made. A tenant's gateway takes two
+	// minutes to be sure that no connection is left.
+	cleanWithin = 3 * time.Minute
+)
+
+type options struct {
+	image, kubeconfig, request, folder string
+	// only names the parts to run; all where it is empty.
+	only []string
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "bench-network:", err)
+		}
+		os.Exit(2)
+	}
+	// The first signal ends the measuring and cleans up, the next one everything.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err = run(ctx, o)
+	switch {
+	case err == nil:
+	case errors.Is(err, report.ErrMissed), errors.Is(err, report.ErrUnfinished): // the report says why
+		os.Exit(1)
+	default:
+		fmt.Fprintln(os.Stderr, "bench-network:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(arguments []string) (options, error) {
+	var o options
+	var only string
+	flags := flag.NewFlagSet("bench-network", flag.ContinueOnError)
+	flags.StringVar(&o.image, "image", "", "the ranker's image, as the cluster pulls it (required)")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "the cluster's kubeconfig file")
+	flags.StringVar(&o.request, "request", "test/images/ranker/testdata/request.json", "the `file` with a prediction's request")
+	flags.StringVar(&o.folder, "folder", "build/bench", "where the report is written as JSON")
+	flags.StringVar(&only, "only", "", "parts to run, of routes,path,first; all by default")
+	if err := flags.Parse(arguments); err != nil {
+		return o, err
+	}
+	if only != "" {
+		o.only = strings.Split(only, ",")
+	}
+	for _, name := range o.only {
+		if _, ok := parts[name]; !ok {
+			return o, fmt.Errorf("-only: no part is called %q", name)
+		}
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.image == "":
+		return o, errors.New("-image is required")
+	case o.kubeconfig == "":
+		return o, errors.New("-kubeconfig or KUBECONFIG is required")
+	}
+	return o, nil
+}
+
+// run measures, cleans up and reports.
+func run(ctx context.Context, o options) error {
+	prediction, err := os.ReadFile(o.request)
+	if err != nil {
+		return fmt.Errorf("reading the request (run it in the repository's root): %w", err)
+	}
+	clients, err := platform.Connect(o.kubeconfig)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	b := &bench{
+		options: o, prediction: prediction, clients: clients,
+		out: os.Stdout, start: start, report: report.New("network", start),
+	}
+	measuring, cancel := context.WithTimeout(ctx, longest)
+	err = b.measure(measuring)
+	cancel()
+	if err != nil {
+		b.sayf("failed: %v\n%s", err, b.explain())
+	}
+	b.sayf("cleaning up, within %v; another signal leaves it to the next run", cleanWithin)
+	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
+	defer cancel()
+	err = errors.Join(err, b.clean(cleaning))
+	return b.report.Finish(b.out, o.folder, time.Since(start), err)
+}
