@@ -14,7 +14,7 @@ const LimitAppliedType = "dev.sluice.limit.applied.v1"
 type LimitApplied struct {
 	// Model the limit is for.
 	Model Ref `json:"model"`
-	// Gateway whose pods enforce it.
+	// Gateway whose pods enforce it; two during a move, joined by a comma.
 	Gateway string `json:"gateway"`
 	// Old and New are the limits, in requests per second, as decimal numbers; Old
 	// is empty for a first limit.
