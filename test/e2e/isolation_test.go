@@ -27,7 +27,6 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/networking/pkg/apis/networking"
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	netheader "knative.dev/networking/pkg/http/header"
@@ -46,6 +45,8 @@ import (
 const (
 	// refusedWithin bounds the wait for a refusal.
 	refusedWithin = 20 * time.Second
+	// rankerRevision is the first one of a Model called ranker.
+	rankerRevision = "ranker-00001"
 	// heldRoute is the name of acme's route for the host that it holds.
 	heldRoute = "held"
 	// readyPath is what the ranker answers for less than a prediction.
@@ -78,7 +79,7 @@ func TestIsolationMatrix(t *testing.T) {
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "attempt\thow it was refused\n%s\n", strings.Join(rows, "\n"))
-	w.Flush()
+	_ = w.Flush() // into memory
 	t.Logf("%d attempts\n%s", len(rows), table.String())
 }
 
@@ -116,7 +117,7 @@ func newMatrix(t *testing.T) *matrix {
 	m.acme.settled()
 	m.held = "held" + strings.TrimPrefix(m.acme.namespace, "e2e") + ".example.org"
 	ingresses := m.acme.Networking.NetworkingV1alpha1().Ingresses(m.acme.namespace)
-	if _, err := ingresses.Create(t.Context(), m.acme.route(heldRoute, m.held), metav1.CreateOptions{}); err != nil {
+	if _, err := ingresses.Create(t.Context(), m.acme.route(heldRoute, rankerRevision, m.held), metav1.CreateOptions{}); err != nil {
 		t.Fatal("creating an Ingress:", err)
 	}
 	if _, err := m.unaffected(t.Context()); err != nil {
@@ -141,31 +142,31 @@ func (m *matrix) unharmed(ctx context.Context) error {
 func (m *matrix) claims() []attempt {
 	return []attempt{
 		{"route for a host that acme holds", func(ctx context.Context) (string, error) {
-			how, err := m.rival.refusal(ctx, m.rival.route("host", m.held))
+			how, err := m.rival.refusal(ctx, m.rival.route("host", rankerRevision, m.held))
 			return how, errors.Join(err, hides(how, m.acme.namespace, m.acme.name))
 		}},
 		{"the same, by another namespace of acme's", func(ctx context.Context) (string, error) {
-			how, err := m.branch.refusal(ctx, m.branch.route("host", m.held))
+			how, err := m.branch.refusal(ctx, m.branch.route("host", rankerRevision, m.held))
 			return how, errors.Join(err, names(how, m.acme.namespace))
 		}},
 		{"route for the host of acme's Model", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("model", m.ranker.Host))
+			return m.rival.refusal(ctx, m.rival.route("model", rankerRevision, m.ranker.Host))
 		}},
 		{"route for a free host of acme's domain", func(ctx context.Context) (string, error) {
-			how, err := m.rival.refusal(ctx, m.rival.route("domain", "open."+m.acme.now().Spec.Domain))
+			how, err := m.rival.refusal(ctx, m.rival.route("domain", rankerRevision, "open."+m.acme.now().Spec.Domain))
 			return how, errors.Join(err, hides(how, m.acme.namespace))
 		}},
 		{"route for all of acme's domain", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("wildcard", "*."+m.acme.now().Spec.Domain))
+			return m.rival.refusal(ctx, m.rival.route("wildcard", rankerRevision, "*."+m.acme.now().Spec.Domain))
 		}},
 		{"route for the probes of acme's gateway", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("probe", gateway.ProbeHost(gateway.OfTenant(m.acme.name))))
+			return m.rival.refusal(ctx, m.rival.route("probe", rankerRevision, gateway.ProbeHost(gateway.OfTenant(m.acme.name))))
 		}},
 		{"route for no host, which would be all", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("hostless"))
+			return m.rival.refusal(ctx, m.rival.route("hostless", rankerRevision))
 		}},
 		{"route to a backend of acme's", func(ctx context.Context) (string, error) {
-			r := m.rival.route("backend", "backend."+m.rival.now().Spec.Domain)
+			r := m.rival.route("backend", rankerRevision, "backend."+m.rival.now().Spec.Domain)
 			r.Spec.Rules[0].HTTP.Paths[0].Splits[0].ServiceNamespace = m.acme.namespace
 			return m.rival.refusal(ctx, r)
 		}},
@@ -186,7 +187,7 @@ func (m *matrix) foreignCertificate(ctx context.Context) (string, error) {
 	host := "secret." + m.rival.now().Spec.Domain
 	acmes := newCertificate(m.acme.T, host)
 	m.acme.keep("acme-tls", acmes)
-	r := m.rival.route("secret", host)
+	r := m.rival.route("secret", rankerRevision, host)
 	r.Spec.TLS = []netv1alpha1.IngressTLS{{Hosts: []string{host}, SecretName: "acme-tls", SecretNamespace: m.acme.namespace}}
 	ingresses := m.rival.Networking.NetworkingV1alpha1().Ingresses(m.rival.namespace)
 	if _, err := ingresses.Create(ctx, r, metav1.CreateOptions{}); err != nil {
@@ -259,33 +260,6 @@ func domainMapping(namespace, host, service string) *servingv1beta1.DomainMappin
 		Spec: servingv1beta1.DomainMappingSpec{Ref: duckv1.KReference{
 			APIVersion: servingv1.SchemeGroupVersion.String(), Kind: "Service", Namespace: namespace, Name: service,
 		}},
-	}
-}
-
-// route is an Ingress of our class to the ranker of its namespace, as Knative routes
-// to a revision.
-func (s *stage) route(name string, hosts ...string) *netv1alpha1.Ingress {
-	return &netv1alpha1.Ingress{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.namespace, Name: name,
-			Annotations: map[string]string{networking.IngressClassAnnotationKey: sluice.IngressClassName},
-		},
-		Spec: netv1alpha1.IngressSpec{
-			HTTPOption: netv1alpha1.HTTPOptionEnabled,
-			Rules: []netv1alpha1.IngressRule{{
-				Hosts:      hosts,
-				Visibility: netv1alpha1.IngressVisibilityExternalIP,
-				HTTP: &netv1alpha1.HTTPIngressRuleValue{Paths: []netv1alpha1.HTTPIngressPath{{
-					Splits: []netv1alpha1.IngressBackendSplit{{
-						Percent:       100,
-						AppendHeaders: map[string]string{"Knative-Serving-Revision": "ranker-00001", "Knative-Serving-Namespace": s.namespace},
-						IngressBackend: netv1alpha1.IngressBackend{
-							ServiceNamespace: s.namespace, ServiceName: "ranker-00001", ServicePort: intstr.FromInt32(80),
-						},
-					}},
-				}}},
-			}},
-		},
 	}
 }
 

@@ -17,8 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"knative.dev/networking/pkg/apis/networking"
+	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/ptr"
 
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -314,6 +317,33 @@ func (s *stage) noneFailed(report *load.Report) {
 	s.Helper()
 	if total := report.Total; total.Failed+total.Errored+total.Dropped > 0 {
 		s.Errorf("load: %+v, codes %v, errors %q; want only 2xx and 429", total, report.Codes, report.Errors)
+	}
+}
+
+// route is an Ingress of our class to a revision, with the headers by which the
+// activator knows that.
+func (s *stage) route(name, revision string, hosts ...string) *netv1alpha1.Ingress {
+	return &netv1alpha1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.namespace, Name: name,
+			Annotations: map[string]string{networking.IngressClassAnnotationKey: sluice.IngressClassName},
+		},
+		Spec: netv1alpha1.IngressSpec{
+			HTTPOption: netv1alpha1.HTTPOptionEnabled,
+			Rules: []netv1alpha1.IngressRule{{
+				Hosts:      hosts,
+				Visibility: netv1alpha1.IngressVisibilityExternalIP,
+				HTTP: &netv1alpha1.HTTPIngressRuleValue{Paths: []netv1alpha1.HTTPIngressPath{{
+					Splits: []netv1alpha1.IngressBackendSplit{{
+						Percent:       100,
+						AppendHeaders: map[string]string{"Knative-Serving-Revision": revision, "Knative-Serving-Namespace": s.namespace},
+						IngressBackend: netv1alpha1.IngressBackend{
+							ServiceNamespace: s.namespace, ServiceName: revision, ServicePort: intstr.FromInt32(80),
+						},
+					}},
+				}}},
+			}},
+		},
 	}
 }
 

@@ -11,12 +11,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
-	"knative.dev/networking/pkg/apis/networking"
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
-	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -99,29 +96,7 @@ func (s *stage) routeTo(model string) *netv1alpha1.Ingress {
 	if err != nil {
 		s.Fatal("getting the Model's Knative Service:", err)
 	}
-	ingress := &netv1alpha1.Ingress{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.namespace, Name: "changing",
-			Annotations: map[string]string{networking.IngressClassAnnotationKey: sluice.IngressClassName},
-		},
-		Spec: netv1alpha1.IngressSpec{
-			HTTPOption: netv1alpha1.HTTPOptionEnabled,
-			Rules: []netv1alpha1.IngressRule{{
-				Hosts:      []string{"changing." + s.namespace + ".example.com"},
-				Visibility: netv1alpha1.IngressVisibilityExternalIP,
-				HTTP: &netv1alpha1.HTTPIngressRuleValue{Paths: []netv1alpha1.HTTPIngressPath{{
-					Splits: []netv1alpha1.IngressBackendSplit{{
-						Percent: 100,
-						IngressBackend: netv1alpha1.IngressBackend{
-							ServiceNamespace: s.namespace,
-							ServiceName:      service.Status.LatestReadyRevisionName,
-							ServicePort:      intstr.FromInt32(80),
-						},
-					}},
-				}}},
-			}},
-		},
-	}
+	ingress := s.route("changing", service.Status.LatestReadyRevisionName, "changing."+s.namespace+".example.com")
 	if _, err := s.Networking.NetworkingV1alpha1().Ingresses(s.namespace).Create(s.Context(), ingress, metav1.CreateOptions{}); err != nil {
 		s.Fatal("creating an Ingress:", err)
 	}

@@ -95,15 +95,13 @@ func (b *bench) rehearse(ctx context.Context, seen *recorder) error {
 	const name = "rehearsal"
 	ctx, cancel := context.WithTimeout(ctx, 2*runWithin)
 	defer cancel()
-	m := ranker(name, b.image)
-	m, err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Create(ctx, m, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("creating the Model: %w", err)
+	if err := b.startModel(ctx, seen, name); err != nil {
+		return err
 	}
 	if err := seen.wait(ctx, name, modelReady); err != nil {
 		return err
 	}
-	m, err = b.clients.Sluice.SluiceV1alpha1().Models(namespace).Get(ctx, name, metav1.GetOptions{})
+	m, err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("getting the Model: %w", err)
 	}
@@ -180,16 +178,16 @@ func firstAnswer(ctx context.Context, target load.Target) (time.Time, error) {
 	defer connection.Close()
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
-	status := 0
 	for {
-		// An error is a gateway that doesn't listen yet.
-		if status, _, err = connection.Ask(ctx); err == nil && status == http.StatusOK {
+		status, _, err := connection.Ask(ctx)
+		if err == nil && status == http.StatusOK {
 			return time.Now(), nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return time.Time{}, fmt.Errorf("waiting for the first answer of %s, last status %d: %w", target.Host, status, ctx.Err())
+			return time.Time{}, fmt.Errorf("waiting for the first answer of %s: %w: last status %d, error %w",
+				target.Host, ctx.Err(), status, err)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (c *Connection) ask(ctx context.Context, deadline time.Time) (int, error) {
 // Close ends the connection; another Ask would make a new one.
 func (c *Connection) Close() {
 	if c.conn != nil {
-		c.conn.Close()
+		_ = c.conn.Close() // its answers were read whole
 		c.conn = nil
 	}
 }
