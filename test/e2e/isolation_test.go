@@ -427,13 +427,13 @@ func (m *matrix) istio() []attempt {
 	acmes := gateway.Namespace + "/" + gateway.OfTenant(m.acme.name)
 	shared := gateway.Namespace + "/" + gateway.Shared
 	pods := map[string]string{gateway.LabelKey: gateway.OfTenant(m.acme.name)}
-	exported := m.answering(m.ranker.Host, acmes)
+	exported := m.answering(m.held, acmes)
 	exported.Spec.ExportTo = []string{"*"}
 	return []attempt{
-		{"VirtualService with acme's host on acme's gateway", m.inVain(m.answering(m.ranker.Host, acmes))},
+		{"VirtualService with acme's host on acme's gateway", m.inVain(m.answering(m.held, acmes))},
 		{"VirtualService with acme's host, exported to all", m.inVain(exported)},
 		{"VirtualService with a free host on acme's gateway", m.inVain(m.answering(m.stray(), acmes))},
-		{"VirtualService with acme's host on the shared gateway", m.inVain(m.answering(m.ranker.Host, shared))},
+		{"VirtualService with acme's host on the shared gateway", m.inVain(m.answering(m.held, shared))},
 		{"Gateway for acme's pods, at a port that they serve", m.inVain(m.listening(pods, gateway.External.Port), m.answering(m.stray(), "stolen"))},
 		{"Gateway for acme's pods, at a port of its own", m.inVain(m.listening(pods, ownPort), m.answering(m.stray(), "stolen"))},
 		{"EnvoyFilter for acme's pods", m.inVain(m.marking(pods))},
@@ -459,7 +459,7 @@ func (m *matrix) answering(host, on string) *istiov1.VirtualService {
 		ObjectMeta: metav1.ObjectMeta{Namespace: m.rival.namespace, Name: "stolen"},
 		Spec: istioapi.VirtualService{
 			Hosts: []string{host}, Gateways: []string{on},
-			Http: []*istioapi.HTTPRoute{{DirectResponse: &istioapi.HTTPDirectResponse{Status: stolen}}},
+			Http: []*istioapi.HTTPRoute{{Name: m.rival.name, DirectResponse: &istioapi.HTTPDirectResponse{Status: stolen}}},
 		},
 	}
 }

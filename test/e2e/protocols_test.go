@@ -359,8 +359,8 @@ func asleep(m *v1alpha1.Model) {
 func (s *stage) allowInitialZero() {
 	s.Helper()
 	const autoscaler, key = "config-autoscaler", "allow-zero-initial-scale"
-	s.Cleanup(func() { configure(s.T, servingNamespace, autoscaler, key, nil) })
-	configure(s.T, servingNamespace, autoscaler, key, ptr.String("true"))
+	before := configure(s.T, servingNamespace, autoscaler, key, ptr.String("true"))
+	s.Cleanup(func() { configure(s.T, servingNamespace, autoscaler, key, before) })
 	m := s.streams("dry-run", asleep)
 	s.until(answerWithin, "Models without replicas to be allowed", func(ctx context.Context) (string, error) {
 		if _, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Create(ctx, m, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {

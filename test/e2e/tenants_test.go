@@ -88,8 +88,12 @@ func brief(m *v1alpha1.Model) { m.Spec.TimeoutSeconds = ptr.Int64(briefRequests)
 // They go with the test, after their namespaces.
 func newTenants(t *testing.T, wishes ...wish) []*tenant {
 	t.Helper()
-	t.Cleanup(func() { removeTenants(t) })
-	configure(t, sluice.SystemNamespace, config.GatewayName, "max-connection-duration", ptr.String(briefConnections))
+	const age = "max-connection-duration"
+	before := configure(t, sluice.SystemNamespace, config.GatewayName, age, ptr.String(briefConnections))
+	t.Cleanup(func() {
+		removeTenants(t)
+		configure(t, sluice.SystemNamespace, config.GatewayName, age, before)
+	})
 	var tenants []*tenant
 	for _, w := range wishes {
 		n := &tenant{stage: newStage(t)}
@@ -135,8 +139,7 @@ func (n *tenant) explain() {
 	}
 }
 
-// removeTenants deletes the test's Tenants, waits until they are gone and leaves
-// connections as they were.
+// removeTenants deletes the test's Tenants and waits until they are gone.
 func removeTenants(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -154,7 +157,6 @@ func removeTenants(t *testing.T) {
 	if err != nil {
 		t.Error("removing Tenants:", err)
 	}
-	configure(t, sluice.SystemNamespace, config.GatewayName, "max-connection-duration", nil)
 }
 
 // testLabel names a test as a label's value.
@@ -163,18 +165,27 @@ func testLabel(t *testing.T) string {
 	return name
 }
 
-// configure sets a key of a ConfigMap, or removes it.
-func configure(t *testing.T, namespace, name, key string, value *string) {
+// configure sets a key of a ConfigMap, or removes it, and returns what it was.
+func configure(t *testing.T, namespace, name, key string, value *string) (before *string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	configMaps := cluster.clients.Kube.CoreV1().ConfigMaps(namespace)
+	existing, err := configMaps.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatalf("getting ConfigMap %s/%s: %v", namespace, name, err)
+	}
+	if was, ok := existing.Data[key]; ok {
+		before = &was
+	}
 	patch, err := json.Marshal(map[string]any{"data": map[string]*string{key: value}})
 	if err == nil {
-		_, err = cluster.clients.Kube.CoreV1().ConfigMaps(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+		_, err = configMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 	}
 	if err != nil {
-		t.Errorf("setting %s of ConfigMap %s/%s: %v", key, namespace, name, err)
+		t.Fatalf("setting %s of ConfigMap %s/%s: %v", key, namespace, name, err)
 	}
+	return before
 }
 
 // now is the Tenant as it is.
