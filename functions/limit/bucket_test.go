@@ -39,7 +39,7 @@ func TestNewBucket(t *testing.T) {
 func TestBucketRates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rate := ratio(rapid.Int64Range(100, 1_000_000_000).Draw(t, "milli"), 1000)
-		rate.Mul(rate, ratio(rapid.Int64Range(floorUnits, shareUnits).Draw(t, "share"), shareUnits))
+		rate.Mul(rate, ratio(rapid.Int64Range(narrow, shareUnits).Draw(t, "share"), shareUnits))
 		rate.Quo(rate, ratio(rapid.Int64Range(1, 64).Draw(t, "pods"), 1))
 		burst := time.Duration(rapid.Int64Range(1, 60_000).Draw(t, "burst")) * time.Millisecond
 

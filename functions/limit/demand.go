@@ -46,7 +46,7 @@ type Offered struct {
 	pods  func() []Pod
 	clock clock.WithTicker
 	log   *zap.SugaredLogger
-	// notify is called when demand was seen where there was none.
+	// notify is called when demand was seen: shares may have to follow it.
 	notify func()
 
 	mu    sync.Mutex
@@ -135,7 +135,7 @@ func (o *Offered) poll(ctx context.Context) {
 	}
 }
 
-// fold returns whether there is demand where there was none.
+// fold returns whether there was demand since the last time.
 func (o *Offered) fold(now map[counter]float64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -150,7 +150,7 @@ func (o *Offered) fold(now map[counter]float64) bool {
 			}
 		}
 	}
-	appeared := false
+	seen := false
 	for c, value := range now {
 		before, ok := o.last[c]
 		if !ok || value <= before || elapsed <= 0 {
@@ -159,12 +159,12 @@ func (o *Offered) fold(now map[counter]float64) bool {
 		if rates[c.served] == nil {
 			rates[c.served] = make([]float64, len(gateway.Entries()))
 		}
-		appeared = appeared || rates[c.served][c.entry] == 0
+		seen = true
 		rates[c.served][c.entry] += (1 - memory) * (value - before) / elapsed
 	}
 	maps.DeleteFunc(rates, func(_ served, of []float64) bool { return slices.Max(of) == 0 })
 	o.last, o.rates = now, rates
-	return appeared
+	return seen
 }
 
 // offered finds the counter. Upstream Envoy shows it with its own prefix, a proxy

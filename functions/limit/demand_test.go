@@ -54,10 +54,10 @@ func TestDemand(t *testing.T) {
 	}{
 		{"what was counted before is not demand", counters{"a": shown(100, 0), "b": shown(50, 0)}, []float64{0, 0, 0}, 0},
 		{"both pods count, the first poll by half", counters{"a": shown(160, 0), "b": shown(90, 0)}, []float64{50, 0, 0}, 1},
-		{"it settles", counters{"a": shown(220, 0), "b": shown(130, 0)}, []float64{75, 0, 0}, 1},
-		{"another entry wakes", counters{"a": shown(220, 40), "b": shown(130, 0)}, []float64{37.5, 0, 20}, 2},
-		{"a counter that was reset is no demand", counters{"a": shown(0, 0), "b": shown(130, 0)}, []float64{18.75, 0, 10}, 2},
-		{"a pod without an answer neither", counters{"b": shown(130, 0)}, []float64{9.375, 0, 5}, 2},
+		{"it settles", counters{"a": shown(220, 0), "b": shown(130, 0)}, []float64{75, 0, 0}, 2},
+		{"another entry wakes", counters{"a": shown(220, 40), "b": shown(130, 0)}, []float64{37.5, 0, 20}, 3},
+		{"a counter that was reset is no demand", counters{"a": shown(0, 0), "b": shown(130, 0)}, []float64{18.75, 0, 10}, 3},
+		{"a pod without an answer neither", counters{"b": shown(130, 0)}, []float64{9.375, 0, 5}, 3},
 	}
 	for _, step := range steps {
 		o.fetch = step.pods.fetch

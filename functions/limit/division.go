@@ -13,6 +13,9 @@ const (
 	// wholeBelow is the part of a limit below which, once it was divided, the
 	// gateways have the whole of it again.
 	wholeBelow = 0.8
+	// tightAbove is the part of a limit above which demand leaves quiet entries no more
+	// than a floor, roomyBelow that below which they have something again.
+	tightAbove, roomyBelow = 0.8, 0.5
 )
 
 // Site is a gateway at which a limit is enforced.
@@ -28,10 +31,14 @@ type Site struct {
 //
 // While the whole demand is below the limit, each gateway has all of it, and its
 // entries share it alike: wherever the requests arrive from one moment to the next,
-// none is refused. From then on the limit is divided over all places.
+// none is refused. From then on the limit is divided over all places. A quiet entry
+// that forwards has a twentieth while the demand is far below the limit, and next to
+// nothing when it is near.
 type Division struct {
 	sites   []Site
 	divided bool
+	// tight is true while there is no room to spare for quiet entries.
+	tight bool
 	// informed is true once shares come from demand.
 	informed bool
 	// shares of the places of one gateway or, if divided, of all, one after another.
@@ -46,22 +53,49 @@ func (d Division) Next(sites []Site, limit float64) Division {
 	for _, p := range merged {
 		demand += p.demand()
 	}
-	bound := divideAbove
+	divideAt, tightAt := divideAbove*limit, tightAbove*limit
 	if d.divided {
-		bound = wholeBelow
+		divideAt = wholeBelow * limit
 	}
-	next := Division{sites: sites, divided: len(sites) > 1 && demand > bound*limit}
-	places := merged
+	if d.tight {
+		tightAt = roomyBelow * limit
+	}
+	next := Division{sites: sites, divided: len(sites) > 1 && demand > divideAt, tight: demand > tightAt}
+	places, quiet := merged, int64(wide)
 	if next.divided {
 		places = concat(sites)
 	}
-	var current Shares
-	if d.informed && next.divided == d.divided && d.shares.fit(places) && (!d.divided || sameGateways(sites, d.sites)) {
-		current = d.shares
+	if next.tight {
+		quiet = narrow
 	}
-	next.informed = demand > 0 || current != nil
-	next.shares = NextShares(current, places, firstPlace(places))
+	next.shares = d.keep(next, places, limit)
+	next.informed = demand > 0 || next.shares != nil
+	if next.shares == nil {
+		next.shares = fairShares(places, quiet, firstPlace(places))
+	}
 	return next
+}
+
+// keep returns the shares that were, for as long as they serve the next division of
+// the places, else nil. Shares stay while there is no demand. While there is room to
+// spare they stay until a place needs more than it has, and else until a fair share is
+// too far off.
+func (d Division) keep(next Division, places []Place, limit float64) Shares {
+	demand := slices.ContainsFunc(places, func(p Place) bool { return p.demand() > 0 })
+	switch {
+	case !d.informed, next.divided != d.divided, !d.shares.fit(places):
+		return nil
+	case d.divided && !sameGateways(next.sites, d.sites):
+		return nil
+	case !demand:
+		return d.shares
+	case next.tight != d.tight:
+		return nil
+	case next.tight && d.shares.near(fairShares(places, narrow, 0)),
+		!next.tight && d.shares.cover(places, limit):
+		return d.shares
+	}
+	return nil
 }
 
 // merge sums up what several gateways have at each entry.

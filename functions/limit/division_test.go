@@ -33,22 +33,39 @@ func TestDivision(t *testing.T) {
 		want  [][]int64
 	}
 	tests := map[string][]step{
-		"before there is a route or demand, the external entry has it": {
+		"before there is a route or demand, the external entry has most of it": {
 			{"no route", []Site{detached("a")}, [][]int64{{998, 1, 1}}},
-			{"a route", []Site{plain("a", 0, 0)}, [][]int64{{998, 1, 1}}},
-			{"HTTP only redirects", []Site{redirecting("a", 0, 0, 0)}, [][]int64{{1000, 999, 1}}},
+			{"a route", []Site{plain("a", 0, 0)}, [][]int64{{949, 1, 50}}},
+			{"HTTP only redirects", []Site{redirecting("a", 0, 0, 0)}, [][]int64{{1000, 950, 50}}},
 			{"no external entry", []Site{{Gateway: "a", Places: []Place{{}, {}, {Role: Forwarding}}}}, [][]int64{{1, 1, 998}}},
 		},
 		"redirects are no demand": {
-			{"", []Site{redirecting("a", 900, 30, 10)}, [][]int64{{1000, 750, 250}}},
+			{"", []Site{redirecting("a", 900, 30, 10)}, [][]int64{{1000, 725, 275}}},
+		},
+		"far below the limit, shares stay until a place needs more": {
+			{"external", []Site{plain("a", 400, 0)}, [][]int64{{949, 1, 50}}},
+			{"some local", []Site{plain("a", 400, 44)}, [][]int64{{949, 1, 50}}},
+			{"more local", []Site{plain("a", 300, 100)}, [][]int64{{725, 1, 274}}},
+			{"none", []Site{plain("a", 0, 0)}, [][]int64{{725, 1, 274}}},
+			{"all local, within its part", []Site{plain("a", 0, 240)}, [][]int64{{725, 1, 274}}},
+			{"all local", []Site{plain("a", 0, 300)}, [][]int64{{50, 1, 949}}},
+		},
+		"near the limit, a quiet place has a floor only": {
+			{"far below", []Site{plain("a", 700, 0)}, [][]int64{{949, 1, 50}}},
+			{"near", []Site{plain("a", 810, 0)}, [][]int64{{998, 1, 1}}},
+			{"it falls, but not enough", []Site{plain("a", 510, 0)}, [][]int64{{998, 1, 1}}},
+			{"it falls", []Site{plain("a", 490, 0)}, [][]int64{{949, 1, 50}}},
+			{"above it, by demand", []Site{plain("a", 1500, 1500)}, [][]int64{{499, 1, 500}}},
+			{"a fifth to and fro is let be", []Site{plain("a", 1500, 1300)}, [][]int64{{499, 1, 500}}},
+			{"more is not", []Site{plain("a", 1500, 500)}, [][]int64{{749, 1, 250}}},
 		},
 		"a move that nobody notices": {
-			{"at the first gateway, mostly local", []Site{plain("a", 100, 300)}, [][]int64{{250, 1, 749}}},
-			{"no route at the second yet", []Site{plain("a", 100, 300), detached("b")}, [][]int64{{250, 1, 749}, {250, 1, 749}}},
-			{"routes at both", []Site{plain("a", 100, 300), plain("b", 0, 0)}, [][]int64{{250, 1, 749}, {250, 1, 749}}},
-			{"the address flips", []Site{plain("a", 50, 150), plain("b", 50, 150)}, [][]int64{{250, 1, 749}, {250, 1, 749}}},
-			{"drained", []Site{plain("a", 0, 0), plain("b", 100, 300)}, [][]int64{{250, 1, 749}, {250, 1, 749}}},
-			{"the first is left", []Site{plain("b", 100, 300)}, [][]int64{{250, 1, 749}}},
+			{"at the first gateway, mostly local", []Site{plain("a", 100, 300)}, [][]int64{{274, 1, 725}}},
+			{"no route at the second yet", []Site{plain("a", 100, 300), detached("b")}, [][]int64{{274, 1, 725}, {274, 1, 725}}},
+			{"routes at both", []Site{plain("a", 100, 300), plain("b", 0, 0)}, [][]int64{{274, 1, 725}, {274, 1, 725}}},
+			{"the address flips", []Site{plain("a", 50, 150), plain("b", 50, 150)}, [][]int64{{274, 1, 725}, {274, 1, 725}}},
+			{"drained", []Site{plain("a", 0, 0), plain("b", 100, 300)}, [][]int64{{274, 1, 725}, {274, 1, 725}}},
+			{"the first is left", []Site{plain("b", 100, 300)}, [][]int64{{274, 1, 725}}},
 		},
 		"a move under more than the limit": {
 			{"at the first", []Site{plain("a", 3000, 0)}, [][]int64{{998, 1, 1}}},
@@ -59,7 +76,7 @@ func TestDivision(t *testing.T) {
 			{"it rises", []Site{plain("a", 900, 0), plain("b", 100, 0)}, [][]int64{{896, 1, 1}, {100, 1, 1}}},
 		},
 		"certificates come to one gateway before the other": {
-			{"", []Site{redirecting("a", 0, 300, 100), plain("b", 0, 0)}, [][]int64{{1000, 749, 250}, {1, 749, 250}}},
+			{"", []Site{redirecting("a", 0, 300, 100), plain("b", 0, 0)}, [][]int64{{1000, 688, 262}, {50, 688, 262}}},
 		},
 	}
 	for name, steps := range tests {

@@ -38,7 +38,7 @@ func TestMove(t *testing.T) {
 	}
 
 	b.set(func() { b.offered = map[string][]float64{gateway.Shared: {3, 0, 1}} })
-	whole := []float64{7.49, 0.01, 2.5}
+	whole := []float64{7.25, 0.01, 2.74}
 	b.change("m", func(s *v1alpha1.RateLimitSpec) { s.Gateways = []string{gateway.Shared, blue} })
 	b.until("the limit at both, before the route", func() bool {
 		return b.admits(gateway.Shared, "team.m", whole...)() && b.admits(blue, "team.m", whole...)()

@@ -8,13 +8,18 @@ import (
 const (
 	// shareUnits is what the shares of a limit add up to.
 	shareUnits = 1000
-	// floorUnits is the share of a place without any traffic. Its bucket holds a
-	// request or more, and those that it refuses count as demand too, so a quiet
-	// place wakes however little it may admit.
-	floorUnits = 1
+	// narrow is the share of a place without any traffic. Its bucket holds a request
+	// or more, and those that it refuses count as demand too, so a quiet place wakes
+	// however little it may admit.
+	narrow = 1
+	// wide is that of one that forwards, as long as the demand is far below the limit:
+	// its first requests are not to be refused where there is room for them.
+	wide = 50
 	// shareTolerance is by how much of itself a place's fair share must differ
 	// from its present one before shares move: every move rewrites a slot.
 	shareTolerance = 0.2
+	// comfort is the part of what a place may admit up to which its demand needs no more.
+	comfort = 0.9
 )
 
 // Place is an entry of a gateway, as a limit finds it.
@@ -37,30 +42,76 @@ func (p Place) demand() float64 {
 	return 0
 }
 
+// floor is the least share of a place, in which a quiet one that forwards has so much.
+func (p Place) floor(quiet int64) int64 {
+	switch p.Role {
+	case Forwarding:
+		return quiet
+	case Absent:
+		return narrow
+	default:
+		return 0
+	}
+}
+
 // Shares are the parts of a limit that each of some places gets, in units of
 // 1/1000. Those of places that are open add up to 1000, others are 0.
 type Shares []int64
 
-// NextShares divides a limit over places in proportion to the demand seen at each
+// fairShares divides a limit over places in proportion to the demand seen at each
 // (flow-proportional shares: Raghavan et al., Cloud Control with Distributed Rate
-// Limiting, SIGCOMM 2007). Shares stay as they are while no place's fair share
-// differs by more than a fifth, and while there is no demand at all. Where current
-// is nil, all but the floors is for the place at first until there is demand to go
-// by; else current fits the places.
-func NextShares(current Shares, places []Place, first int) Shares {
-	fair := fairShares(places)
-	switch {
-	case current == nil && fair == nil:
-		return firstShares(places, first)
-	case current == nil:
-		return fair
-	}
-	for i, f := range fair {
-		if math.Abs(float64(f-current[i])) > shareTolerance*float64(current[i]) {
-			return fair
+// Limiting, SIGCOMM 2007), beside their floors. Without any demand, all but the
+// floors is for the place at first; if that isn't open, for the last that is.
+func fairShares(places []Place, quiet int64, first int) Shares {
+	shares, left, most := make(Shares, len(places)), int64(shareUnits), -1
+	total := 0.0
+	for i, p := range places {
+		shares[i] = p.floor(quiet)
+		left -= shares[i]
+		total += p.demand()
+		if p.open() && (most < 0 || p.demand() >= places[most].demand()) {
+			most = i
 		}
 	}
-	return current
+	switch {
+	case most < 0:
+		return shares
+	case total <= 0:
+		if places[first].open() {
+			most = first
+		}
+		total = 1 // of nothing
+	}
+	rest := left
+	for i, p := range places {
+		if i != most {
+			of := int64(float64(left) * p.demand() / total)
+			shares[i] += of
+			rest -= of
+		}
+	}
+	shares[most] += rest
+	return shares
+}
+
+// near is true if no share of the others differs by more than the tolerance.
+func (s Shares) near(others Shares) bool {
+	for i, o := range others {
+		if math.Abs(float64(o-s[i])) > shareTolerance*float64(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// cover is true if the demand of every place is well within its part of the limit.
+func (s Shares) cover(places []Place, limit float64) bool {
+	for i, p := range places {
+		if p.demand() > comfort*limit*float64(s[i])/shareUnits {
+			return false
+		}
+	}
+	return true
 }
 
 // fit is true for shares of just those places that are open.
@@ -74,53 +125,6 @@ func (s Shares) fit(places []Place) bool {
 		}
 	}
 	return true
-}
-
-// fairShares is nil without demand.
-func fairShares(places []Place) Shares {
-	total, busiest, open := 0.0, 0, int64(0)
-	for i, p := range places {
-		total += p.demand()
-		if p.demand() > places[busiest].demand() {
-			busiest = i
-		}
-		if p.open() {
-			open++
-		}
-	}
-	if total <= 0 {
-		return nil
-	}
-	shares, left := make(Shares, len(places)), int64(shareUnits)
-	for i, p := range places {
-		if i == busiest || !p.open() {
-			continue
-		}
-		shares[i] = floorUnits + int64(float64(shareUnits-floorUnits*open)*p.demand()/total)
-		left -= shares[i]
-	}
-	shares[busiest] = left
-	return shares
-}
-
-// firstShares leaves all but the floors to one place. If that isn't open, the last
-// that is has it.
-func firstShares(places []Place, first int) Shares {
-	shares, left, open := make(Shares, len(places)), int64(shareUnits), -1
-	for i, p := range places {
-		if p.open() {
-			shares[i], open = floorUnits, i
-			left -= floorUnits
-		}
-	}
-	if open < 0 {
-		return shares
-	}
-	if !places[first].open() {
-		first = open
-	}
-	shares[first] += left
-	return shares
 }
 
 // Of is the part of a limit that place i gets, in requests per second.

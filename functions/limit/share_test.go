@@ -17,29 +17,28 @@ func at(demand ...float64) []Place {
 	return places
 }
 
-func TestNextShares(t *testing.T) {
+func TestFairShares(t *testing.T) {
 	redirects := []Place{{Role: Answering, Demand: 500}, {Role: Forwarding, Demand: 30}, {Role: Forwarding, Demand: 10}}
 	tests := []struct {
-		name    string
-		current Shares
-		places  []Place
-		want    Shares
+		name   string
+		places []Place
+		quiet  int64
+		want   Shares
 	}{
-		{"nothing known: the first, and a floor", nil, at(0, 0), Shares{999, 1}},
-		{"all external", nil, at(100, 0), Shares{999, 1}},
-		{"all local", Shares{999, 1}, at(0, 100), Shares{1, 999}},
-		{"even", Shares{999, 1}, at(50, 50), Shares{500, 500}},
-		{"a small change moves nothing", Shares{500, 500}, at(55, 50), Shares{500, 500}},
-		{"no demand moves nothing", Shares{1, 999}, at(0, 0), Shares{1, 999}},
-		{"redirects take nothing", nil, redirects, Shares{0, 750, 250}},
-		{"nor at first", nil, []Place{{Role: Answering}, {Role: Absent}}, Shares{0, 1000}},
-		{"nothing is forwarded anywhere", nil, []Place{{Role: Answering}, {Role: Answering}}, Shares{0, 0}},
-		{"what has no route keeps its floor", nil, []Place{{Role: Forwarding, Demand: 1}, {Demand: 1}}, Shares{999, 1}},
+		{"nothing known: the first, and a floor", at(0, 0), wide, Shares{950, 50}},
+		{"what has no route keeps the least floor", []Place{{Role: Forwarding, Demand: 1}, {Demand: 1}}, wide, Shares{999, 1}},
+		{"all external", at(100, 0), narrow, Shares{999, 1}},
+		{"all local", at(0, 100), narrow, Shares{1, 999}},
+		{"even", at(50, 50), narrow, Shares{500, 500}},
+		{"by demand, beside a wide floor", at(75, 25), wide, Shares{725, 275}},
+		{"redirects take nothing", redirects, narrow, Shares{0, 750, 250}},
+		{"nor at first", []Place{{Role: Answering}, {Role: Absent}}, wide, Shares{0, 1000}},
+		{"nothing is forwarded anywhere", []Place{{Role: Answering}, {Role: Answering}}, wide, Shares{0, 0}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := NextShares(tt.current, tt.places, 0); !slices.Equal(got, tt.want) {
-				t.Errorf("NextShares() = %v, want %v", got, tt.want)
+			if got := fairShares(tt.places, tt.quiet, 0); !slices.Equal(got, tt.want) {
+				t.Errorf("fairShares() = %v, want %v", got, tt.want)
 			}
 		})
 	}
@@ -52,7 +51,7 @@ func TestSharesAddUp(t *testing.T) {
 		places := rapid.SliceOfN(rapid.Custom(genPlace), 2, 9).Draw(t, "places")
 		places[0].Role = Forwarding
 		limit := ratio(rapid.Int64Range(1, 1e9).Draw(t, "limit"), 1000)
-		shares := NextShares(nil, places, 0)
+		shares := fairShares(places, rapid.SampledFrom([]int64{narrow, wide}).Draw(t, "quiet"), 0)
 		sum := new(big.Rat)
 		for i, p := range places {
 			part := shares.Of(limit, i)

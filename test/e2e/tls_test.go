@@ -50,8 +50,9 @@ func TestTenantServesHTTPS(t *testing.T) {
 		of.Spec.TLS = &v1alpha1.TenantTLS{SecretName: "wildcard", SecretNamespace: n.namespace}
 	})
 	n.settled()
-	// A limit that is in nobody's way, not even at an entry that is quiet.
-	n.create(n.ranker("ranker", fixed("1000000"), func(m *v1alpha1.Model) { m.Spec.TimeoutSeconds = ptr.Int64(30) }))
+	// Requests for the mapped domain come in by the cluster-local entry, where there
+	// were none before.
+	n.create(n.ranker("ranker", fixed("2000"), func(m *v1alpha1.Model) { m.Spec.TimeoutSeconds = ptr.Int64(30) }))
 	host := n.serving("ranker").Host
 
 	mapped := n.mapDomain("ranker." + n.name + ".example.org")
@@ -216,7 +217,7 @@ const (
 	entriesLimit, entriesRate = 20, 60
 	// entriesMove is how long the shares of the entries may take to follow the
 	// demand; what is admitted is measured for as long after it.
-	entriesMove = 5 * time.Second
+	entriesMove = 3 * time.Second
 )
 
 // limitOverHTTPS lowers the Model's limit and offers it three times that.
