@@ -60,7 +60,7 @@ func parse(arguments []string) (options, error) {
 	flags.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "the cluster's kubeconfig file")
 	flags.StringVar(&o.request, "request", "test/images/ranker/testdata/request.json", "the `file` with a prediction's request")
 	flags.StringVar(&o.folder, "folder", "build/bench", "where the report is written as JSON")
-	flags.StringVar(&only, "only", "", "parts to run, of routes,path,first; all by default")
+	flags.StringVar(&only, "only", "", "parts to run, of flood,routes,path,first; all by default")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}

@@ -87,7 +87,7 @@ func (b *bench) measurePath(ctx context.Context) error {
 func (b *bench) reportPath(latency latencies, throughput pair) {
 	b.report.Add(pathPart,
 		report.Median("p50, Sluice / by hand", latency.p50.ratios(), "×").Within(report.AtMost, 1.05),
-		report.Median("p99, Sluice / by hand", latency.p99.ratios(), "×").Within(report.AtMost, 1.05),
+		report.Value("p99, Sluice / by hand, all rounds together", latency.p99OfAll(), "×").Within(report.AtMost, 1.05),
 		report.Median("throughput, Sluice / by hand", throughput.ratios(), "×").Within(report.AtLeast, 0.95),
 	)
 	b.report.Add(pathPart+": predictions", latencyFigures(latency)...)
@@ -103,7 +103,7 @@ func latencyFigures(latency latencies) []report.Figure {
 		report.Median("p50, Sluice - by hand", latency.p50.added(), "ms"),
 		report.Median("p50, Sluice", stats.Summarize(latency.p50.ours), "ms"),
 		report.Median("p50, by hand", stats.Summarize(latency.p50.byHand), "ms"),
-		report.Median("p99, Sluice / by hand", latency.p99.ratios(), "×"),
+		report.Median("p99, Sluice / by hand, round by round", latency.p99.ratios(), "×"),
 		report.Median("p99, Sluice", stats.Summarize(latency.p99.ours), "ms"),
 		report.Median("p99, by hand", stats.Summarize(latency.p99.byHand), "ms"),
 	}
@@ -123,8 +123,15 @@ func (p pair) added() stats.Summary {
 	return stats.Summarize(more)
 }
 
-// latencies are of each round, in milliseconds.
-type latencies struct{ p50, p99 pair }
+// latencies are quantiles of each round, in milliseconds, and those of all requests, in
+// seconds.
+type latencies struct{ p50, p99, all pair }
+
+// p99OfAll is the ratio of the p99s of all requests: a round by itself has so few above
+// its p99 that the ratio of two says more of chance.
+func (l latencies) p99OfAll() float64 {
+	return stats.Quantile(l.all.ours, 0.99) / stats.Quantile(l.all.byHand, 0.99)
+}
 
 func measureLatency(ctx context.Context, w ways, rounds int) (latencies, error) {
 	var all latencies
@@ -133,6 +140,7 @@ func measureLatency(ctx context.Context, w ways, rounds int) (latencies, error) 
 		if err != nil {
 			return all, err
 		}
+		all.all.ours, all.all.byHand = append(all.all.ours, round.ours...), append(all.all.byHand, round.byHand...)
 		for q, into := range map[float64]*pair{0.5: &all.p50, 0.99: &all.p99} {
 			into.ours = append(into.ours, 1e3*stats.Quantile(round.ours, q))
 			into.byHand = append(into.byHand, 1e3*stats.Quantile(round.byHand, q))

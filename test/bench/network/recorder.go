@@ -39,12 +39,13 @@ const (
 	routeProved     milestone = "route proved, Ingress ready"
 	modelReady      milestone = "limit proved, Model Ready"
 	firstAnswered   milestone = "first 200"
+	serviceReady    milestone = "Knative Service Ready"
 )
 
 // milestones in the order in which they are usually reached.
 var milestones = []milestone{
 	serviceCreated, revisionCreated, podCreated, podReady, revisionReady,
-	ingressCreated, routeWritten, firstAnswered, routeProved, modelReady,
+	ingressCreated, routeWritten, firstAnswered, routeProved, serviceReady, modelReady,
 }
 
 // recorder notes when it first saw each milestone of each run. Its clock is the
@@ -183,7 +184,11 @@ func lookAtService(object any) (string, []milestone) {
 	if !ok {
 		return "", nil
 	}
-	return s.Name, []milestone{serviceCreated}
+	reached := []milestone{serviceCreated}
+	if s.IsReady() {
+		reached = append(reached, serviceReady)
+	}
+	return s.Name, reached
 }
 
 func lookAtRevision(object any) (string, []milestone) {

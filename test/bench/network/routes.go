@@ -106,7 +106,7 @@ func (b *bench) measureRoutes(ctx context.Context) error {
 func (b *bench) bringUpTenants(ctx context.Context) error {
 	client := b.clients.Sluice.SluiceV1alpha1().Tenants()
 	for i := range tenants {
-		if _, err := client.Create(ctx, tenant(i), metav1.CreateOptions{}); err != nil {
+		if _, err := client.Create(ctx, tenant(i), metav1.CreateOptions{}); err != nil && !apierrs.IsAlreadyExists(err) {
 			return fmt.Errorf("creating tenant %d: %w", i, err)
 		}
 	}

@@ -48,6 +48,9 @@ func (b *bench) clean(ctx context.Context) error {
 	if err := b.deleteRoutes(ctx); err != nil {
 		return err
 	}
+	if err := b.removeFlood(ctx); err != nil {
+		return err
+	}
 	err := b.clients.Kube.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{})
 	if ignoreNotFound(err) != nil {
 		return fmt.Errorf("deleting namespace %s: %w", namespace, err)
