@@ -18,11 +18,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
 
@@ -71,6 +75,9 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	if err != nil {
 		return err
 	}
+	tell := record.NewBroadcaster(record.WithContext(ctx))
+	tell.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: kube.CoreV1().Events(gateway.Namespace)})
+	function.Recorder = tell.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "sluice-limiter"})
 
 	var synced atomic.Bool
 	admin := serve(env.AdminPort, adminHandler(&synced), log)
@@ -121,7 +128,6 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, log 
 	function.Demand = limit.NewOffered(informers.ReadyPods, clock.RealClock{}, log, function.Look)
 	function.Events = sender
 	function.ProbeToken = informers.ProbeToken
-	function.Clock = clock.RealClock{}
 	function.Log = log
 	return function, informers, nil
 }

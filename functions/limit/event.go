@@ -25,6 +25,7 @@ func (f *Function) Receive(_ context.Context, event cloudevents.Event) cloudeven
 		return cloudevents.ResultACK
 	}
 	eventsReceived.WithLabelValues(eventing.RevisionScaledType, "looked").Inc()
+	steps.WithLabelValues("event").Observe(max(0, f.Clock.Since(event.Time()).Seconds())) // clocks differ
 	f.Look()
 	return cloudevents.ResultACK
 }

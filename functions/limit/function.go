@@ -16,6 +16,7 @@ import (
 	istioclient "istio.io/client-go/pkg/clientset/versioned/typed/networking/v1alpha3"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
@@ -64,10 +65,14 @@ type Function struct {
 	Events  Sender
 	// ProbeToken returns the installation's token, or "" while it has none.
 	ProbeToken func() string
-	Clock      clock.Clock
-	Log        *zap.SugaredLogger
+	// Recorder tells of what others did to slots.
+	Recorder record.EventRecorder
+	Clock    clock.Clock
+	Log      *zap.SugaredLogger
 
-	look   chan struct{}
+	look chan struct{}
+	// asked is when the pass that is due was asked for, if one is.
+	asked  atomic.Pointer[time.Time]
 	proved chan struct{}
 	news   chan cloudevents.Event
 	leads  atomic.Bool
@@ -79,6 +84,10 @@ type Function struct {
 	written map[string]*istio.EnvoyFilter
 	pending map[string]pending
 	lastOut time.Time
+	// noticed is when the last pass was asked for.
+	noticed time.Time
+	// inTheWay are EnvoyFilters that keep Envoy from taking slots.
+	inTheWay []string
 	// plans and pods are those of the last pass; moving is true if any of them is on
 	// several gateways.
 	plans  []plan
@@ -89,6 +98,7 @@ type Function struct {
 // New returns a Function that has yet to be given its parts.
 func New() *Function {
 	return &Function{
+		Clock:     clock.RealClock{},
 		look:      make(chan struct{}, 1),
 		proved:    make(chan struct{}, 1),
 		news:      make(chan cloudevents.Event, newsKept),
@@ -100,7 +110,11 @@ func New() *Function {
 
 // Look asks for a pass soon. It never blocks; what is asked for while a pass is
 // due already needs no other.
-func (f *Function) Look() { signal(f.look) }
+func (f *Function) Look() {
+	now := f.Clock.Now()
+	f.asked.CompareAndSwap(nil, &now)
+	signal(f.look)
+}
 
 // Proved asks for the statuses to be compared with the proofs soon.
 func (f *Function) Proved() { signal(f.proved) }
@@ -140,6 +154,7 @@ func (f *Function) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-f.proved:
+			f.noticed = f.Clock.Now()
 			if err = f.report(ctx); err == nil {
 				continue
 			}
@@ -164,16 +179,27 @@ func (f *Function) Run(ctx context.Context) {
 // pass brings the gateways to what the caches say, and the statuses to what the
 // gateways say.
 func (f *Function) pass(ctx context.Context) error {
+	began := f.Clock.Now()
+	f.noticed = began
+	if asked := f.asked.Swap(nil); asked != nil {
+		f.noticed = *asked
+	}
 	s, err := f.Caches.gather()
 	if err != nil {
 		return err
 	}
+	inTheWay, expelled := f.expel(ctx, s.strangers)
+	f.inTheWay = inTheWay
 	plans := decide(s, f.plans)
 	f.divide(plans)
 	generations, err := f.write(ctx, s, plans)
+	if !f.lastOut.Before(began) {
+		steps.WithLabelValues("wait").Observe(began.Sub(f.noticed).Seconds())
+		steps.WithLabelValues("write").Observe(f.Clock.Since(began).Seconds())
+	}
 	f.plans, f.pods = plans, s.pods
 	f.Prover.Want(questions(s, plans, generations), f.ProbeToken())
-	return errors.Join(err, f.report(ctx))
+	return errors.Join(expelled, err, f.report(ctx))
 }
 
 // divide moves each limit's division over its places towards the demand.
@@ -227,6 +253,7 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 		if slot.stands(have) {
 			continue
 		}
+		f.notice(name, slot, have)
 		f.lastOut = f.Clock.Now()
 		group.Go(func() error {
 			got, err := f.put(ctx, have, slot.filter.DeepCopy())
@@ -242,7 +269,7 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 	err = group.Wait()
 	close(out)
 	for got := range out {
-		f.written[got.Name] = got
+		f.written[got.Name], slots[got.Name].standing = got, got
 	}
 	return generations, err
 }
@@ -278,7 +305,8 @@ func (s *slot) stands(have *istio.EnvoyFilter) bool {
 func (f *Function) overlay(s *state) {
 	for name, w := range f.written {
 		cached := s.slots[name]
-		deleted := cached == nil && f.Clock.Since(f.lastOut) > resync
+		// What was created may not be in the cache yet; what was updated was.
+		deleted := cached == nil && (w.Generation > 1 || f.Clock.Since(f.lastOut) > resync)
 		newer := cached == nil || (cached.UID == w.UID && cached.Generation < w.Generation)
 		if deleted || !newer {
 			delete(f.written, name)

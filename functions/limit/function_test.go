@@ -23,6 +23,7 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	kubetesting "k8s.io/client-go/testing"
 	"k8s.io/utils/clock"
@@ -58,7 +59,9 @@ type bench struct {
 	// lagging is a pod that never answers, uncertified a host without a certificate.
 	lagging, uncertified string
 	sent                 []cloudevents.Event
-	offered              map[string][]float64
+	// repaired are the slots that others changed, and how.
+	repaired []string
+	offered  map[string][]float64
 }
 
 // demandAt is the demand that a test says there is.
@@ -78,6 +81,16 @@ func (b *bench) Send(_ context.Context, e cloudevents.Event) error {
 	b.set(func() { b.sent = append(b.sent, e) })
 	return nil
 }
+
+// record.EventRecorder, of which the function uses one method.
+func (b *bench) Event(object runtime.Object, _, reason, _ string) {
+	of, _ := object.(*corev1.ObjectReference)
+	b.set(func() { b.repaired = append(b.repaired, reason+" "+of.Name) })
+}
+
+func (b *bench) Eventf(runtime.Object, string, string, string, ...any) {}
+
+func (b *bench) AnnotatedEventf(runtime.Object, map[string]string, string, string, string, ...any) {}
 
 func (b *bench) events() int {
 	b.mu.Lock()
@@ -182,7 +195,8 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 	b.Caches, b.Prover, b.Demand, b.Events = informers.Caches(), prover, demandAt{b}, b
 	b.Filters = b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
 	b.Limits, b.ProbeToken = b.sluice.SluiceV1alpha1(), func() string { return "token" }
-	b.Clock, b.Log = clock.RealClock{}, zap.NewNop().Sugar()
+	b.Log = zap.NewNop().Sugar()
+	b.Recorder = b
 	go b.Run(t.Context())
 	return b
 }

@@ -30,7 +30,8 @@ type Caches struct {
 	Autoscalers    autoscalinglisters.PodAutoscalerLister
 	EndpointSlices discoverylisters.EndpointSliceLister
 	GatewayPods    corelisters.PodNamespaceLister
-	EnvoyFilters   istiolisters.EnvoyFilterNamespaceLister
+	// EnvoyFilters of every namespace: some reach gateways from elsewhere.
+	EnvoyFilters istiolisters.EnvoyFilterLister
 	// VirtualServices are what limits are for, IstioGateways where they are served.
 	VirtualServices istiov1listers.VirtualServiceNamespaceLister
 	IstioGateways   istiov1listers.GatewayNamespaceLister
@@ -47,8 +48,10 @@ type state struct {
 	// pods by gateway, sorted by name.
 	pods map[string][]Pod
 	// slots by object name.
-	slots   map[string]*istio.EnvoyFilter
-	routing *routing
+	slots map[string]*istio.EnvoyFilter
+	// strangers are the other EnvoyFilters that have a slot's extension, by name.
+	strangers []*istio.EnvoyFilter
+	routing   *routing
 }
 
 // key names a RateLimit within this package.
@@ -77,7 +80,12 @@ func (c Caches) gather() (*state, error) {
 			s.replicas[key(l)] = append(s.replicas[key(l)], r)
 		}
 	}
-	if err := errors.Join(c.gatewayPods(s), c.envoyFilters(s), c.routes(s)); err != nil {
+	filters, err := c.EnvoyFilters.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing envoy filters: %w", err)
+	}
+	s.sortOut(filters)
+	if err := errors.Join(c.gatewayPods(s), c.routes(s)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -96,18 +104,6 @@ func (c Caches) gatewayPods(s *state) error {
 	}
 	for _, of := range s.pods {
 		slices.SortFunc(of, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
-	}
-	return nil
-}
-
-// envoyFilters fills in what is written.
-func (c Caches) envoyFilters(s *state) error {
-	filters, err := c.EnvoyFilters.List(labels.Everything())
-	if err != nil {
-		return fmt.Errorf("listing envoy filters: %w", err)
-	}
-	for _, f := range filters {
-		s.slots[f.Name] = f
 	}
 	return nil
 }

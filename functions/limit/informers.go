@@ -40,7 +40,9 @@ type Informers struct {
 	endpoints informers.SharedInformerFactory
 	serving   servinginformers.SharedInformerFactory
 	istio     istioinformers.SharedInformerFactory
-	sluice    sluiceinformers.SharedInformerFactory
+	// filters are of every namespace.
+	filters istioinformers.SharedInformerFactory
+	sluice  sluiceinformers.SharedInformerFactory
 
 	namespace string
 	synced    []cache.InformerSynced
@@ -61,6 +63,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 		endpoints: informers.NewSharedInformerFactoryWithOptions(c.Kube, 0, informers.WithTweakListOptions(models)),
 		serving:   servinginformers.NewSharedInformerFactoryWithOptions(c.Serving, 0, servinginformers.WithTweakListOptions(models)),
 		istio:     istioinformers.NewSharedInformerFactoryWithOptions(c.Istio, 0, istioinformers.WithNamespace(gateway.Namespace)),
+		filters:   istioinformers.NewSharedInformerFactory(c.Istio, 0),
 		sluice:    sluiceinformers.NewSharedInformerFactory(c.Sluice, 0),
 	}
 	handler := cache.ResourceEventHandlerFuncs{
@@ -74,7 +77,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 		i.gateways.Core().V1().Pods().Informer(),
 		i.endpoints.Discovery().V1().EndpointSlices().Informer(),
 		i.serving.Autoscaling().V1alpha1().PodAutoscalers().Informer(),
-		i.istio.Networking().V1alpha3().EnvoyFilters().Informer(),
+		i.filters.Networking().V1alpha3().EnvoyFilters().Informer(),
 		i.istio.Networking().V1().VirtualServices().Informer(),
 		i.istio.Networking().V1().Gateways().Informer(),
 		i.sluice.Sluice().V1alpha1().RateLimits().Informer(),
@@ -92,7 +95,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 // Start fills the caches and keeps them until the context ends.
 func (i *Informers) Start(ctx context.Context) error {
 	for _, start := range []func(<-chan struct{}){
-		i.system.Start, i.gateways.Start, i.endpoints.Start, i.serving.Start, i.istio.Start, i.sluice.Start,
+		i.system.Start, i.gateways.Start, i.endpoints.Start, i.serving.Start, i.istio.Start, i.filters.Start, i.sluice.Start,
 	} {
 		start(ctx.Done())
 	}
@@ -111,7 +114,7 @@ func (i *Informers) Caches() Caches {
 		Autoscalers:    i.serving.Autoscaling().V1alpha1().PodAutoscalers().Lister(),
 		EndpointSlices: i.endpoints.Discovery().V1().EndpointSlices().Lister(),
 		GatewayPods:    i.gateways.Core().V1().Pods().Lister().Pods(gateway.Namespace),
-		EnvoyFilters:   i.istio.Networking().V1alpha3().EnvoyFilters().Lister().EnvoyFilters(gateway.Namespace),
+		EnvoyFilters:   i.filters.Networking().V1alpha3().EnvoyFilters().Lister(),
 
 		VirtualServices: i.istio.Networking().V1().VirtualServices().Lister().VirtualServices(gateway.Namespace),
 		IstioGateways:   i.istio.Networking().V1().Gateways().Lister().Gateways(gateway.Namespace),

@@ -5,6 +5,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
+// stepBuckets end where something else than slowness is the matter.
+var stepBuckets = []float64{.005, .01, .02, .05, .1, .15, .2, .3, .5, .75, 1, 2, 5, 10, 30}
+
 var (
 	limitInForce = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "sluice_limit_requests_per_second",
@@ -12,9 +15,19 @@ var (
 	}, []string{"namespace", "model"})
 	convergence = promauto.NewHistogram(prometheus.HistogramOpts{
 		Name:    "sluice_limit_convergence_seconds",
-		Help:    "From the pass that noticed a change to the proof that every ready gateway pod enforces the new limit.",
-		Buckets: []float64{.05, .1, .15, .2, .3, .5, .75, 1, 2, 5, 10, 30},
+		Help:    "From the notice of a change to the proof that every ready gateway pod enforces the new limit.",
+		Buckets: stepBuckets,
 	})
+	steps = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "sluice_limit_step_seconds",
+		Help: "Steps of convergence: event (from the source's time in it to its arrival), wait (from the notice to the pass), " +
+			"write (until the API server has the slots), prove (from there to the proof on every gateway pod).",
+		Buckets: stepBuckets,
+	}, []string{"step"})
+	repairs = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_limit_slot_repairs_total",
+		Help: "Slots that others had edited, deleted or duplicated, put right.",
+	}, []string{"was"})
 	writes = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_limit_slot_writes_total",
 		Help: "Writes of slots to the API server, by outcome: written, conflict, failed.",

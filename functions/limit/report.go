@@ -30,7 +30,8 @@ const (
 // pending is a limit that was decided and is not proved yet.
 type pending struct {
 	limit string
-	since time.Time
+	// since is when its change was noticed, written when the slots were.
+	since, written time.Time
 }
 
 // report writes the statuses that differ from what was seen, and sends an event
@@ -63,13 +64,13 @@ func (f *Function) reportOne(ctx context.Context, p *plan) error {
 	}
 	want := p.of.DeepCopy()
 	changed := f.statusOf(want, p, seen)
-	since := f.Clock.Now()
+	var wait pending
 	if p.err == nil && (changed || len(seen.lagging) > 0) {
-		since = f.waiting(p)
+		wait = f.waiting(p)
 	} else {
 		delete(f.pending, key(p.of))
 	}
-	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(since) < patience {
+	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(wait.written) < patience {
 		return nil
 	}
 	if equality.Semantic.DeepEqual(want.Status, p.of.Status) {
@@ -82,20 +83,20 @@ func (f *Function) reportOne(ctx context.Context, p *plan) error {
 		return fmt.Errorf("updating the status of rate limit %s: %w", key(want), err)
 	}
 	if changed && got.IsReady() {
-		f.applied(p, got, f.Clock.Since(since))
+		f.applied(p, got, wait)
 	}
 	p.of = got
 	return nil
 }
 
-// waiting returns since when a limit has been waiting for its proof.
-func (f *Function) waiting(p *plan) time.Time {
+// waiting returns what is known of a limit that waits for its proof.
+func (f *Function) waiting(p *plan) pending {
 	w, ok := f.pending[key(p.of)]
 	if limit := p.limit.RatString(); !ok || w.limit != limit {
-		w = pending{limit: limit, since: f.Clock.Now()}
+		w = pending{limit: limit, since: f.noticed, written: f.Clock.Now()}
 		f.pending[key(p.of)] = w
 	}
-	return w.since
+	return w
 }
 
 // statusOf sets the status that a plan and its proof amount to, and returns
@@ -111,7 +112,7 @@ func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, seen proof) bool {
 		return true
 	}
 	conditions.MarkTrue(v1alpha1.RateLimitConditionWritten)
-	markProved(conditions, seen)
+	markProved(conditions, seen, f.inTheWay)
 	l.Status.Revisions = p.rows
 	l.Status.Limit = limitStatus(p, seen)
 	changed := before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(l.Status.Limit.RequestsPerSecond) != 0 ||
@@ -125,8 +126,12 @@ func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, seen proof) bool {
 	return changed
 }
 
-func markProved(conditions apis.ConditionManager, seen proof) {
+func markProved(conditions apis.ConditionManager, seen proof, inTheWay []string) {
 	switch {
+	case len(seen.lagging) > 0 && len(inTheWay) > 0:
+		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "SlotsDuplicated",
+			"%d of %d gateway pods were not seen to enforce the limit; delete what has an extension of a slot's name, since Envoy refuses all slots where two are: EnvoyFilter %s",
+			len(seen.lagging), seen.pods, strings.Join(inTheWay[:min(len(inTheWay), namedPods)], ", "))
 	case len(seen.without) > 0:
 		conditions.MarkFalse(v1alpha1.RateLimitConditionProved, "NoGatewayPods",
 			"no ready pod of gateway %s", strings.Join(seen.without, ", "))
@@ -164,8 +169,10 @@ func isReady(s *v1alpha1.RateLimitStatus) bool {
 
 // applied records and tells that a limit is proved. The event is news, not a
 // command: one that is lost is counted, and the status has it all.
-func (f *Function) applied(p *plan, l *v1alpha1.RateLimit, took time.Duration) {
+func (f *Function) applied(p *plan, l *v1alpha1.RateLimit, waited pending) {
+	took := f.Clock.Since(waited.since)
 	convergence.Observe(took.Seconds())
+	steps.WithLabelValues("prove").Observe(f.Clock.Since(waited.written).Seconds())
 	d := eventing.LimitApplied{
 		Model:   eventing.Ref{Namespace: l.Namespace, Name: l.Name},
 		Gateway: strings.Join(sets.List(sets.New(l.Spec.Gateways...)), ","), New: decimal(l.Status.Limit),

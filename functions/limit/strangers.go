@@ -1,0 +1,121 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	"istio.io/api/networking/v1alpha3"
+	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+)
+
+// Kinds of interference with slots, as metrics have them.
+const (
+	edited     = "edited"
+	deleted    = "deleted"
+	duplicated = "duplicated"
+)
+
+// extensionNames are those of every entry's slots.
+var extensionNames = func() map[string]bool {
+	names := map[string]bool{}
+	for _, e := range gateway.Entries() {
+		for i := range gateway.Slots {
+			names[gateway.ExtensionName(e, i)] = true
+		}
+	}
+	return names
+}()
+
+// suppliesSlot is true for an EnvoyFilter that has an extension of a slot's name.
+// Where two of them reach a pod, Envoy refuses all that it is sent of them, and every
+// slot stays as it was.
+func suppliesSlot(f *istio.EnvoyFilter) bool {
+	return slices.ContainsFunc(f.Spec.GetConfigPatches(), func(p *v1alpha3.EnvoyFilter_EnvoyConfigObjectPatch) bool {
+		return p.GetApplyTo() == v1alpha3.EnvoyFilter_EXTENSION_CONFIG &&
+			extensionNames[p.GetPatch().GetValue().GetFields()["name"].GetStringValue()]
+	})
+}
+
+// isSlot is true for the one object that is to supply a slot of a gateway, also of one
+// that is being taken down. A copy by hand has its labels, but not its name.
+func isSlot(f *istio.EnvoyFilter) bool {
+	of := f.Labels[gateway.LabelKey]
+	for _, e := range gateway.Entries() {
+		for i := range gateway.Slots {
+			if f.Name == gateway.SlotObjectName(of, e, i) {
+				return of != "" && f.Namespace == gateway.Namespace
+			}
+		}
+	}
+	return false
+}
+
+// sortOut fills in what is written, and what others wrote in its way.
+func (s *state) sortOut(all []*istio.EnvoyFilter) {
+	for _, f := range all {
+		switch {
+		case isSlot(f):
+			s.slots[f.Name] = f
+		case suppliesSlot(f):
+			s.strangers = append(s.strangers, f)
+		}
+	}
+	slices.SortFunc(s.strangers, func(a, b *istio.EnvoyFilter) int { return strings.Compare(named(a), named(b)) })
+}
+
+func named(f *istio.EnvoyFilter) string { return f.Namespace + "/" + f.Name }
+
+// expel deletes duplicates of slots from the gateways' namespace, which is ours, and
+// returns the names of those elsewhere: in the mesh's root namespace one reaches every
+// gateway, but it isn't for us to delete.
+func (f *Function) expel(ctx context.Context, strangers []*istio.EnvoyFilter) (elsewhere []string, err error) {
+	var errs []error
+	for _, s := range strangers {
+		if s.Namespace != gateway.Namespace {
+			elsewhere = append(elsewhere, named(s))
+			continue
+		}
+		uid := s.UID
+		err := f.Filters.Delete(ctx, s.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		switch {
+		case apierrs.IsNotFound(err), apierrs.IsConflict(err): // gone, and the cache will say so
+		case err != nil:
+			errs = append(errs, fmt.Errorf("deleting EnvoyFilter %s, which duplicates a slot: %w", named(s), err))
+		default:
+			f.interfered(s, duplicated, "Deleted: it had an extension of a slot's name, so Envoy would refuse every limit")
+		}
+	}
+	return elsewhere, errors.Join(errs...)
+}
+
+// notice tells of slots that were seen as they should be and aren't any more. Nobody
+// but the limiter writes them.
+func (f *Function) notice(name string, s *slot, have *istio.EnvoyFilter) {
+	switch {
+	case s.standing == nil:
+	case have == nil:
+		f.interfered(s.filter, deleted, "Created again: "+name+" was deleted")
+	default:
+		f.interfered(have, edited, "Written again: it was edited")
+	}
+	s.standing = nil
+}
+
+// interfered counts and tells of what others did to slots.
+func (f *Function) interfered(with *istio.EnvoyFilter, how, message string) {
+	repairs.WithLabelValues(how).Inc()
+	f.Log.Warnw("Slot repaired", zap.String("envoyFilter", named(with)), zap.String("was", how))
+	f.Recorder.Event(&corev1.ObjectReference{
+		APIVersion: istio.SchemeGroupVersion.String(), Kind: "EnvoyFilter",
+		Namespace: with.Namespace, Name: with.Name, UID: with.UID, ResourceVersion: with.ResourceVersion,
+	}, corev1.EventTypeWarning, "Slot"+strings.ToUpper(how[:1])+how[1:], message)
+}
