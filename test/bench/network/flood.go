@@ -25,11 +25,11 @@ const (
 	floodModel = "flood"
 	// floodLimit is the flooded Model's limit, in requests per second; floodTimes it
 	// is offered. Both are small, so that the machine's cores aren't what is shared.
-	floodLimit, floodTimes = 20, 5
+	floodLimit, floodTimes = 10, 5
 	// The other tenant is asked for a prediction every quietEvery, by turns without and
 	// with the flood. All turns of a kind are judged together: a turn by itself has
 	// hardly a request above its p99.
-	floodTurns  = 20
+	floodTurns  = 15
 	floodLasts  = 3 * time.Second
 	quietEvery  = 20 * time.Millisecond
 	quietInTurn = int(floodLasts / quietEvery)
