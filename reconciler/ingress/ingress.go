@@ -191,7 +191,7 @@ func (r *Reconciler) reconcileVirtualService(ctx context.Context, s *serving) (r
 			"Waiting for endpoints of %s.", strings.Join(sets.List(s.empty), ", "))
 		return none, controller.NewRequeueAfter(patience)
 	}
-	step.Standing = step.Standing && now.proof.complete()
+	step.Standing = step.Standing && now.proof.complete() && !s.holding
 	if err := r.write(ctx, s.existing, step.VirtualService, desired.Labels); err != nil {
 		manage(s.Ingress).MarkUnknown(v1alpha1.IngressConditionNetworkConfigured, "VirtualServiceNotWritten", "%s", err.Error())
 		return none, err
@@ -226,6 +226,9 @@ func (r *Reconciler) bind(s *serving, now sight, settled bool) (resources.Bindin
 	}
 	wanted := sets.New(binding.IstioGateways(s.Ingress)...)
 	s.arrived = settled && len(now.claim.Missing) == 0 && sets.New(s.existing.Spec.Gateways...).IsSuperset(wanted)
+	if s.arrived {
+		s.secure = s.secureGateways() // without what holdHosts added
+	}
 	for _, name := range sets.List(sets.New(s.existing.Spec.Gateways...).Difference(wanted)) {
 		left, err := r.istioGateway(s, name)
 		if err != nil {

@@ -114,7 +114,7 @@ func (r *Reconciler) prove(ctx context.Context, s *serving, step resources.Step)
 	case now.pods(s.front()) == 0:
 		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "NoGatewayPod",
 			"Gateway %s has no ready pod.", s.front())
-	case step.Standing, step.Routed && now.proof.complete():
+	case step.Standing, step.Routed && now.proof.complete() && !s.holding:
 		ing.Status.MarkLoadBalancerReady(addressOf(s.address()), addressOf(gateway.LocalName(s.address())))
 		r.stopwatch.ready(keyOf(ing), ing.Generation)
 	case wasReady(ing) && since < newPodPatience:

@@ -20,7 +20,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
-	"sluice.dev/sluice/reconciler/ingress/resources"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
 
 const (
@@ -289,7 +289,7 @@ func tlsConfig(question Question) *tls.Config {
 		ServerName:         question.Host,
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection is stricter: it wants this very certificate
 		VerifyConnection: func(state tls.ConnectionState) error {
-			if got := resources.Fingerprint(state.PeerCertificates[0]); got != question.Certificate {
+			if got := tlssecret.Fingerprint(state.PeerCertificates[0]); got != question.Certificate {
 				return fmt.Errorf("got certificate %.16s…, want %.16s…", got, question.Certificate)
 			}
 			return nil

@@ -20,7 +20,7 @@ import (
 	"knative.dev/pkg/logging"
 	logtesting "knative.dev/pkg/logging/testing"
 
-	"sluice.dev/sluice/reconciler/ingress/resources"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
 
 // fleet is gateway pods, by name, and the generation that each serves.
@@ -204,7 +204,7 @@ func TestAsk(t *testing.T) {
 	defer plain.Close()
 	defer secure.Close()
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that we break off
-	shown := resources.Fingerprint(secure.Certificate())
+	shown := tlssecret.Fingerprint(secure.Certificate())
 
 	for _, test := range []struct {
 		name   string

@@ -24,6 +24,7 @@ import (
 	. "knative.dev/pkg/reconciler/testing"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
@@ -78,7 +79,7 @@ func changed(ing *v1alpha1.Ingress) { ing.Generation = 2 }
 // copyOf is the copy of a Secret that the Ingress names.
 func copyOf(t *testing.T, ing *v1alpha1.Ingress, tenant string, secret *corev1.Secret) *corev1.Secret {
 	t.Helper()
-	pair, err := resources.ParsePair(secret)
+	pair, err := tlssecret.Parse(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func TestReconcileSecured(t *testing.T) {
 	const (
 		own      = "team.ranker.shared"
 		notFound = "spec.tls[0].secretName: there is no Secret team/bought of type kubernetes.io/tls; create it"
-		strange  = "spec.tls[0].secretName: Secret team/bought can't be served: reading tls.crt and tls.key: " +
+		strange  = "spec.tls[0].secretName: Secret team/bought can't be served: reading tls.key: " +
 			"tls: private key does not match public key; put a certificate and its own key there"
 		elsewhere = `spec.tls[0].secretNamespace is "bank": only a Secret of namespace "team", the Ingress' own, can be used; put it there`
 	)

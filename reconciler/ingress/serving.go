@@ -31,6 +31,9 @@ type serving struct {
 	copies       map[string]*corev1.Secret
 	secure       []*istiov1.Gateway
 	problem      *resources.Problem
+	// holding tells that what is written of secure serves hosts that it is to serve
+	// no more. The Ingress isn't ready before it is seen to do without.
+	holding bool
 	// empty are the hosts of Services that it sends to and that have no endpoint yet.
 	empty sets.Set[string]
 	// arrived tells that what is written has all Istio Gateways that it is to have,

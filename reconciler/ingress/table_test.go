@@ -457,7 +457,13 @@ func makeReconciler(t *testing.T) Factory {
 		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, sluicev1alpha1.AddToScheme))
 		sorter.AddObjects(row.Objects...)
 		networkingClient := networkingfake.NewSimpleClientset(objectsOf[*v1alpha1.Ingress](row)...)
-		istioClient := istiofake.NewSimpleClientset(append(objectsOf[*istiov1.VirtualService](row), objectsOf[*istiov1.Gateway](row)...)...)
+		istioClient := istiofake.NewSimpleClientset(objectsOf[*istiov1.VirtualService](row)...)
+		for _, object := range objectsOf[*istiov1.Gateway](row) {
+			// The fake would guess "gatewaies".
+			if err := istioClient.Tracker().Create(istiov1.SchemeGroupVersion.WithResource("gateways"), object, gateway.Namespace); err != nil {
+				t.Fatal(err)
+			}
+		}
 		kubeClient := kubefake.NewSimpleClientset(objectsOf[*corev1.Secret](row)...)
 		ingresses, tenants := sorter.IndexerForObjectType(&v1alpha1.Ingress{}), sorter.IndexerForObjectType(&sluicev1alpha1.Tenant{})
 		routes := sorter.IndexerForObjectType(&istiov1.VirtualService{})

@@ -16,7 +16,7 @@ import (
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
-	"sluice.dev/sluice/reconciler/ingress/resources"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
 
 // Pod is a gateway pod that takes traffic.
@@ -121,7 +121,7 @@ func (r *Reconciler) questions(s *serving, of *istiov1.Gateway, hosts []string) 
 // or as s has just written it; "" where there is none.
 func (r *Reconciler) fingerprint(s *serving, name string) (string, error) {
 	if secret, ok := s.copies[name]; ok {
-		return resources.FingerprintOf(secret), nil
+		return tlssecret.FingerprintOf(secret), nil
 	}
 	secret, err := r.secrets.Secrets(gateway.Namespace).Get(name)
 	if apierrs.IsNotFound(err) {
@@ -130,7 +130,7 @@ func (r *Reconciler) fingerprint(s *serving, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("getting secret %s: %w", name, err)
 	}
-	return resources.FingerprintOf(secret), nil
+	return tlssecret.FingerprintOf(secret), nil
 }
 
 // wildcardOf tells whether one of a server's hosts is "./*", or "./*.<domain>" for

@@ -20,6 +20,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	sluicev1alpha1 "sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
@@ -108,6 +109,21 @@ func TestReconcileTenants(t *testing.T) {
 		missing = "Waiting for Istio Gateway sluice-gateways/tenant-acme.tenant-acme. See condition CertificateReady of Tenant acme."
 	)
 	redirectedThere := ofTenant(redirecting(on([]string{acmes}, wildcard), acmes))
+	// A certificate of its own for two hosts, of which the tenant's gets one.
+	const tag = "tag-" + externalHost
+	tagged := func(ing *v1alpha1.Ingress) {
+		secured(ing)
+		ing.Spec.Rules[0].Hosts, ing.Spec.TLS[0].Hosts = []string{externalHost, tag}, []string{tag}
+	}
+	forBoth := func(ing *v1alpha1.Ingress) { ing.Spec.TLS[0].Hosts = ing.Spec.Rules[0].Hosts }
+	before, after := secureGateway(kingress(tagged, forBoth), "acme", acmes), secureGateway(kingress(tagged), "acme", acmes)
+	divided := routed(kingress(tagged), ofTenant(on([]string{acmes}, own, wildcard)), provedOn("tenant-acme"))
+	ofTwo := func(others ...runtime.Object) []runtime.Object {
+		tenant := certified(acme(sluicev1alpha1.NamespaceHeld, acmes))
+		tenant.Spec.TLS.HTTPProtocol = sluicev1alpha1.HTTPEnabled
+		return append(ofAcme(kingress(and(tagged)...), tenant, wildcardGateway(), tenantPair, ownPair, copyOf(t, wanted, "acme", ownPair)), others...)
+	}
+	askedLong, asksStill := &fakeProver{}, &fakeProver{proof: shortly}
 	asked := &fakeProver{}
 
 	run(t, TableTest{{
@@ -165,7 +181,7 @@ func TestReconcileTenants(t *testing.T) {
 		WantStatusUpdates: []clientgotesting.UpdateActionImpl{{Object: kingress(and()...)}},
 		PostConditions: asks(asked,
 			Question{Gateway: acmes, Port: 8080, Host: externalHost}, Question{Gateway: acmes, Port: 8081, Host: externalHost},
-			Question{Gateway: acmes, Port: 8443, Host: externalHost, Certificate: resources.FingerprintOf(tenantPair)}),
+			Question{Gateway: acmes, Port: 8443, Host: externalHost, Certificate: tlssecret.FingerprintOf(tenantPair)}),
 	}, {
 		Name: "unless the tenant says otherwise",
 		Objects: ofAcme(kingress(), func() *sluicev1alpha1.Tenant {
@@ -209,7 +225,32 @@ func TestReconcileTenants(t *testing.T) {
 			Object: routed(wanted, ofTenant(on([]string{acmes}, own)), provedOn("tenant-acme"))}},
 		PostConditions: asks(asked,
 			Question{Gateway: acmes, Port: 8080, Host: externalHost}, Question{Gateway: acmes, Port: 8081, Host: externalHost},
-			Question{Gateway: acmes, Port: 8443, Host: externalHost, Certificate: resources.FingerprintOf(ownPair)}),
+			Question{Gateway: acmes, Port: 8443, Host: externalHost, Certificate: tlssecret.FingerprintOf(ownPair)}),
+	}, {
+		Name:        "its tenant's certificate takes the place of its own for one of two hosts: first both are bound",
+		Objects:     ofTwo(before, routed(kingress(tagged), ofTenant(on([]string{acmes}, own)), provedOn("tenant-acme"))),
+		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: divided}},
+		WantErr:     true, // a requeue
+	}, {
+		Name:          "until that is seen, its own is shown for both",
+		OtherTestData: map[string]any{"prover": asksStill},
+		Objects:       ofTwo(before, divided),
+		WantErr:       true, // a requeue
+		PostConditions: asks(asksStill,
+			Question{Gateway: acmes, Port: 8080, Host: externalHost}, Question{Gateway: acmes, Port: 8081, Host: externalHost},
+			Question{Gateway: acmes, Port: 8443, Host: externalHost, Certificate: tlssecret.FingerprintOf(ownPair)}),
+	}, {
+		Name:          "then for the other alone, which is to be seen too",
+		OtherTestData: map[string]any{"prover": askedLong},
+		Objects:       ofTwo(before, divided),
+		WantUpdates:   []clientgotesting.UpdateActionImpl{{Object: after}},
+		WantErr:       true, // a requeue
+		PostConditions: asks(askedLong,
+			Question{Gateway: acmes, Port: 8080, Host: externalHost}, Question{Gateway: acmes, Port: 8081, Host: externalHost},
+			Question{Gateway: acmes, Port: 8443, Host: externalHost, Certificate: tlssecret.FingerprintOf(tenantPair)}),
+	}, {
+		Name:    "and no more is written",
+		Objects: ofTwo(after, divided),
 	}, {
 		Name: "a host of another's domain is refused, even to one who had it",
 		Objects: shared(kingress(observed, networkConfigured, loadBalancerReady), route(), func() *sluicev1alpha1.Tenant {

@@ -21,6 +21,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
@@ -39,6 +40,24 @@ func (r *Reconciler) reconcileCopies(ctx context.Context, s *serving) error {
 		}
 	}
 	s.secure = s.secureGateways()
+	return r.holdHosts(s)
+}
+
+// holdHosts has the Ingress' Istio Gateways serve the hosts that they have served,
+// until the routes have arrived where another certificate is shown for them: clients
+// choose a server by its hosts before they get to its routes.
+func (r *Reconciler) holdHosts(s *serving) error {
+	for i, desired := range s.secure {
+		shown, err := r.gateways.Gateways(gateway.Namespace).Get(desired.Name)
+		if apierrs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("getting istio gateway %s: %w", desired.Name, err)
+		}
+		s.secure[i] = resources.Holding(desired, shown, resources.ExternalHosts(s.Ingress))
+		s.holding = s.holding || !proto.Equal(&s.secure[i].Spec, &desired.Spec)
+	}
 	return nil
 }
 
@@ -65,7 +84,7 @@ func (r *Reconciler) reconcileCopy(ctx context.Context, s *serving, certificate 
 	if existing != nil && equality.Semantic.DeepEqual(existing.Data, desired.Data) && resources.SameLabels(existing.Labels, desired.Labels) {
 		return nil, nil
 	}
-	if doubts := pair.Doubts(certificate.Hosts, r.clock.Now()); doubts != "" {
+	if doubts := resources.Doubts(pair.Leaf, certificate.Hosts, r.clock.Now()); doubts != "" {
 		controller.GetEventRecorder(ctx).Eventf(s.Ingress, corev1.EventTypeWarning, "CertificateDoubtful",
 			"%s.secretName: the certificate of Secret %s is served, but clients will refuse it: %s", certificate.Field, certificate.Secret, doubts)
 	}
@@ -73,24 +92,24 @@ func (r *Reconciler) reconcileCopy(ctx context.Context, s *serving, certificate 
 }
 
 // pairOf reads the pair of a Secret that the Ingress names.
-func (r *Reconciler) pairOf(s *serving, certificate resources.Certificate) (resources.Pair, *resources.Problem, error) {
+func (r *Reconciler) pairOf(s *serving, certificate resources.Certificate) (tlssecret.Pair, *resources.Problem, error) {
 	name := types.NamespacedName{Namespace: s.Namespace, Name: certificate.Secret}
 	if err := r.tracker.TrackReference(tracker.Reference{
 		APIVersion: "v1", Kind: "Secret", Namespace: name.Namespace, Name: name.Name,
 	}, s.Ingress); err != nil {
-		return resources.Pair{}, nil, fmt.Errorf("tracking secret %s: %w", name, err)
+		return tlssecret.Pair{}, nil, fmt.Errorf("tracking secret %s: %w", name, err)
 	}
 	secret, err := r.secrets.Secrets(name.Namespace).Get(name.Name)
 	if apierrs.IsNotFound(err) {
-		return resources.Pair{}, &resources.Problem{Reason: "SecretNotFound", Message: fmt.Sprintf(
+		return tlssecret.Pair{}, &resources.Problem{Reason: "SecretNotFound", Message: fmt.Sprintf(
 			"%s.secretName: there is no Secret %s of type %s; create it", certificate.Field, name, corev1.SecretTypeTLS)}, nil
 	}
 	if err != nil {
-		return resources.Pair{}, nil, fmt.Errorf("getting secret %s: %w", name, err)
+		return tlssecret.Pair{}, nil, fmt.Errorf("getting secret %s: %w", name, err)
 	}
-	pair, err := resources.ParsePair(secret)
+	pair, err := tlssecret.Parse(secret)
 	if err != nil {
-		return resources.Pair{}, &resources.Problem{Reason: "SecretInvalid", Message: fmt.Sprintf(
+		return tlssecret.Pair{}, &resources.Problem{Reason: "SecretInvalid", Message: fmt.Sprintf(
 			"%s.secretName: Secret %s can't be served: %v; put a certificate and its own key there", certificate.Field, name, err)}, nil
 	}
 	return pair, nil, nil

@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 	"sluice.dev/sluice/reconciler/tenant/resources"
 )
 
@@ -52,50 +52,50 @@ func (r *Reconciler) ensureSecret(ctx context.Context, t *v1alpha1.Tenant, p *pa
 	if t.DeletionTimestamp != nil {
 		return r.lastCopy(t) // the Secret's namespace may be another's by now
 	}
-	secret, leaf, err := r.tenantSecret(t, p.now)
+	pair, err := r.tenantPair(t, p.now)
 	if err != nil {
 		return nil, err
 	}
-	if secret == nil {
+	if pair == nil {
 		return r.lastCopy(t)
 	}
-	copied, err := r.secretKind().ensure(ctx, resources.SecretCopy(t, secret))
+	copied, err := r.secretKind().ensure(ctx, resources.SecretCopy(t, *pair))
 	if err != nil {
 		return nil, err
 	}
-	p.lookAgain(leaf.NotAfter.Sub(p.now) + time.Second)
-	t.Status.MarkCertificateReady(resources.Uncovered(leaf, t))
+	p.lookAgain(pair.Leaf.NotAfter.Sub(p.now) + time.Second)
+	t.Status.MarkCertificateReady(resources.Uncovered(pair.Leaf, t))
 	return copied, nil
 }
 
-// tenantSecret returns the tenant's Secret and its certificate, none where it can't
-// be served and CertificateReady says why.
-func (r *Reconciler) tenantSecret(t *v1alpha1.Tenant, now time.Time) (*corev1.Secret, *x509.Certificate, error) {
+// tenantPair returns the pair of the tenant's Secret, none where it can't be served
+// and CertificateReady says why.
+func (r *Reconciler) tenantPair(t *v1alpha1.Tenant, now time.Time) (*tlssecret.Pair, error) {
 	namespace, name := t.Spec.TLS.SecretNamespace, t.Spec.TLS.SecretName
 	if namespace != sluice.SystemNamespace && !t.Holds(namespace) {
 		t.Status.MarkCertificateFailed("SecretNotAllowed",
 			"Secret %s/%s is not the tenant's: spec.tls.secretNamespace must be %s or a namespace that it holds.", namespace, name, sluice.SystemNamespace)
-		return nil, nil, nil
+		return nil, nil
 	}
 	secret, err := r.certificates.Secrets(namespace).Get(name)
 	if apierrs.IsNotFound(err) {
 		t.Status.MarkCertificateFailed("SecretNotFound",
 			"There is no Secret %s/%s of type %s: create it. What was served before goes on.", namespace, name, corev1.SecretTypeTLS)
-		return nil, nil, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("getting secret %s/%s: %w", namespace, name, err)
+		return nil, fmt.Errorf("getting secret %s/%s: %w", namespace, name, err)
 	}
-	leaf, err := resources.Certificate(secret, now)
+	pair, err := resources.Pair(secret, now)
 	if err != nil {
 		reason := "CertificateInvalid"
 		if errors.Is(err, resources.ErrExpired) {
 			reason = "CertificateExpired"
 		}
 		t.Status.MarkCertificateFailed(reason, "Secret %s/%s: %v. Put another certificate there; what was served before goes on.", namespace, name, err)
-		return nil, nil, nil
+		return nil, nil
 	}
-	return secret, leaf, nil
+	return &pair, nil
 }
 
 func (r *Reconciler) lastCopy(t *v1alpha1.Tenant) (*corev1.Secret, error) {
@@ -145,7 +145,7 @@ func (r *Reconciler) removeCertificate(ctx context.Context, t *v1alpha1.Tenant) 
 	if bound, err := r.removeServers(ctx, t, nil); err != nil || bound {
 		return bound, err
 	}
-	return false, r.secretKind().remove(ctx, resources.SecretCopy(t, &corev1.Secret{}))
+	return false, r.secretKind().remove(ctx, resources.SecretCopy(t, tlssecret.Pair{}))
 }
 
 // unbinding is how long to wait before looking once more whether routes are bound.

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"sync"
@@ -345,16 +346,19 @@ func certificateRows() rtesting.TableTest {
 	granted := domains()
 	granted.Data["search.example.com"] = resources.DomainEntry("search")
 	rest := objects(addressed(gateway.Shared), deployment(gateway.Shared, 2), granted)
-	copied, server := resources.SecretCopy(resting(), secret), resources.SecureGateways(resting(domain), []string{gateway.Shared})[0]
+	copied, server := secretCopy(secret), resources.SecureGateways(resting(domain), []string{gateway.Shared})[0]
 	failed := func(reason, message string) *v1alpha1.Tenant {
 		return resting(domain, tls, func(t *v1alpha1.Tenant) { t.Status.MarkCertificateFailed(reason, "%s", message) })
 	}
+	odd := certificateBy(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), start.Add(time.Hour))
 	broken := secret.DeepCopy()
 	broken.Data[corev1.TLSPrivateKeyKey] = []byte("none")
 	const (
 		missing = "There is no Secret search/tls of type kubernetes.io/tls: create it. What was served before goes on."
-		invalid = "Secret search/tls: tls.crt and tls.key are no certificate and its key: tls: failed to find any PEM data in key input. " +
+		invalid = "Secret search/tls: reading tls.key: tls: failed to find any PEM data in key input. " +
 			"Put another certificate there; what was served before goes on."
+		strange = "Secret search/tls: reading tls.crt: the certificate's key is Ed25519, and must be RSA of 2048 to 8192 bits, " +
+			"or ECDSA on P-256, P-384 or P-521. Put another certificate there; what was served before goes on."
 		tooLate = "Secret search/tls: the certificate has expired: it was good until 2026-03-01T11:59:00Z. " +
 			"Put another certificate there; what was served before goes on."
 		notOurs = "Secret ads/tls is not the tenant's: spec.tls.secretNamespace must be sluice-system or a namespace that it holds."
@@ -367,7 +371,7 @@ func certificateRows() rtesting.TableTest {
 		WantCreates: []runtime.Object{copied, server},
 	}, {
 		Name:        "a certificate that is new",
-		Objects:     objects(resting(domain, tls), rest, secret, resources.SecretCopy(resting(), expired), server),
+		Objects:     objects(resting(domain, tls), rest, secret, secretCopy(expired), server),
 		WantErr:     true,
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: copied}},
 	}, {
@@ -385,6 +389,11 @@ func certificateRows() rtesting.TableTest {
 		Objects:           objects(resting(domain, tls), rest, broken, copied, server),
 		WantEvents:        []string{rtesting.Eventf(corev1.EventTypeWarning, "CertificateInvalid", "%s", invalid)},
 		WantStatusUpdates: status(failed("CertificateInvalid", invalid)),
+	}, {
+		Name:              "a certificate of a kind that isn't served, neither",
+		Objects:           objects(resting(domain, tls), rest, odd, copied, server),
+		WantEvents:        []string{rtesting.Eventf(corev1.EventTypeWarning, "CertificateInvalid", "%s", strange)},
+		WantStatusUpdates: status(failed("CertificateInvalid", strange)),
 	}, {
 		Name:              "a certificate that has expired",
 		Objects:           objects(resting(domain, tls), rest, expired),
@@ -429,7 +438,7 @@ func endRows() rtesting.TableTest {
 	}, {
 		Name: "its certificate is served to the end, whoever has the Secret's namespace",
 		Objects: objects(resting(domain, tls, deleted, holds(v1alpha1.NamespaceLeaving, -time.Minute), func(t *v1alpha1.Tenant) { t.Spec.TLS.SecretNamespace = "ads" }),
-			addressed(gateway.Shared), deployment(gateway.Shared, 2), granted, resources.SecretCopy(resting(), certificate(start)),
+			addressed(gateway.Shared), deployment(gateway.Shared, 2), granted, secretCopy(certificate(start)),
 			[]runtime.Object{resources.SecureGateways(resting(domain), []string{gateway.Shared})[0], route("shared"), ingress(own)}),
 		WantErr: true,
 	}, {
@@ -462,7 +471,7 @@ func endRows() rtesting.TableTest {
 	}, {
 		Name: "at last, all that is its own goes",
 		Objects: objects(ended, addressed(gateway.Shared), deployment(gateway.Shared, 2), granted,
-			resources.SecretCopy(resting(), certificate(start))),
+			secretCopy(certificate(start))),
 		WantDeletes: []clientgotesting.DeleteActionImpl{remove("services", own), remove("services", own+"-local"), remove("secrets", own)},
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: domains()}},
 		WantPatches: []clientgotesting.PatchActionImpl{patch(`{"metadata":{"finalizers":[],"resourceVersion":""}}`)},

@@ -1,16 +1,9 @@
 package resources
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +17,7 @@ import (
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
 
 // Problem is why part of what an Ingress asks for isn't served. The rest is.
@@ -106,94 +100,27 @@ func shortDigest(text string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Pair is a certificate, with those that it is signed by, and its key.
-type Pair struct {
-	Leaf *x509.Certificate
-	// chain and key are PEM.
-	chain, key []byte
-}
-
-// ParsePair reads the pair of a Secret of type kubernetes.io/tls. One that Envoy
-// would refuse is an error: the gateway could take no other change before it.
-func ParsePair(secret *corev1.Secret) (Pair, error) {
-	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return Pair{}, fmt.Errorf("reading %s and %s: %w", corev1.TLSCertKey, corev1.TLSPrivateKeyKey, err)
-	}
-	if !supported(pair.Leaf) {
-		return Pair{}, errors.New("the key must be RSA of at least 2048 bits, or ECDSA on P-256, P-384 or P-521")
-	}
-	// Written anew, so that what was understood here is all that Envoy has to
-	// understand.
-	var chain bytes.Buffer
-	for i, der := range pair.Certificate {
-		if _, err := x509.ParseCertificate(der); err != nil {
-			return Pair{}, fmt.Errorf("reading certificate %d of %s: %w", i+1, corev1.TLSCertKey, err)
-		}
-		if err := pem.Encode(&chain, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
-			return Pair{}, fmt.Errorf("writing certificate %d: %w", i+1, err)
-		}
-	}
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		return Pair{}, fmt.Errorf("writing the key: %w", err)
-	}
-	return Pair{Leaf: pair.Leaf, chain: chain.Bytes(), key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})}, nil
-}
-
-// supported tells whether Envoy takes a certificate's kind of key.
-func supported(leaf *x509.Certificate) bool {
-	switch key := leaf.PublicKey.(type) {
-	case *rsa.PublicKey:
-		return key.N.BitLen() >= 2048
-	case *ecdsa.PublicKey:
-		return key.Curve == elliptic.P256() || key.Curve == elliptic.P384() || key.Curve == elliptic.P521()
-	}
-	return false
-}
-
-// Doubts says what clients will object to in a pair that serves hosts. It is
+// Doubts says what clients will object to in a certificate that serves hosts. It is
 // served all the same: whether it suits them is for the one who brought it.
-func (p Pair) Doubts(hosts []string, now time.Time) string {
+func Doubts(leaf *x509.Certificate, hosts []string, now time.Time) string {
 	var doubts []string
-	if now.After(p.Leaf.NotAfter) {
-		doubts = append(doubts, "it expired at "+p.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	if now.After(leaf.NotAfter) {
+		doubts = append(doubts, "it expired at "+leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
-	if now.Before(p.Leaf.NotBefore) {
-		doubts = append(doubts, "it is not valid before "+p.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	if now.Before(leaf.NotBefore) {
+		doubts = append(doubts, "it is not valid before "+leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	for _, host := range hosts {
-		if p.Leaf.VerifyHostname(host) != nil {
+		if leaf.VerifyHostname(host) != nil {
 			doubts = append(doubts, fmt.Sprintf("it is not for host %q", host))
 		}
 	}
 	return strings.Join(doubts, ", ")
 }
 
-// Fingerprint is that of a certificate, in hexadecimal.
-func Fingerprint(certificate *x509.Certificate) string {
-	sum := sha256.Sum256(certificate.Raw)
-	return hex.EncodeToString(sum[:])
-}
-
-// FingerprintOf is that of the first certificate of a Secret of type
-// kubernetes.io/tls, which is the one that is shown; "" if there is none.
-func FingerprintOf(secret *corev1.Secret) string {
-	for rest := secret.Data[corev1.TLSCertKey]; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return ""
-		}
-		if block.Type == "CERTIFICATE" {
-			sum := sha256.Sum256(block.Bytes)
-			return hex.EncodeToString(sum[:])
-		}
-	}
-}
-
 // SecretCopy returns the copy of a pair that the gateways read: the pair and
 // nothing else that the Secret may hold.
-func SecretCopy(ing *v1alpha1.Ingress, tenant string, certificate Certificate, pair Pair) *corev1.Secret {
+func SecretCopy(ing *v1alpha1.Ingress, tenant string, certificate Certificate, pair tlssecret.Pair) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      CopyName(gateway.VirtualServiceName(ing.Namespace, ing.Name), certificate.Secret),
@@ -201,7 +128,7 @@ func SecretCopy(ing *v1alpha1.Ingress, tenant string, certificate Certificate, p
 			Labels:    Labels(ing, tenant),
 		},
 		Type: corev1.SecretTypeTLS,
-		Data: map[string][]byte{corev1.TLSCertKey: pair.chain, corev1.TLSPrivateKeyKey: pair.key},
+		Data: pair.Data(),
 	}
 }
 
@@ -234,6 +161,32 @@ func SecureGateway(ing *v1alpha1.Ingress, tenant, on string, certificates []Cert
 			server.Hosts = append(server.Hosts, "./"+host)
 		}
 		out.Spec.Servers = append(out.Spec.Servers, server)
+	}
+	return out
+}
+
+// Holding returns desired, an Istio Gateway of SecureGateway, with those of hosts that
+// shown, which is what is written of it, serves and desired doesn't any more: each by
+// the certificate that it has had.
+func Holding(desired, shown *istiov1.Gateway, hosts []string) *istiov1.Gateway {
+	out, left := desired.DeepCopy(), sets.New[string]()
+	for _, host := range hosts {
+		left.Insert("./" + host)
+	}
+	for _, server := range desired.Spec.Servers {
+		left.Delete(server.Hosts...)
+	}
+	for _, before := range shown.Spec.Servers {
+		held := left.Intersection(sets.New(before.Hosts...))
+		if held.Len() == 0 {
+			continue
+		}
+		i := slices.IndexFunc(out.Spec.Servers, func(s *istioapi.Server) bool { return s.GetPort().GetName() == before.GetPort().GetName() })
+		if i < 0 {
+			i, out.Spec.Servers = len(out.Spec.Servers), append(out.Spec.Servers, before.DeepCopy())
+			out.Spec.Servers[i].Hosts = nil
+		}
+		out.Spec.Servers[i].Hosts = sets.List(held.Insert(out.Spec.Servers[i].Hosts...))
 	}
 	return out
 }

@@ -1,23 +1,15 @@
 package resources
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
+	"google.golang.org/protobuf/testing/protocmp"
+	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"pgregory.net/rapid"
@@ -28,115 +20,9 @@ import (
 
 var noon = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// secretOf is a Secret with a certificate for hosts, good for an hour from noon on,
-// by a key.
-func secretOf(t *testing.T, key crypto.Signer, hosts ...string) *corev1.Secret {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: hosts, NotBefore: noon, NotAfter: noon.Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &corev1.Secret{Data: map[string][]byte{
-		corev1.TLSCertKey:       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		corev1.TLSPrivateKeyKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
-	}}
-}
-
-func ecKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(curve, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func TestParsePair(t *testing.T) {
-	t.Setenv("GODEBUG", "rsa1024min=0")
-	good := secretOf(t, ecKey(t, elliptic.P256()), "a.example.com")
-	_, edwards, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	with := func(key string, change func([]byte) []byte) *corev1.Secret {
-		changed := good.DeepCopy()
-		changed.Data[key] = change(changed.Data[key])
-		return changed
-	}
-	for _, test := range []struct {
-		name   string
-		secret *corev1.Secret
-		want   string // part of the error; "" for none
-	}{
-		{"ECDSA on P-256", good, ""},
-		{"ECDSA on P-384", secretOf(t, ecKey(t, elliptic.P384())), ""},
-		{"RSA of 2048 bits", secretOf(t, rsaKey(t, 2048)), ""},
-		{"text between", with(corev1.TLSCertKey, func(b []byte) []byte { return append([]byte("bought at X\n"), b...) }), ""},
-		{"the key before it", with(corev1.TLSCertKey, func(b []byte) []byte {
-			return append(append([]byte{}, good.Data[corev1.TLSPrivateKeyKey]...), b...)
-		}), ""},
-		{"a chain", with(corev1.TLSCertKey, func(b []byte) []byte {
-			return append(b, secretOf(t, ecKey(t, elliptic.P256())).Data[corev1.TLSCertKey]...)
-		}), ""},
-		{"empty", &corev1.Secret{}, "tls.crt"},
-		{"no certificate", with(corev1.TLSCertKey, func([]byte) []byte { return []byte("not a certificate") }), "tls.crt"},
-		{"no key", with(corev1.TLSPrivateKeyKey, func([]byte) []byte { return nil }), "tls.key"},
-		{"another's key", with(corev1.TLSPrivateKeyKey, func([]byte) []byte {
-			return secretOf(t, ecKey(t, elliptic.P256())).Data[corev1.TLSPrivateKeyKey]
-		}), "does not match"},
-		{"a broken chain", with(corev1.TLSCertKey, func(b []byte) []byte {
-			return append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("broken")})...)
-		}), "certificate 2"},
-		{"RSA of 1024 bits", secretOf(t, rsaKey(t, 1024)), "2048"},
-		{"ECDSA on P-224", secretOf(t, ecKey(t, elliptic.P224())), "P-256"},
-		{"Ed25519", secretOf(t, edwards), "P-256"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			pair, err := ParsePair(test.secret)
-			switch {
-			case test.want != "":
-				if err == nil || !strings.Contains(err.Error(), test.want) {
-					t.Fatalf("got %v, want %q", err, test.want)
-				}
-				if key := test.secret.Data[corev1.TLSPrivateKeyKey]; len(key) > 0 && strings.Contains(err.Error(), string(key)) {
-					t.Error("the error tells the key")
-				}
-				return
-			case err != nil:
-				t.Fatal(err)
-			}
-			copied := SecretCopy(&v1alpha1.Ingress{}, "", Certificate{}, pair)
-			again, err := tls.X509KeyPair(copied.Data[corev1.TLSCertKey], copied.Data[corev1.TLSPrivateKeyKey])
-			if err != nil {
-				t.Fatal("the copy:", err)
-			}
-			if got, want := FingerprintOf(copied), Fingerprint(again.Leaf); got != want || got != FingerprintOf(test.secret) {
-				t.Errorf("fingerprint %s of the copy, %s of the Secret, want %s", got, FingerprintOf(test.secret), want)
-			}
-		})
-	}
-}
-
 func TestDoubts(t *testing.T) {
-	pair, err := ParsePair(secretOf(t, ecKey(t, elliptic.P256()), "a.example.com", "*.b.example.com"))
-	if err != nil {
-		t.Fatal(err)
+	leaf := &x509.Certificate{
+		DNSNames: []string{"a.example.com", "*.b.example.com"}, NotBefore: noon, NotAfter: noon.Add(time.Hour),
 	}
 	for _, test := range []struct {
 		at    time.Time
@@ -148,7 +34,7 @@ func TestDoubts(t *testing.T) {
 		{noon.Add(2 * time.Hour), []string{"a.example.com"}, "it expired at 2030-01-01T13:00:00Z"},
 		{noon.Add(-time.Hour), []string{"a.example.com"}, "it is not valid before 2030-01-01T12:00:00Z"},
 	} {
-		if got := pair.Doubts(test.hosts, test.at); got != test.want {
+		if got := Doubts(leaf, test.hosts, test.at); got != test.want {
 			t.Errorf("doubts %q of %q, want %q", got, test.hosts, test.want)
 		}
 	}
@@ -234,6 +120,37 @@ func TestSecureGatewayGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/secure-gateway.out.yaml", got)
+}
+
+func TestHolding(t *testing.T) {
+	ing := secured()
+	const a, b = "a.example.com", "b.example.com"
+	of := func(secret string, hosts ...string) Certificate { return Certificate{Secret: secret, Hosts: hosts} }
+	for _, test := range []struct {
+		name                 string
+		shown, desired, want []Certificate
+	}{
+		{"nothing goes", []Certificate{of("x", a)}, []Certificate{of("x", a, b)}, []Certificate{of("x", a, b)}},
+		{"a host goes", []Certificate{of("x", a, b)}, []Certificate{of("x", b)}, []Certificate{of("x", a, b)}},
+		{"a certificate goes", []Certificate{of("y", a), of("x", b)}, []Certificate{of("x", b)}, []Certificate{of("x", b), of("y", a)}},
+		{"a host gets another certificate", []Certificate{of("x", a, b)}, []Certificate{of("x", a), of("y", b)}, []Certificate{of("x", a), of("y", b)}},
+		{"two change places", []Certificate{of("x", a), of("y", b)}, []Certificate{of("x", b), of("y", a)}, []Certificate{of("x", b), of("y", a)}},
+		{"a host that the Ingress has no more", []Certificate{of("x", "former.example.com", a)}, []Certificate{of("x", a)}, []Certificate{of("x", a)}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			gatewayOf := func(certificates []Certificate) *istiov1.Gateway {
+				return SecureGateway(ing, "", gateway.Shared, certificates)
+			}
+			shown, desired := gatewayOf(test.shown), gatewayOf(test.desired)
+			got := Holding(desired, shown, ExternalHosts(ing))
+			if diff := cmp.Diff(gatewayOf(test.want), got, protocmp.Transform()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(gatewayOf(test.shown), shown, protocmp.Transform()); diff != "" {
+				t.Errorf("what is shown was changed:\n%s", diff)
+			}
+		})
+	}
 }
 
 // Whatever Ingresses and Secrets are called, no two copies share a name, nor does

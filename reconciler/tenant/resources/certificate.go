@@ -1,7 +1,6 @@
 package resources
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -13,20 +12,17 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
 
-// Certificate reads the certificate of a Secret of type kubernetes.io/tls, and says
-// why it can't be served at a time, if it can't.
-func Certificate(secret *corev1.Secret, now time.Time) (*x509.Certificate, error) {
-	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+// Pair reads the pair of a Secret of type kubernetes.io/tls, and says why it can't be
+// served at a time, if it can't.
+func Pair(secret *corev1.Secret, now time.Time) (tlssecret.Pair, error) {
+	pair, err := tlssecret.Parse(secret)
 	if err != nil {
-		return nil, fmt.Errorf("%s and %s are no certificate and its key: %w", corev1.TLSCertKey, corev1.TLSPrivateKeyKey, err)
+		return pair, err
 	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		return nil, fmt.Errorf("reading the certificate: %w", err)
-	}
-	return leaf, validAt(leaf, now)
+	return pair, validAt(pair.Leaf, now)
 }
 
 // ErrExpired is why a certificate that was good isn't any more.
@@ -58,15 +54,8 @@ func Uncovered(leaf *x509.Certificate, t *v1alpha1.Tenant) []string {
 
 // SecretCopy is the tenant's certificate in the gateways' namespace, from which
 // alone gateways can serve it.
-func SecretCopy(t *v1alpha1.Tenant, from *corev1.Secret) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: objectMeta(t, gateway.OfTenant(t.Name)),
-		Type:       corev1.SecretTypeTLS,
-		Data: map[string][]byte{
-			corev1.TLSCertKey:       from.Data[corev1.TLSCertKey],
-			corev1.TLSPrivateKeyKey: from.Data[corev1.TLSPrivateKeyKey],
-		},
-	}
+func SecretCopy(t *v1alpha1.Tenant, pair tlssecret.Pair) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: objectMeta(t, gateway.OfTenant(t.Name)), Type: corev1.SecretTypeTLS, Data: pair.Data()}
 }
 
 // SecureGateways returns the Istio Gateways that serve HTTPS for the hosts of the

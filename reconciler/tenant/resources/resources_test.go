@@ -32,16 +32,17 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestGolden(t *testing.T) {
 	search := tenant("search", func(t *v1alpha1.Tenant) { t.Spec.Domain = "search.example.com" })
-	secret := &corev1.Secret{Data: map[string][]byte{"tls.crt": []byte("certificate"), "tls.key": []byte("key"), "ca.crt": []byte("else")}}
+	pair := tlssecret.Pair{Chain: []byte("certificate"), Key: []byte("key")}
 	for name, objects := range map[string][]runtime.Object{
 		"services":    {Services(search, own)[0], Services(search, own)[1]},
-		"certificate": {SecretCopy(search, secret), SecureGateways(search, []string{shared, own})[0], SecureGateways(search, []string{shared, own})[1]},
+		"certificate": {SecretCopy(search, pair), SecureGateways(search, []string{shared, own})[0], SecureGateways(search, []string{shared, own})[1]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var documents [][]byte
@@ -237,9 +238,10 @@ func certificate(t *testing.T, hosts ...string) *corev1.Secret {
 	}}
 }
 
-func TestCertificate(t *testing.T) {
-	good, foreign := certificate(t, "*.x.example.com"), certificate(t)
-	foreign.Data[corev1.TLSCertKey] = good.Data[corev1.TLSCertKey]
+func TestPair(t *testing.T) {
+	good := certificate(t, "*.x.example.com")
+	broken := good.DeepCopy()
+	broken.Data[corev1.TLSPrivateKeyKey] = nil
 	for _, test := range []struct {
 		name   string
 		secret *corev1.Secret
@@ -249,11 +251,11 @@ func TestCertificate(t *testing.T) {
 		{"good", good, time.Minute, ""},
 		{"expired", good, 2 * time.Hour, "has expired: it was good until 2026-03-01T13:00:00Z"},
 		{"not yet good", good, -time.Minute, "good from 2026-03-01T12:00:00Z on"},
-		{"another key", foreign, 0, "no certificate and its key"},
-		{"empty", &corev1.Secret{}, 0, "no certificate and its key"},
+		{"broken", broken, 0, "reading tls.key: "},
+		{"broken and expired", broken, 2 * time.Hour, "reading tls.key: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Certificate(test.secret, start.Add(test.after))
+			_, err := Pair(test.secret, start.Add(test.after))
 			if (err == nil) != (test.says == "") || (err != nil && !strings.Contains(err.Error(), test.says)) {
 				t.Errorf("got %v, want %q", err, test.says)
 			}
@@ -262,13 +264,13 @@ func TestCertificate(t *testing.T) {
 }
 
 func TestUncovered(t *testing.T) {
-	leaf, err := Certificate(certificate(t, "*.x.example.com", "*.example.com", "a.y.example.com"), start)
+	pair, err := Pair(certificate(t, "*.x.example.com", "*.example.com", "a.y.example.com"), start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	search := tenant("search", holds(v1alpha1.NamespaceHeld, "x", "y"), holds(v1alpha1.NamespaceJoining, "z"), holds(v1alpha1.NamespaceLeaving, "w"))
 	search.Spec.Domain = "example.com"
-	if got, want := Uncovered(leaf, search), []string{"*.y.example.com", "*.z.example.com"}; !slices.Equal(got, want) {
+	if got, want := Uncovered(pair.Leaf, search), []string{"*.y.example.com", "*.z.example.com"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
