@@ -172,8 +172,7 @@ func (b *bench) createFlooded(ctx context.Context, i int) error {
 	m := ranker(floodModel, b.image)
 	m.Namespace = name
 	if i > 0 {
-		rate := resource.MustParse(fmt.Sprint(floodLimit))
-		m.Spec.Limit.RequestsPerSecondPerReplica = &rate
+		m.Spec.Limit.RequestsPerSecondPerReplica = resource.NewQuantity(floodLimit, resource.DecimalSI)
 	}
 	if _, err := b.clients.Sluice.SluiceV1alpha1().Models(name).Create(ctx, m, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating the Model of %s: %w", name, err)
