@@ -393,17 +393,28 @@ func TestProvedOnEveryPodOnly(t *testing.T) {
 	b.until("the proof on both", b.applied(10))
 }
 
-func TestRepairsWhatWasEditedByHand(t *testing.T) {
+// However many scale events come, slots are written once in a burst's time, and the last
+// state is what stays.
+func TestStormOfScaleEvents(t *testing.T) {
 	b := newBench(t, 1, rateLimit("m"))
 	b.until("the first limit", b.applied(10))
-	name := gateway.SlotObjectName(gateway.Shared, gateway.External, SlotOf("team.m", gateway.Slots))
-	if err := b.Filters.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	written, began := b.slotWrites(), time.Now()
+	const events = 1000 // in a second: several bursts
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for i := range events {
+		<-tick.C
+		if _, err := b.serving.AutoscalingV1alpha1().PodAutoscalers("team").Update(t.Context(), autoscaler(int32(i%9)), metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		b.Look()
 	}
-	b.until("the slot again", func() bool {
-		_, err := b.Filters.Get(t.Context(), name, metav1.GetOptions{})
-		return err == nil
-	})
+	b.scale(9, 9)
+	b.until("the last state", b.applied(90))
+	bursts := int(time.Since(began)/burstEvery) + 2
+	if got := b.slotWrites() - written; got > bursts*len(gateway.Entries()) {
+		t.Errorf("%d slots written for %d events, want at most %d", got, events, bursts*len(gateway.Entries()))
+	}
 }
 
 // A route that outlives its RateLimit keeps its limit, and loses it with the route.
