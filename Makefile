@@ -68,6 +68,12 @@ demo: install ## serve a real model and show its limit follow its replicas
 	image=$$(hack/build-image.sh ./test/images/ranker)
 	go run ./test/demo -image "$$image"
 
+.PHONY: soak
+soak: install ## the demo's load for ten minutes, each second held against the limit
+	@eval "$$($(CLUSTER_ENV))"
+	image=$$(hack/build-image.sh ./test/images/ranker)
+	go run ./test/demo -image "$$image" -namespace soak -rounds 17
+
 .PHONY: bench-network
 bench-network: install ## measure what the networking costs, against the same by hand
 	@eval "$$($(CLUSTER_ENV))"

@@ -35,6 +35,9 @@ type demo struct {
 	difference float64
 	loadStart  time.Time
 	samples    []sample
+	// counts are the gateway's own at the last sample; miscounted is why they aren't.
+	counts     platform.Counts
+	miscounted error
 	report     *load.Report
 }
 

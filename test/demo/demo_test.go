@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -38,11 +39,14 @@ func TestManifestIsTheModelWithTheImage(t *testing.T) {
 
 // The schedule must bring about what its comment says, with the Model's figures.
 func TestScheduleFitsTheModel(t *testing.T) {
-	if err := schedule.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	if n, d := schedule.Requests(), schedule.Duration(); n > bounds.Requests || d > bounds.Duration || bounds.Duration > 40*time.Second {
-		t.Errorf("%d requests in %v, bounds %+v", n, d, bounds)
+	for _, o := range []options{{rounds: 1}, {rounds: 16}} {
+		schedule, bounds := o.schedule(), o.bounds()
+		if err := schedule.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if n, d := schedule.Requests(), schedule.Duration(); n > bounds.Requests || d > bounds.Duration || bounds.Duration > time.Duration(40*o.rounds)*time.Second {
+			t.Errorf("%d requests in %v, bounds %+v", n, d, bounds)
+		}
 	}
 	var m v1alpha1.Model
 	if err := yaml.Unmarshal(modelYAML, &m); err != nil {
@@ -50,10 +54,10 @@ func TestScheduleFitsTheModel(t *testing.T) {
 	}
 	a := m.Spec.Autoscaling
 	aim := float64(*a.Target) * float64(*a.TargetUtilization) / 100
-	if middle := schedule[2].From / aim; middle <= 2 || middle > float64(*a.MaxReplicas-1) {
+	if middle := round[2].From / aim; middle <= 2 || middle > float64(*a.MaxReplicas-1) {
 		t.Errorf("the middle rate wants %.1f replicas, want about 3 of %d", middle, *a.MaxReplicas)
 	}
-	if peak := schedule[4].From; peak <= float64(*a.MaxReplicas)*m.Spec.Limit.RequestsPerSecondPerReplica.AsApproximateFloat64() {
+	if peak := round[4].From; peak <= float64(*a.MaxReplicas)*m.Spec.Limit.RequestsPerSecondPerReplica.AsApproximateFloat64() {
 		t.Errorf("a peak of %v/s is all admitted by %d replicas", peak, *a.MaxReplicas)
 	}
 }
@@ -92,6 +96,7 @@ func TestVerdict(t *testing.T) {
 		"3 requests were never sent":        func(v *verdict) { v.total.Dropped = 3 },
 		"no request was admitted":           func(v *verdict) { v.total.Admitted = 0 },
 		"at 1 of 3 samples, seconds [2]":    func(v *verdict) { v.mismatches = []int{2} },
+		"at 1 of 3 samples, seconds [3]":    func(v *verdict) { v.excesses = []int{3} },
 		"75.0 % of the limit was admitted":  func(v *verdict) { v.enforced = 0.75 },
 		"never rose: 80/s at most":          func(v *verdict) { v.most = 80 },
 		"did not fall back: 160/s, not 80":  func(v *verdict) { v.last = 160 },
@@ -104,6 +109,26 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// Through a change of the limit, a second begins with a full bucket and gets another.
+func TestMostThatMayPass(t *testing.T) {
+	rule := platform.Rule{PerReplica: 40, Policy: v1alpha1.PolicyReady}
+	at := func(limit float64, ready int32) platform.Moment {
+		return platform.Moment{Limit: limit, Rule: rule, Revisions: []platform.Replicas{{Percent: 100, Desired: ready, Ready: ready}}}
+	}
+	for _, tt := range []struct {
+		moments []platform.Moment
+		want    float64
+	}{
+		{[]platform.Moment{at(40, 1)}, 40*1.1 + 4},
+		{[]platform.Moment{at(40, 1), at(40, 2)}, 80*1.1 + 4},
+		{[]platform.Moment{at(40, 1), at(40, 2), at(80, 2)}, 80*1.2 + 8},
+	} {
+		if got := most(tt.moments, time.Second, 2); math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("most(%v) = %v, want %v", tt.moments, got, tt.want)
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	if o, err := parse([]string{"-image", "x", "-kubeconfig", "k"}); err != nil || o.namespace != "demo" {
 		t.Errorf("options %+v, error %v", o, err)
@@ -111,6 +136,7 @@ func TestFlags(t *testing.T) {
 	for text, arguments := range map[string][]string{
 		"-image is required":  {"-kubeconfig", "k"},
 		"unexpected argument": {"-image", "x", "-kubeconfig", "k", "more"},
+		"-rounds is 0":        {"-image", "x", "-kubeconfig", "k", "-rounds", "0"},
 	} {
 		if _, err := parse(arguments); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("error %v, want %q", err, text)

@@ -13,12 +13,14 @@ import (
 	"sluice.dev/sluice/test/platform"
 )
 
-// longest bounds the whole demo, whatever hangs.
-const longest = 5 * time.Minute
+// longest bounds the whole demo, whatever hangs, beside the load.
+const longest = 4 * time.Minute
 
 type options struct {
 	image, kubeconfig, namespace, address string
 	request, expected                     string
+	// rounds is how many times the load rises and falls.
+	rounds int
 }
 
 func main() {
@@ -30,7 +32,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	ctx, cancel := context.WithTimeout(ctx, longest+o.bounds().Duration)
 	err = run(ctx, o)
 	cancel()
 	stop()
@@ -49,10 +51,13 @@ func parse(arguments []string) (options, error) {
 	flags.StringVar(&o.address, "address", "", "the gateway's `IP:port`, loopback; by default that of its Service")
 	flags.StringVar(&o.request, "request", "test/images/ranker/testdata/request.json", "the `file` with the request")
 	flags.StringVar(&o.expected, "expected", "test/images/ranker/testdata/response.json", "the `file` with the training library's answer")
+	flags.IntVar(&o.rounds, "rounds", 1, "how many times the load rises and falls")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}
 	switch {
+	case o.rounds < 1:
+		return o, fmt.Errorf("-rounds is %d, want 1 or more", o.rounds)
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case o.image == "":
@@ -74,7 +79,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	d.clients = clients
-	for _, step := range []func(context.Context) error{d.findGateway, d.deploy, d.follow, d.rest, d.predict, d.load} {
+	for _, step := range []func(context.Context) error{d.findGateway, d.deploy, d.follow, d.rest, d.predict, d.count, d.load} {
 		if err := step(ctx); err != nil {
 			return d.explained(err)
 		}

@@ -26,8 +26,11 @@ type verdict struct {
 	total      load.Second
 	errors     []string
 	samples    int
-	// mismatches are the seconds in which the limit did not follow.
-	mismatches []int
+	// mismatches are the seconds in which the limit did not follow, and excesses those
+	// in which the gateway let more requests pass than the limit allows.
+	mismatches, excesses []int
+	// tightest is the largest part of what may pass that did.
+	tightest float64
 	// atZero is the formula's limit without replicas; most and last are the largest
 	// limit that was in force and the final one.
 	atZero, most, last float64
@@ -46,6 +49,9 @@ func (d *demo) verdict() verdict {
 	for _, s := range d.samples {
 		if !s.followed {
 			v.mismatches = append(v.mismatches, s.Index+1)
+		}
+		if v.tightest = max(v.tightest, s.passed/s.most); s.passed > s.most {
+			v.excesses = append(v.excesses, s.Index+1)
 		}
 		if s.saturated {
 			v.saturated++
@@ -83,6 +89,7 @@ func (v verdict) problems() []error {
 	problem(v.total.Dropped > 0, "%d requests were never sent, too many were in flight", v.total.Dropped)
 	problem(v.total.Admitted == 0, "no request was admitted")
 	problem(len(v.mismatches) > 0, "the limit was not the formula's at %d of %d samples, seconds %v", len(v.mismatches), v.samples, v.mismatches)
+	problem(len(v.excesses) > 0, "more passed than the limit allows at %d of %d samples, seconds %v", len(v.excesses), v.samples, v.excesses)
 	problem(v.saturated > 0 && math.Abs(v.enforced-1) > enforcedWithin,
 		"%.1f %% of the limit was admitted in %d seconds of more demand than that", 100*v.enforced, v.saturated)
 	problem(v.most <= v.atZero, "the limit never rose: %s at most, %s at zero", rate(v.most), rate(v.atZero))
@@ -98,6 +105,7 @@ func (d *demo) summarise() {
 		fmt.Fprintf(d.out, "  %-15s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	line("formula", "%d samples, %d mismatches", v.samples, len(v.mismatches))
+	line("limit kept", "the second that came nearest let %.0f %% pass of what it may; %d excesses", 100*v.tightest, len(v.excesses))
 	line("requests", "%d offered, %d admitted, %d refused with 429", v.total.Offered, v.total.Admitted, v.total.Limited)
 	line("errors", "%d other non-2xx, %d without an answer, %d not sent", v.total.Failed, v.total.Errored, v.total.Dropped)
 	line("latency", "p50 %s, p99 %s of the admitted", milliseconds(v.total.P50), milliseconds(v.total.P99))
