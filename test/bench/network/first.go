@@ -25,7 +25,7 @@ const (
 	// firstRounds is how often the two arms that are compared are run. The kubelet
 	// looks at a new pod once a second, beginning whenever it likes, which is most
 	// of the difference from run to run.
-	firstRounds = 32
+	firstRounds = 28
 	// askEvery is how often a host is asked while it isn't served; no figure here
 	// is finer than that.
 	askEvery = 5 * time.Millisecond

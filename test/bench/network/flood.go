@@ -29,7 +29,7 @@ const (
 	// The other tenant is asked for a prediction every quietEvery, by turns without and
 	// with the flood. All turns of a kind are judged together: a turn by itself has
 	// hardly a request above its p99.
-	floodTurns  = 15
+	floodTurns  = 12
 	floodLasts  = 3 * time.Second
 	quietEvery  = 20 * time.Millisecond
 	quietInTurn = int(floodLasts / quietEvery)

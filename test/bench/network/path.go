@@ -26,8 +26,8 @@ const (
 
 	// A latency round is turns of both ways, one request at a time, so that the
 	// machine's moods meet both alike: a round's p99 has 15 requests above it.
-	predictionRounds = 20
-	cheapestRounds   = 12
+	predictionRounds = 16
+	cheapestRounds   = 10
 	turnsPerRound    = 30
 	requestsPerTurn  = 50
 	// idleConnections take turns and are opened anew each round: the kernel ties each
@@ -36,7 +36,7 @@ const (
 	// forgotten requests begin each turn: they find caches that are the other way's.
 	forgotten = 5
 
-	throughputRounds = 100
+	throughputRounds = 80
 	throughputLasts  = 250 * time.Millisecond
 	// busyConnections keep the machine's two cores busy: with twice as many the
 	// throughput is the same.

@@ -21,7 +21,7 @@ const (
 	routesPart = "Routes without pods behind them, 4 gateways connected to istiod"
 	// changes is how many routes are added and removed, one at a time, at each
 	// level.
-	changes = 9
+	changes = 7
 	// oneMore is the route that comes and goes.
 	oneMore = "one-more"
 	// writers make routes at once while a level is filled.
