@@ -26,7 +26,7 @@ const (
 
 	// A latency round is turns of both ways, one request at a time, so that the
 	// machine's moods meet both alike: a round's p99 has 15 requests above it.
-	predictionRounds = 16
+	predictionRounds = 24
 	cheapestRounds   = 10
 	turnsPerRound    = 30
 	requestsPerTurn  = 50
