@@ -10,7 +10,8 @@ import (
 type Replicas struct {
 	// Revision is its name.
 	Revision string
-	// Percent of the virtual service's requests that go to it: 1 to 100.
+	// Percent of the virtual service's requests that go to it: 0 for one that only a
+	// tag leads to.
 	Percent int32
 	// Desired is what its autoscaler decided.
 	Desired int32

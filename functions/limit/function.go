@@ -76,8 +76,11 @@ type Function struct {
 	proved chan struct{}
 	news   chan cloudevents.Event
 	leads  atomic.Bool
+	// rejected events that were logged.
+	rejections rejections
 	// divisions by virtual service.
 	divisions map[string]Division
+	floors    map[revisionKey]Floor
 	// slots are those of the last pass, by name.
 	slots map[string]*slot
 	// written holds what was written and may not be in the cache yet.
@@ -192,6 +195,7 @@ func (f *Function) pass(ctx context.Context) error {
 	f.inTheWay = inTheWay
 	plans := decide(s, f.plans)
 	f.divide(plans)
+	f.setFloors(s, plans)
 	generations, err := f.write(ctx, s, plans)
 	if !f.lastOut.Before(began) {
 		steps.WithLabelValues("wait").Observe(began.Sub(f.noticed).Seconds())
@@ -244,7 +248,7 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 	if err != nil {
 		return generations, err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // a slot that can't be written holds up no other
 	group.SetLimit(writesAtOnce)
 	out := make(chan *istio.EnvoyFilter, len(slots)) // read once all are written
 	for name, slot := range slots {

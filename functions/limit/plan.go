@@ -21,6 +21,8 @@ type plan struct {
 	// limit to enforce: what the replicas can serve, under its cap if it has one.
 	limit, uncapped, cap *big.Rat
 	rows                 []v1alpha1.RevisionCapacity
+	// parts are what single revisions are held to, within the limit.
+	parts []part
 	// slot that holds its buckets, at every entry.
 	slot  int
 	burst time.Duration
@@ -78,6 +80,9 @@ func own(s *state) []plan {
 		if rule, p.err = ruleOf(l.Spec); p.err == nil {
 			p.cap, p.err = capOf(l.Spec)
 		}
+		if p.err == nil {
+			p.err = checkTraffic(l.Spec.Traffic)
+		}
 		if by, ok := taken[l.Spec.VirtualService]; ok && p.err == nil {
 			p.err = fmt.Errorf("spec.virtualService %s is limited by %s already", l.Spec.VirtualService, by)
 		}
@@ -86,6 +91,7 @@ func own(s *state) []plan {
 			p.burst = l.Spec.Burst.Duration
 			p.uncapped = rule.Limit(s.replicas[key(l)])
 			p.rows = rows(rule, s.replicas[key(l)])
+			p.parts = parts(l, rule, s.replicas[key(l)])
 		}
 		plans = append(plans, p)
 	}
@@ -158,16 +164,38 @@ func slotsOf(s *state, plans []plan, divisions map[string]Division, token string
 	for _, p := range plans {
 		for i, h := range p.homes {
 			for e, entry := range entries {
-				part := divisions[p.of.Spec.VirtualService].Of(p.limit, i, e)
-				b := NewBucket(part.Mul(part, ratio(1, h.buckets(entry, len(s.pods[h.gateway])))), p.burst)
 				slot := &slots[at[gateway.SlotObjectName(h.gateway, entry, p.slot)]]
-				slot.Limits = append(slot.Limits, resources.Limit{
-					VirtualService: p.of.Spec.VirtualService, MaxTokens: b.MaxTokens, Tokens: b.Tokens, Fill: b.Fill,
-				})
+				of := ratio(1, h.buckets(entry, len(s.pods[h.gateway])))
+				share := func(rate *big.Rat) *big.Rat {
+					part := divisions[p.of.Spec.VirtualService].Of(rate, i, e)
+					return part.Mul(part, of)
+				}
+				slot.Limits = append(slot.Limits, p.limits(share)...)
 			}
 		}
 	}
 	return slots
+}
+
+// limits are a plan's buckets where it has a share of every rate. What a revision may
+// have beyond the limit itself is out of its reach anyway.
+func (p plan) limits(share func(*big.Rat) *big.Rat) []resources.Limit {
+	bucketOf := func(cluster string, rate *big.Rat, burst time.Duration) resources.Limit {
+		b := NewBucket(share(rate), burst)
+		return resources.Limit{
+			VirtualService: p.of.Spec.VirtualService, Cluster: cluster, MaxTokens: b.MaxTokens, Tokens: b.Tokens, Fill: b.Fill,
+		}
+	}
+	out := []resources.Limit{bucketOf("", p.limit, p.burst)}
+	for _, part := range p.parts {
+		if part.rate.Cmp(p.limit) >= 0 {
+			continue
+		}
+		for _, cluster := range part.clusters {
+			out = append(out, bucketOf(cluster, part.rate, part.burst))
+		}
+	}
+	return out
 }
 
 // buckets is how many token buckets Envoy makes of one: one a pod and, on the HTTPS

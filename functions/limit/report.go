@@ -114,6 +114,7 @@ func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, seen proof) bool {
 	conditions.MarkTrue(v1alpha1.RateLimitConditionWritten)
 	markProved(conditions, seen, f.inTheWay)
 	l.Status.Revisions = p.rows
+	l.Status.NeededUntil = neededUntil(p.rows, before, f.Clock.Now())
 	l.Status.Limit = limitStatus(p, seen)
 	changed := before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(l.Status.Limit.RequestsPerSecond) != 0 ||
 		!isReady(before)

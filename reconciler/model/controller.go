@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/kmeta"
@@ -43,8 +44,10 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		rateLimits:    rateLimits.Lister(),
 		models:        models.Lister(),
 		tenants:       tenants.Informer().GetIndexer(),
+		clock:         clock.RealClock{},
 	}
 	impl := modelreconciler.NewImpl(ctx, r)
+	r.later = impl.EnqueueAfter
 
 	watch(models.Informer(), controller.HandleAll(impl.Enqueue))
 	watch(models.Informer(), r.whenRoomIsLeft(impl.Enqueue))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -13,8 +14,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/reconciler"
+	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
@@ -39,6 +42,10 @@ type Reconciler struct {
 	models     sluicelisters.ModelLister
 	// tenants are indexed by tenancy.Index.
 	tenants cache.Indexer
+
+	clock clock.PassiveClock
+	// later brings a Model back after a while.
+	later func(m any, after time.Duration)
 }
 
 var _ modelreconciler.Interface = (*Reconciler)(nil)
@@ -139,6 +146,10 @@ func desiredService(m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servin
 // reconcileTuning makes the live revisions scale as the Model says, without making
 // a new one. Knative hands their autoscaling annotations on at once.
 func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
+	floors, err := r.floors(m)
+	if err != nil {
+		return err
+	}
 	for _, name := range liveRevisions(service) {
 		revision, err := r.revisions.Revisions(m.Namespace).Get(name)
 		if apierrs.IsNotFound(err) {
@@ -147,7 +158,7 @@ func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, ser
 			continue
 		}
 		if err == nil {
-			err = r.tune(ctx, m, revision)
+			err = r.tune(ctx, m, revision, floors.Needed(name, r.clock.Now()))
 		}
 		if err != nil {
 			m.Status.MarkNotTuned(name, err)
@@ -155,6 +166,22 @@ func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, ser
 		}
 	}
 	return nil
+}
+
+// floors are the replicas that the demand calls for, as the limiter sees it. They hold
+// for a while only; after that the Model is looked at again.
+func (r *Reconciler) floors(m *v1alpha1.Model) (*v1alpha1.RateLimitStatus, error) {
+	limit, err := r.rateLimits.RateLimits(m.Namespace).Get(m.Name)
+	if apierrs.IsNotFound(err) || (err == nil && !metav1.IsControlledBy(limit, m)) {
+		return &v1alpha1.RateLimitStatus{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("getting RateLimit %q: %w", m.Name, err)
+	}
+	if until := limit.Status.NeededUntil; until != nil && r.clock.Now().Before(until.Time) {
+		r.later(m, until.Sub(r.clock.Now()))
+	}
+	return &limit.Status, nil
 }
 
 // liveRevisions are those that a Service's routes name, and the newest one, which
@@ -168,8 +195,8 @@ func liveRevisions(service *servingv1.Service) []string {
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
-func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *servingv1.Revision) error {
-	changes := resources.AutoscalingPatch(m, revision)
+func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *servingv1.Revision, floor int32) error {
+	changes := resources.AutoscalingPatch(m, revision, floor)
 	if len(changes) == 0 {
 		return nil
 	}
@@ -181,8 +208,15 @@ func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *serv
 		ctx, revision.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return err
 	}
+	if _, ok := changes[autoscaling.MinScaleAnnotationKey]; ok && len(changes) == 1 && (floor > 0 || hadFloor(m, revision.Name)) {
+		return nil // a floor comes and goes with the demand; nobody tuned anything
+	}
 	controller.GetEventRecorder(ctx).Eventf(m, corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", revision.Name)
 	return nil
+}
+
+func hadFloor(m *v1alpha1.Model, revision string) bool {
+	return slices.ContainsFunc(m.Status.Revisions, func(r v1alpha1.RevisionCapacity) bool { return r.Name == revision && r.Needed > 0 })
 }
 
 // reconcileRateLimit tells the limiter what the Model can serve, how its requests

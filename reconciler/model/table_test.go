@@ -17,6 +17,7 @@ import (
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
+	clocktesting "k8s.io/utils/clock/testing"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/pkg/controller"
@@ -134,7 +135,41 @@ func changeRows() rtesting.TableTest {
 			{RevisionName: first, Percent: ptr(int64(100))}, {RevisionName: second, Tag: "next", Percent: ptr(int64(0))},
 		}
 	}
+	// The limiter sees a demand for four replicas, until a time.
+	floor := func(until time.Time) func(*v1alpha1.RateLimit) {
+		return func(l *v1alpha1.RateLimit) {
+			l.Status.Revisions[0].Needed, l.Status.NeededUntil = 4, &metav1.Time{Time: until}
+		}
+	}
+	floored := func(m *v1alpha1.Model) { m.Status.Revisions[0].Needed = 4 }
+	raised := func(r *servingv1.Revision) { r.Annotations["autoscaling.knative.dev/min-scale"] = "4" }
 	return rtesting.TableTest{{
+		Name: "more demand than the autoscaler sees",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted), revision(first),
+			rateLimit(service(ready), limited, floor(noon.Add(time.Minute))),
+		},
+		OtherTestData:     map[string]any{"again": time.Minute},
+		WantPatches:       []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":"4"}}}`)},
+		WantStatusUpdates: status(restingModel(floored)),
+	}, {
+		Name: "that the limiter told of too long ago",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(floored), service(withGeneration(1), ready, defaulted), revision(first, raised),
+			rateLimit(service(ready), limited, floor(noon)),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":null}}}`)},
+	}, {
+		Name: "that has gone",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(floored), service(withGeneration(1), ready, defaulted), revision(first, raised), rateLimit(service(ready), limited),
+		},
+		WantPatches:       []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":null}}}`)},
+		WantStatusUpdates: status(restingModel()),
+	}, {
 		Name: "tuning patches the live revision and nothing else",
 		Key:  key,
 		Objects: []runtime.Object{
@@ -152,7 +187,7 @@ func changeRows() rtesting.TableTest {
 		Key:  key,
 		Objects: []runtime.Object{
 			restingModel(tuned, func(m *v1alpha1.Model) { m.Annotations = nil }),
-			service(withGeneration(1), ready, routedToBoth), rateLimit(service(ready), limited),
+			service(withGeneration(1), ready, routedToBoth), rateLimit(service(ready, routedToBoth), limited),
 			revision(first), revision(second), revision("ranker-00000"),
 		},
 		WantPatches: []clientgotesting.PatchActionImpl{
@@ -163,6 +198,18 @@ func changeRows() rtesting.TableTest {
 			rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first),
 			rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", second),
 		},
+	}, {
+		Name: "a tag is told to the limiter",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted, routedToBoth), rateLimit(service(ready), limited),
+			revision(first), revision(second),
+		},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: rateLimit(service(ready), limited, func(l *v1alpha1.RateLimit) {
+				l.Spec.Traffic = append(l.Spec.Traffic, v1alpha1.RevisionTraffic{Revision: second, Tagged: true})
+			}),
+		}},
 	}, {
 		Name: "another limit changes the RateLimit and nothing else",
 		Key:  key,
@@ -512,6 +559,9 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 	}}
 }
 
+// noon is now.
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
 // factory builds the reconciler over fakes that hold the row's objects.
 func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtesting.ActionRecorderList, rtesting.EventList) {
 	t.Helper()
@@ -544,6 +594,12 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		services:      servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
 		revisions:     servinglisters.NewRevisionLister(objects.IndexerForObjectType(&servingv1.Revision{})),
 		rateLimits:    sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
+		clock:         clocktesting.NewFakePassiveClock(noon),
+		later: func(_ any, after time.Duration) {
+			if want := row.OtherTestData["again"]; want != after {
+				t.Errorf("looks again after %v, want %v", after, want)
+			}
+		},
 	})
 	if leader, ok := c.(reconciler.LeaderAware); ok {
 		if err := leader.Promote(reconciler.UniversalBucket(), func(reconciler.Bucket, types.NamespacedName) {}); err != nil {

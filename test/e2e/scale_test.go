@@ -3,11 +3,15 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/ptr"
+	"knative.dev/serving/pkg/apis/autoscaling"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/load"
@@ -67,3 +71,44 @@ func TestScalesFromZeroAndBack(t *testing.T) {
 }
 
 func atZero(m platform.Moment) bool { return m.Desired() == 0 && m.Ready() == 0 }
+
+// An autoscaler that aims at three times what a replica serves sees no need for another
+// one in what is admitted, twice that; the demand at the gateway calls for them. Nothing
+// of it is left on the revision when the demand has gone, and no revision is made.
+func TestDemandIsNotStarved(t *testing.T) {
+	s := newStage(t)
+	s.create(s.ranker("ranker", func(m *v1alpha1.Model) {
+		m.Spec.Autoscaling.Target, m.Spec.Autoscaling.TargetUtilization = ptr.Int32(60), ptr.Int32(100)
+	}))
+	endpoint, trail := s.serving("ranker"), s.follow("ranker")
+	s.reach(trail, 10*time.Second, "one replica", func(m platform.Moment) bool { return m.Ready() == 1 })
+
+	stop, done := make(chan struct{}), make(chan *load.Report, 1)
+	p := plan(endpoint, load.Schedule{load.Hold(70, 40*time.Second)})
+	p.Stop = stop
+	go func() {
+		report, err := p.Run(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		done <- report
+	}()
+	s.reach(trail, 20*time.Second, "the four replicas that 70/s need at 20/s each", func(m platform.Moment) bool { return m.Ready() == 4 })
+	close(stop)
+	s.noneFailed(<-done)
+
+	s.until(restWithin, "nothing left of it on the revision", func(ctx context.Context) (string, error) {
+		revisions, err := s.Serving.ServingV1().Revisions(s.namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return "", err
+		}
+		if n := len(revisions.Items); n != 1 {
+			return "", fmt.Errorf("%d revisions, want the one", n)
+		}
+		if least := revisions.Items[0].Annotations[autoscaling.MinScaleAnnotationKey]; least != "1" {
+			return "min-scale is " + least, nil
+		}
+		return "", nil
+	})
+	s.reach(trail, restWithin, "one replica again", func(m platform.Moment) bool { return m.Ready() == 1 })
+}

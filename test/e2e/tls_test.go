@@ -24,12 +24,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/pkg/network"
 	"knative.dev/pkg/ptr"
 	servingv1beta1 "knative.dev/serving/pkg/apis/serving/v1beta1"
 
-	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -244,7 +242,7 @@ func (n *tenant) limitOverEntries(host string, by *certificate) {
 	n.admitsTheLimit(map[string]load.Plan{
 		"https": n.securePlan(host, by, schedule),
 		"http":  plan(platform.Endpoint{Address: n.address(80), Host: host}, schedule),
-		"local": plan(platform.Endpoint{Address: n.localAddress(), Host: network.GetServiceHostname("ranker", n.namespace)}, schedule),
+		"local": plan(platform.Endpoint{Address: n.localAddress(n.now().Status.Gateway), Host: network.GetServiceHostname("ranker", n.namespace)}, schedule),
 	})
 }
 
@@ -270,41 +268,6 @@ func (n *tenant) admitsTheLimit(plans map[string]load.Plan) {
 	if float64(late) < 0.8*half {
 		n.Errorf("%d admitted in the second half, want about %g", late, half)
 	}
-}
-
-// localAddress is an address on this machine of the entry that is for callers
-// within the cluster.
-func (n *tenant) localAddress() string {
-	n.Helper()
-	of := n.now().Status.Gateway
-	services := n.Kube.CoreV1().Services(gateway.Namespace)
-	made, err := services.Create(n.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: n.namespace + "-local"},
-		Spec: corev1.ServiceSpec{
-			Type:     corev1.ServiceTypeLoadBalancer,
-			Selector: map[string]string{gateway.LabelKey: of},
-			Ports:    []corev1.ServicePort{{Name: "http2", Port: 80, TargetPort: intstr.FromInt32(int32(gateway.Local.Port))}},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		n.Fatal("creating a Service:", err)
-	}
-	n.Cleanup(func() {
-		if err := services.Delete(context.Background(), made.Name, metav1.DeleteOptions{}); err != nil {
-			n.Error("deleting a Service:", err)
-		}
-	})
-	address := ""
-	n.until(readyWithin, "an address of the Service", func(ctx context.Context) (string, error) {
-		if address, err = n.serviceAddress(ctx, made.Name, 80); err != nil {
-			return err.Error(), nil //nolint:nilerr // what is waited for
-		}
-		if _, err := ask(ctx, address, "http://nobody.example.org/"); err != nil {
-			return err.Error(), nil //nolint:nilerr // what is waited for
-		}
-		return "", nil
-	})
-	return address
 }
 
 // certificate is a self-signed certificate and its key, in PEM.

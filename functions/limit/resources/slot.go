@@ -33,10 +33,16 @@ const (
 	modelKey     = "model"
 	slotKey      = "slot"
 	requestKey   = "request"
+	clusterKey   = "destination_cluster" // which Envoy sets
 	byClient     = "client"
 	byProber     = "prober"
 	filterType   = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 	retrySeconds = "1"
+	// exhausted is in the form of the IETF's draft of RateLimit headers: nothing is left
+	// of the Model's quota, and there is some again after this many seconds. Envoy's own
+	// x-ratelimit headers would tell of one bucket of one pod, in answers that aren't
+	// refused too, and hold back clients that go by them for no reason.
+	exhausted    = `"model";r=0;t=` + retrySeconds
 	statPrefix   = "sluice_limit"
 	proofRefill  = time.Hour
 	istioKey     = "istio"
@@ -46,10 +52,15 @@ const (
 // MinFill is the shortest fill interval that Envoy accepts.
 const MinFill = 50 * time.Millisecond
 
-// Limit is one virtual service's token bucket at one entry of each gateway pod.
+// Limit is a token bucket at one entry of each gateway pod. A request that several
+// are for takes a token of each, the slowest first, until one has none: so what a slow
+// one refuses costs the faster nothing.
 type Limit struct {
-	// VirtualService is the name of the virtual service, in the gateways' namespace.
+	// VirtualService is the name of the virtual service, in the gateways' namespace,
+	// whose requests it is for.
 	VirtualService string
+	// Cluster is the one, of those that its routes lead to, that it is for; "" for all.
+	Cluster string
 	// MaxTokens is the bucket's depth; Tokens are added in each Fill.
 	MaxTokens, Tokens uint32
 	Fill              time.Duration
@@ -63,7 +74,8 @@ type Slot struct {
 	// ProbeToken is the installation's: requests whose path begins with
 	// gateway.ProbePath of it are our prober's. Empty means that none are.
 	ProbeToken string
-	// Limits are the slot's, in any order; a virtual service appears once.
+	// Limits are the slot's, in any order; a virtual service appears once, and once
+	// with each cluster.
 	Limits []Limit
 }
 
@@ -71,14 +83,18 @@ type Slot struct {
 // tells what it enforces: a hash of everything in it. Envoy's own validators and
 // the rules they lack have passed it.
 //
-// Two rate limits make descriptors. The first is "which virtual service", from
-// the route's metadata, for every request but our prober's. The second is for
-// those alone, on whatever host they come: "which slot", from their header. It has
-// a single token an hour, so that a probe is answered 429, with the generation,
-// without costing a Model anything.
+// Three rate limits make descriptors. The first is "which virtual service", from
+// the route's metadata, for every request but our prober's. The second is "which
+// cluster" beside it, where a limit is for one: that is what Envoy chose for the
+// request, by whatever host or header, so no client can call it by another name. The
+// third is for our prober's alone, on whatever host they come: "which slot", from
+// their header. It has a single token an hour, so that a probe is answered 429, with
+// the generation, without costing a Model anything.
 func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
 	limits := slices.Clone(s.Limits)
-	slices.SortFunc(limits, func(a, b Limit) int { return cmp.Compare(a.VirtualService, b.VirtualService) })
+	slices.SortFunc(limits, func(a, b Limit) int {
+		return cmp.Or(cmp.Compare(a.VirtualService, b.VirtualService), cmp.Compare(a.Cluster, b.Cluster))
+	})
 
 	filter := &localv3.LocalRateLimit{
 		StatPrefix:                     statPrefix,
@@ -86,6 +102,9 @@ func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
 		FilterEnforced:                 always(),
 		RateLimits:                     []*routev3.RateLimit{{Actions: s.modelActions()}},
 		RateLimitedAsResourceExhausted: true,
+	}
+	if slices.ContainsFunc(limits, func(l Limit) bool { return l.Cluster != "" }) {
+		filter.RateLimits = append(filter.RateLimits, &routev3.RateLimit{Actions: append(s.modelActions(), clusterAction())})
 	}
 	if s.ProbeToken != "" {
 		filter.RateLimits = append(filter.RateLimits, &routev3.RateLimit{Actions: s.probeActions()})
@@ -103,6 +122,9 @@ func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
 		if s.ProbeToken != "" {
 			entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: requestKey, Value: byClient})
 		}
+		if l.Cluster != "" {
+			entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: clusterKey, Value: l.Cluster})
+		}
 		filter.Descriptors = append(filter.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{
 			Entries: entries, TokenBucket: bucket(l.MaxTokens, l.Tokens, l.Fill),
 		})
@@ -113,7 +135,7 @@ func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
 		return nil, "", err
 	}
 	filter.ResponseHeadersToAdd = []*corev3.HeaderValueOption{
-		setHeader("retry-after", retrySeconds), setHeader(gateway.GenerationHeader, generation),
+		setHeader("retry-after", retrySeconds), setHeader("ratelimit", exhausted), setHeader(gateway.GenerationHeader, generation),
 	}
 	if err := validate(filter); err != nil {
 		return nil, "", fmt.Errorf("slot %s: %w", gateway.SlotObjectName(s.Gateway, s.Entry, s.Index), err)
@@ -181,6 +203,14 @@ func (s Slot) modelActions() []*routev3.RateLimit_Action {
 	return append(actions, requestFrom(byClient, &routev3.RateLimit_Action_HeaderValueMatch{
 		ExpectMatch: wrapperspb.Bool(false), Headers: probePath(s.ProbeToken),
 	}))
+}
+
+// clusterAction adds the cluster that the request's route, a split one included, leads
+// to. Where the gateway itself answers there is none, and no descriptor.
+func clusterAction() *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_DestinationCluster_{
+		DestinationCluster: &routev3.RateLimit_Action_DestinationCluster{},
+	}}
 }
 
 // probeActions make a descriptor of our prober's requests, and of no others.

@@ -20,11 +20,20 @@ func limit(virtualService string) Limit {
 	return Limit{VirtualService: virtualService, MaxTokens: 10, Tokens: 5, Fill: 50 * time.Millisecond}
 }
 
+func toCluster(virtualService, cluster string) Limit {
+	l := limit(virtualService)
+	l.Cluster = cluster
+	return l
+}
+
 func TestEnvoyFilter(t *testing.T) {
 	tests := map[string]Slot{
 		"tokenless": {Gateway: "shared", Entry: gateway.External, Index: 0, Limits: []Limit{limit("a.one")}},
 		"empty":     {Gateway: "tenant-blue", Entry: gateway.Secure, Index: 7, ProbeToken: "token"},
-		"two":       {Gateway: "shared", Entry: gateway.Local, Index: 3, ProbeToken: "token", Limits: []Limit{limit("b.two"), limit("a.one")}},
+		"cluster": {Gateway: "shared", Entry: gateway.External, Index: 1, ProbeToken: "token", Limits: []Limit{
+			toCluster("a.one", "outbound|80||x"), limit("a.one"), limit("b.two"),
+		}},
+		"two": {Gateway: "shared", Entry: gateway.Local, Index: 3, ProbeToken: "token", Limits: []Limit{limit("b.two"), limit("a.one")}},
 	}
 	for name, slot := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -59,6 +68,7 @@ func TestFilterRefusesWhatEnvoyWould(t *testing.T) {
 		want   string
 	}{
 		"twice":             {[]Limit{limit("a.one"), limit("a.one")}, "appears twice"},
+		"a cluster twice":   {[]Limit{toCluster("a.one", "x"), limit("a.one"), toCluster("a.one", "x")}, "appears twice"},
 		"a short fill":      {[]Limit{{VirtualService: "a.one", MaxTokens: 1, Tokens: 1, Fill: 49 * time.Millisecond}}, "out of bounds"},
 		"a broken fill":     {[]Limit{{VirtualService: "a.one", MaxTokens: 1, Tokens: 1, Fill: 50*time.Millisecond + 1}}, "out of bounds"},
 		"an empty bucket":   {[]Limit{{VirtualService: "a.one", Tokens: 1, Fill: time.Second}}, "out of bounds"},

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"strings"
 
+	"knative.dev/networking/pkg/apis/networking"
+	"knative.dev/pkg/network"
+
 	"sluice.dev/sluice/reconciler/apis/sluice"
 )
 
@@ -144,6 +147,16 @@ const (
 // path "config") on every route of the VirtualService of that name in Namespace.
 func VirtualServiceMetadata(name string) string {
 	return "/apis/networking.istio.io/v1/namespaces/" + Namespace + "/virtual-service/" + name
+}
+
+// RevisionClusters are the names that Envoy can have for where a route to a revision
+// leads: by the revision's protocol it is one of them.
+func RevisionClusters(namespace, revision string) []string {
+	host := network.GetServiceHostname(revision, namespace)
+	return []string{
+		fmt.Sprintf("outbound|%d||%s", networking.ServiceHTTPPort, host),
+		fmt.Sprintf("outbound|%d||%s", networking.ServiceHTTP2Port, host),
+	}
 }
 
 // VirtualServiceName is the name of the VirtualService that serves an Ingress.

@@ -137,8 +137,8 @@ func typedFilter(name string, config validatable) (*structpb.Struct, error) {
 // ConnectionFilters returns the EnvoyFilter that tunes a gateway's connection
 // managers: connections end gracefully at a certain age, and when they have been
 // idle for as long, so that pooled ones find new pods; each entry counts offered
-// and refused requests by VirtualService; and those for callers outside remove
-// headers that are not for them to send.
+// and refused requests by VirtualService, and tells whom it refuses how to go on; and
+// those for callers outside remove headers that are not for them to send.
 func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 	filter := &istiov1alpha3.EnvoyFilter{
 		ObjectMeta: objectMeta(gw, ConnectionsName(gw.Name)),
@@ -163,6 +163,10 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 	if err != nil {
 		return nil, err
 	}
+	refused, err := refusals()
+	if err != nil {
+		return nil, err
+	}
 	patch := &hcmv3.HttpConnectionManager{
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			MaxConnectionDuration: durationpb.New(gw.MaxConnectionDuration),
@@ -178,6 +182,7 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 			// Counts long streams when they arrive, not when they end.
 			FlushAccessLogOnNewRequest: true,
 		},
+		LocalReplyConfig: refused,
 	}
 	if entry == gateway.Local {
 		// A DomainMapping's requests come back in here, over HTTP/2; by RFC 8441 a

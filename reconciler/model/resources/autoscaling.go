@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"strconv"
 	"strings"
 
 	"knative.dev/serving/pkg/apis/autoscaling"
@@ -18,14 +19,18 @@ func AutoscalingAnnotations(m *v1alpha1.Model) map[string]string { return m.Auto
 // is to be done, and holds autoscaling.knative.dev keys only, because any other
 // key would reach the pod template and restart the revision's pods.
 //
+// Its min-scale is the Model's, or a floor that is higher, but within the max-scale.
 // The autoscaler's class and the initial scale are left as the revision was made
 // with: neither takes effect on a living one. A revision of another class than the
 // Model asks for is left alone, since the keys mean something else to it.
-func AutoscalingPatch(m *v1alpha1.Model, revision *servingv1.Revision) map[string]*string {
+func AutoscalingPatch(m *v1alpha1.Model, revision *servingv1.Revision, floor int32) map[string]*string {
 	patch := map[string]*string{}
 	wanted := AutoscalingAnnotations(m)
 	if class(wanted) != class(revision.Annotations) {
 		return patch
+	}
+	if class(wanted) == autoscaling.KPA {
+		raise(wanted, floor)
 	}
 	for key, value := range wanted {
 		if current, ok := revision.Annotations[key]; !fixed(key) && (!ok || current != value) {
@@ -38,6 +43,25 @@ func AutoscalingPatch(m *v1alpha1.Model, revision *servingv1.Revision) map[strin
 		}
 	}
 	return patch
+}
+
+// raise raises the min-scale to a floor.
+func raise(annotations map[string]string, floor int32) {
+	if most := scale(annotations, autoscaling.MaxScaleAnnotationKey); most > 0 {
+		floor = min(floor, most)
+	}
+	if floor > scale(annotations, autoscaling.MinScaleAnnotationKey) {
+		annotations[autoscaling.MinScaleAnnotationKey] = strconv.Itoa(int(floor))
+	}
+}
+
+// scale is a number of replicas in an annotation, 0 without.
+func scale(annotations map[string]string, key string) int32 {
+	n, err := strconv.ParseInt(annotations[key], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return int32(n)
 }
 
 func class(annotations map[string]string) string {

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,19 +52,22 @@ func rateCap(t *v1alpha1.Tenant) *v1alpha1.RateLimitCap {
 }
 
 // traffic sums the percentages by revision: a revision can be named by several
-// targets, of which those with a tag and no percentage get none of the Model's
-// host's requests. Sorted by name, so that a reordering of targets is no change.
+// targets. Those with a tag may have no percentage; requests come to them by the
+// tag. Sorted by name, so that a reordering of targets is no change.
 func traffic(service *servingv1.Service) []v1alpha1.RevisionTraffic {
-	percent := map[string]int32{}
+	byName := map[string]v1alpha1.RevisionTraffic{}
 	for _, target := range service.Status.Traffic {
-		if target.Percent != nil && *target.Percent > 0 && target.RevisionName != "" {
-			percent[target.RevisionName] += int32(*target.Percent)
+		of := byName[target.RevisionName]
+		of.Revision = target.RevisionName
+		if target.Percent != nil {
+			of.Percent += int32(*target.Percent)
+		}
+		of.Tagged = of.Tagged || target.Tag != ""
+		if of.Revision != "" && (of.Percent > 0 || of.Tagged) {
+			byName[of.Revision] = of
 		}
 	}
-	var out []v1alpha1.RevisionTraffic
-	for revision, share := range percent {
-		out = append(out, v1alpha1.RevisionTraffic{Revision: revision, Percent: share})
-	}
-	slices.SortFunc(out, func(a, b v1alpha1.RevisionTraffic) int { return cmp.Compare(a.Revision, b.Revision) })
-	return out
+	return slices.SortedFunc(maps.Values(byName), func(a, b v1alpha1.RevisionTraffic) int {
+		return cmp.Compare(a.Revision, b.Revision)
+	})
 }

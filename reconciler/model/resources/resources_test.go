@@ -200,6 +200,7 @@ func TestAutoscalingPatch(t *testing.T) {
 		name     string
 		revision map[string]string
 		model    map[string]string
+		floor    int32
 		want     map[string]*string
 	}{
 		{name: "settled", revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", "serving.knative.dev/creator": "x"}},
@@ -210,9 +211,28 @@ func TestAutoscalingPatch(t *testing.T) {
 		},
 		{name: "another class", revision: map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "cpu"}},
 		{
+			name:     "a floor, within the maximum",
+			revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5"},
+			floor:    7,
+			want:     map[string]*string{prefix + "min-scale": ptr("5")},
+		},
+		{
+			name:     "a floor below the Model's own minimum",
+			model:    map[string]string{prefix + "min-scale": "3"},
+			revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", prefix + "min-scale": "4"},
+			floor:    2,
+			want:     map[string]*string{prefix + "min-scale": ptr("3")},
+		},
+		{
+			name:     "a floor that has gone",
+			revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", prefix + "min-scale": "4"},
+			want:     map[string]*string{prefix + "min-scale": nil},
+		},
+		{
 			name:     "the same class",
 			model:    map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "memory"},
 			revision: map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "cpu", prefix + "max-scale": "5"},
+			floor:    4,
 			want:     map[string]*string{prefix + "metric": ptr("memory")},
 		},
 	}
@@ -234,7 +254,7 @@ func TestAutoscalingPatch(t *testing.T) {
 			if c.want == nil {
 				c.want = map[string]*string{}
 			}
-			if diff := cmp.Diff(c.want, AutoscalingPatch(m, revision)); diff != "" {
+			if diff := cmp.Diff(c.want, AutoscalingPatch(m, revision, c.floor)); diff != "" {
 				t.Error("patch (-want, +got):", diff)
 			}
 		})

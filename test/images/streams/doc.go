@@ -2,6 +2,7 @@
 // gateway has to pass, on one port. Sluice's e2e tests and benchmarks deploy it.
 //
 //   - GET /hello answers at once, or after ?seconds=N;
+//   - GET /refusal answers 429, as a model may do on its own account;
 //   - GET /events?seconds=N sends server-sent events, numbered from 1, every 100 ms;
 //   - GET /download?seconds=N sends a block every 100 ms, blockBytes long, each byte
 //     of it the number of the block, from 1, modulo 256;

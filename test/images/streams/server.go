@@ -39,6 +39,7 @@ func newServer(log *slog.Logger) *server {
 	s := &server{grpc: newEcho()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", hello)
+	mux.HandleFunc("GET /refusal", refusal)
 	mux.HandleFunc("GET /events", events)
 	mux.HandleFunc("GET /download", download)
 	mux.HandleFunc("GET /headers", headers)
@@ -103,6 +104,10 @@ func hello(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_, _ = io.WriteString(w, "hello\n") // an error is the client's
+}
+
+func refusal(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "the model's own refusal", http.StatusTooManyRequests)
 }
 
 func events(w http.ResponseWriter, r *http.Request) {

@@ -106,6 +106,9 @@ func TestBothVersionsOfHTTP(t *testing.T) {
 		if status, got := s.read(t, major, "/hello"); status != http.StatusOK || string(got) != "hello\n" {
 			t.Errorf("%s: hello %d %q", protocol, status, got)
 		}
+		if status, got := s.read(t, major, "/refusal"); status != http.StatusTooManyRequests || string(got) != "the model's own refusal\n" {
+			t.Errorf("%s: refusal %d %q", protocol, status, got)
+		}
 		var got arrived
 		_, headers := s.read(t, major, "/headers")
 		if err := json.Unmarshal(headers, &got); err != nil {

@@ -190,6 +190,11 @@ func TestWarnings(t *testing.T) {
 			a.Metric, a.Target, a.TargetUtilization = MetricRPS, ptr(target), ptr(utilization)
 		})
 	}
+	full := func(concurrency int64, utilization int32) func(*Model) {
+		return func(m *Model) {
+			m.Spec.ContainerConcurrency, m.Spec.Autoscaling.TargetUtilization = ptr(concurrency), ptr(utilization)
+		}
+	}
 	cases := []struct {
 		name   string
 		change func(*Model)
@@ -201,10 +206,13 @@ func TestWarnings(t *testing.T) {
 		{"Ready, above", both(policy(PolicyReady), rps(100, 70)), "at most 50 requests per second per replica, and it adds a replica only above 70"},
 		{"Ready, that fits", both(policy(PolicyReady), rps(50, 70)), ""},
 		{"Ready, cannot scale anyway", both(policy(PolicyReady), both(rps(100, 70), scaling(func(a *AutoscalingSpec) { a.MaxReplicas = ptr(int32(1)) }))), ""},
-		{"Demand, above what a replica serves", rps(100, 70), "settles at 70"},
-		{"Demand, above the headroom", rps(200, 70), "ever scaling up: policy Demand"},
-		{"Demand, the cluster's default target", scaling(func(a *AutoscalingSpec) { a.Metric = MetricRPS }), "ever scaling up: policy Demand"},
+		{"Demand, above what a replica serves", rps(100, 70), "settles at 70 requests per second per replica (target × targetUtilization), above the 50"},
+		{"Demand, above the headroom", rps(200, 70), "only once requests are refused: policy Demand"},
+		{"Demand, the cluster's default target", scaling(func(a *AutoscalingSpec) { a.Metric = MetricRPS }), "only once requests are refused: policy Demand"},
 		{"concurrency that can't be reached", both(rate("100m"), func(m *Model) { m.Spec.TimeoutSeconds = ptr(int64(10)) }), "at most 2 requests in flight"},
+		{"Ready, all of containerConcurrency", both(policy(PolicyReady), full(4, 100)), "at most 4 requests in flight per replica, and it adds a replica only above 4"},
+		{"Ready, part of containerConcurrency", both(policy(PolicyReady), full(4, 70)), ""},
+		{"Demand, all of containerConcurrency", full(4, 100), ""},
 		{"target above concurrency", both(
 			func(m *Model) { m.Spec.ContainerConcurrency = ptr(int64(4)) },
 			scaling(func(a *AutoscalingSpec) { a.Target = ptr(int32(5)) })), "above containerConcurrency, which is 4"},

@@ -36,6 +36,16 @@ func (a autoscalingAim) perReplica() float64 {
 	return math.Max(autoscaling.TargetMin, target*a.utilization)
 }
 
+// inFlight bounds the requests in flight at a replica that serves q per second: each
+// is there for timeoutSeconds at most, and no more than containerConcurrency are
+// worked on at once. It serves q, so they don't pile up before it.
+func (a autoscalingAim) inFlight(q float64) float64 {
+	if a.concurrency > 0 {
+		return math.Min(a.concurrency, q*a.timeout)
+	}
+	return q * a.timeout
+}
+
 func (a autoscalingAim) clipped() bool {
 	return a.metric == autoscaling.Concurrency && a.concurrency > 0 && a.target > a.concurrency
 }
@@ -97,7 +107,8 @@ func (m *Model) aim(ctx context.Context) (autoscalingAim, bool) {
 
 // warnOfContradictions warns where the limit and the autoscaler work against each
 // other, as far as that can be computed. The autoscaler only sees what the limit
-// admits: at most q per replica with policy Ready, (1 + headroom) · q with Demand.
+// admits: at most q per replica with policy Ready, (1 + headroom) · q with Demand,
+// which asks for replicas itself when more than that is offered.
 func (m *Model) warnOfContradictions(ctx context.Context) *apis.FieldError {
 	limit := m.Spec.Limit
 	aim, ok := m.aim(ctx)
@@ -114,25 +125,24 @@ func (m *Model) warnOfContradictions(ctx context.Context) *apis.FieldError {
 		return warnings
 	}
 	q := limit.RequestsPerSecondPerReplica.AsApproximateFloat64()
-	admitted := q
-	if limit.Policy != PolicyReady && limit.HeadroomPercent != nil {
-		admitted *= 1 + float64(*limit.HeadroomPercent)/100
-	}
-	seen, unit := admitted, "requests per second"
+	seen, unit := q, "requests per second"
 	if aim.metric == autoscaling.Concurrency {
-		// A request is in flight for timeoutSeconds at most.
-		seen, unit = admitted*aim.timeout, "requests in flight"
+		seen, unit = aim.inFlight(q), "requests in flight"
+	}
+	outcome, remedy := "this limit keeps the Model from ever scaling up", ""
+	if limit.policy() == PolicyDemand && limit.HeadroomPercent != nil {
+		seen *= 1 + float64(*limit.HeadroomPercent)/100
+		outcome, remedy = "the Model scales up only once requests are refused", " or headroomPercent"
 	}
 	switch {
 	case seen <= aim.perReplica():
-		return warnings.Also(warning(fmt.Sprintf("this limit keeps the Model from ever scaling up: policy %s lets the autoscaler see "+
-			"at most %g %s per replica, and it adds a replica only above %g (target × targetUtilization); lower the target, "+
-			"or raise requestsPerSecondPerReplica, or headroomPercent with policy Demand", limit.policy(), seen, unit, aim.perReplica()),
-			pathRate, pathTarget))
+		return warnings.Also(warning(fmt.Sprintf("%s: policy %s lets the autoscaler see at most %g %s per replica, and it adds a replica "+
+			"only above %g (target × targetUtilization); lower the target, or raise requestsPerSecondPerReplica%s",
+			outcome, limit.policy(), seen, unit, aim.perReplica(), remedy), pathRate, pathTarget))
 	case aim.metric == autoscaling.RPS && aim.perReplica() > q:
 		return warnings.Also(warning(fmt.Sprintf("the autoscaler settles at %g requests per second per replica "+
-			"(target × targetUtilization), above the %g that one can serve: part of the demand will be refused while more "+
-			"replicas could be had", aim.perReplica(), q), pathRate, pathTarget))
+			"(target × targetUtilization), above the %g that one can serve: replicas will get more than that while more "+
+			"could be had; lower the target, or raise requestsPerSecondPerReplica", aim.perReplica(), q), pathRate, pathTarget))
 	}
 	return warnings
 }

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"time"
+
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
@@ -32,4 +34,17 @@ func (r *RateLimit) GetStatus() *duckv1.Status { return &r.Status.Status }
 // IsReady is true when the status speaks of this generation and is Ready.
 func (r *RateLimit) IsReady() bool {
 	return r.Generation == r.Status.ObservedGeneration && r.Status.GetCondition(RateLimitConditionReady).IsTrue()
+}
+
+// Needed is how many replicas the demand calls for of a revision, 0 for none.
+func (s *RateLimitStatus) Needed(revision string, now time.Time) int32 {
+	if s.NeededUntil == nil || !now.Before(s.NeededUntil.Time) {
+		return 0
+	}
+	for _, r := range s.Revisions {
+		if r.Name == revision {
+			return r.Needed
+		}
+	}
+	return 0
 }

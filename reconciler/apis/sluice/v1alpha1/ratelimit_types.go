@@ -55,6 +55,8 @@ type RateLimitSpec struct {
 	HeadroomPercent int32 `json:"headroomPercent"`
 	// Traffic is how the virtual service splits its requests.
 	// +optional
+	// +listType=map
+	// +listMapKey=revision
 	Traffic []RevisionTraffic `json:"traffic,omitempty"`
 	// Cap is shared by all RateLimits that name it.
 	// +optional
@@ -73,9 +75,16 @@ type RateLimitCap struct {
 // RevisionTraffic is one revision's share of the requests.
 type RevisionTraffic struct {
 	// Revision is the name of the revision, in the RateLimit's namespace.
+	// +kubebuilder:validation:MinLength=1
 	Revision string `json:"revision"`
-	// Percent of the requests that go to it: 1 to 100.
+	// Percent of the requests that go to it. It is 0 for one that only a tag leads to.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
 	Percent int32 `json:"percent"`
+	// Tagged is true if a tag leads to it: by a host of its own, or by header, requests
+	// may go to it whatever the percentages.
+	// +optional
+	Tagged bool `json:"tagged,omitempty"`
 }
 
 // RateLimitStatus is what the limiter computed and saw enforced.
@@ -85,6 +94,10 @@ type RateLimitStatus struct {
 	// Revisions has a row for each revision of the spec's traffic.
 	// +optional
 	Revisions []RevisionCapacity `json:"revisions,omitempty"`
+	// NeededUntil is until when the needed replicas of revisions count, if any are
+	// needed. It is moved on while they are.
+	// +optional
+	NeededUntil *metav1.Time `json:"neededUntil,omitempty"`
 	// Limit is the limit in force.
 	// +optional
 	Limit *LimitStatus `json:"limit,omitempty"`
@@ -94,7 +107,7 @@ type RateLimitStatus struct {
 type RevisionCapacity struct {
 	// Name of the revision.
 	Name string `json:"name"`
-	// Percent of the requests that go to it.
+	// Percent of the requests that go to it: 0 for one that only a tag leads to.
 	Percent int32 `json:"percent"`
 	// Desired replicas, as its autoscaler decided.
 	Desired int32 `json:"desired"`
@@ -103,6 +116,10 @@ type RevisionCapacity struct {
 	// RequestsPerSecond is the revision's capacity by the limit's policy,
 	// headroom not counted.
 	RequestsPerSecond resource.Quantity `json:"requestsPerSecond"`
+	// Needed is how many replicas the demand at the gateways calls for, at least 2,
+	// where the autoscaler, which sees admitted requests only, asks for no more.
+	// +optional
+	Needed int32 `json:"needed,omitempty"`
 }
 
 // LimitStatus is a limit and where it was seen enforced.

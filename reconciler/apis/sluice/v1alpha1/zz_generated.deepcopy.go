@@ -455,6 +455,10 @@ func (in *RateLimitStatus) DeepCopyInto(out *RateLimitStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.NeededUntil != nil {
+		in, out := &in.NeededUntil, &out.NeededUntil
+		*out = (*in).DeepCopy()
+	}
 	if in.Limit != nil {
 		in, out := &in.Limit, &out.Limit
 		*out = new(LimitStatus)

@@ -1,0 +1,66 @@
+package resources
+
+import (
+	"fmt"
+	"net/http"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+const (
+	refusalMessage = "More requests arrive than the Model's replicas can serve now."
+	refusalAdvice  = "Retry after the time that Retry-After tells, and double the pause each time you are refused again."
+	// grpcContent is how Envoy itself knows the requests that it answers as gRPC.
+	grpcContent = `application/grpc(\+.*)?`
+)
+
+// refusals replaces what Envoy says of itself by an answer for whoever is refused:
+// JSON, and in a gRPC status' message plain text. Only answers that the gateway makes
+// pass here, and of those only limits' have this status; so a Model's own 429 stays
+// as it is. The response flag that would tell a limit's answer by name is not set
+// yet when Envoy looks here.
+func refusals() (*hcmv3.LocalReplyConfig, error) {
+	body, err := structpb.NewStruct(map[string]any{
+		"status": http.StatusTooManyRequests, "reason": "RateLimited", "message": refusalMessage, "advice": refusalAdvice,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the body of refusals: %w", err)
+	}
+	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
+		Filter: allOf(tooManyRequests(), contentType(grpcContent)),
+		BodyFormatOverride: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_TextFormatSource{
+			TextFormatSource: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: refusalMessage + " " + refusalAdvice}},
+		}},
+	}, {
+		Filter: tooManyRequests(),
+		BodyFormatOverride: &corev3.SubstitutionFormatString{
+			Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body}, ContentType: "application/json",
+		},
+	}}}, nil
+}
+
+func tooManyRequests() *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
+		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
+			Op: accesslogv3.ComparisonFilter_EQ,
+			// Nothing sets the key, which Envoy wants all the same.
+			Value: &corev3.RuntimeUInt32{DefaultValue: http.StatusTooManyRequests, RuntimeKey: "sluice.refused_status"},
+		}},
+	}}
+}
+
+func contentType(pattern string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
+		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
+			Name: "content-type",
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: pattern}},
+			}},
+		}},
+	}}
+}

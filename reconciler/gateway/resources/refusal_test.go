@@ -1,0 +1,27 @@
+package resources
+
+import (
+	"testing"
+
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+)
+
+// Where Envoy answers as gRPC, whatever else is said lands in a header.
+func TestRefusalsInPlainWords(t *testing.T) {
+	for content, want := range map[string]bool{
+		"application/grpc":       true,
+		"application/grpc+proto": true,
+		"application/grpc-web":   false,
+		"application/grpcx":      false,
+		"application/json":       false,
+		"":                       false,
+	} {
+		if got := wholly(t, grpcContent, content); got != want {
+			t.Errorf("%q is answered as gRPC: %v, want %v", content, got, want)
+		}
+	}
+	mappers := must[*hcmv3.LocalReplyConfig](t)(refusals()).Mappers
+	if body := mappers[0].GetBodyFormatOverride(); len(mappers) != 2 || body.GetJsonFormat() != nil {
+		t.Errorf("the first mapper that fits is taken, and of %d the first says %v", len(mappers), body)
+	}
+}
