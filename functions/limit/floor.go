@@ -130,13 +130,13 @@ func told(l *v1alpha1.RateLimit, revision string, now time.Time) Floor {
 // neededUntil is until when the needed replicas of some rows count: as it was, while
 // nothing changed and enough of it is left.
 func neededUntil(rows []v1alpha1.RevisionCapacity, before *v1alpha1.RateLimitStatus, now time.Time) *metav1.Time {
-	same, any := len(rows) == len(before.Revisions), false
+	same, called := len(rows) == len(before.Revisions), false
 	for i, r := range rows {
-		any = any || r.Needed > 0
+		called = called || r.Needed > 0
 		same = same && before.Revisions[i].Name == r.Name && before.Revisions[i].Needed == r.Needed
 	}
 	switch {
-	case !any:
+	case !called:
 		return nil
 	case same && before.NeededUntil != nil && before.NeededUntil.Sub(now) > floorTold/2:
 		return before.NeededUntil
