@@ -2,29 +2,12 @@ package eventing
 
 import (
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 )
-
-// Schemas holds the JSON schema of each event's data, under schemas/<type>.json.
-//
-//go:embed schemas/*.json
-var schemas embed.FS
-
-// Schema returns the JSON schema of a type's data.
-func Schema(eventType string) ([]byte, error) {
-	content, err := fs.ReadFile(schemas, "schemas/"+eventType+".json")
-	if err != nil {
-		return nil, fmt.Errorf("no schema for event type %q", eventType)
-	}
-	return content, nil
-}
 
 // PartitionKey is the CloudEvents extension by which ordered channels keep the
 // events of one subject, a Model or a Tenant, in order.
@@ -38,31 +21,28 @@ type Ref struct {
 
 func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 
-// validate says which part of the reference is missing.
-func (r Ref) validate(field string) error {
-	var errs []error
-	if r.Namespace == "" {
-		errs = append(errs, fmt.Errorf("%s.namespace is missing", field))
-	}
-	if r.Name == "" {
-		errs = append(errs, fmt.Errorf("%s.name is missing", field))
-	}
-	return errors.Join(errs...)
+// data is what an event carries.
+type data interface {
+	// subject is the CloudEvents attribute.
+	subject() string
 }
 
 // newEvent makes an event whose id follows from the state change it tells of, so
 // that a repeat is recognisable.
-func newEvent(eventType, source, subject string, data any, change ...any) (cloudevents.Event, error) {
+func newEvent(eventType, source string, d data, change ...any) (cloudevents.Event, error) {
 	event := cloudevents.NewEvent()
 	event.SetType(eventType)
 	event.SetSource(source)
-	event.SetSubject(subject)
-	event.SetExtension(PartitionKey, subject)
-	event.SetID(changeID(change))
-	if err := event.SetData(cloudevents.ApplicationJSON, data); err != nil {
+	event.SetSubject(d.subject())
+	event.SetExtension(PartitionKey, d.subject())
+	event.SetID(changeID(append([]any{source}, change...)))
+	if err := event.SetData(cloudevents.ApplicationJSON, d); err != nil {
 		return event, fmt.Errorf("encoding %s: %w", eventType, err)
 	}
 	if err := event.Validate(); err != nil {
+		return event, fmt.Errorf("building %s: %w", eventType, err)
+	}
+	if err := conforms(eventType, event.Data()); err != nil {
 		return event, fmt.Errorf("building %s: %w", eventType, err)
 	}
 	return event, nil
@@ -75,4 +55,29 @@ func changeID(change []any) string {
 	}
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
+}
+
+// parse returns the data of an event of a type, or what is wrong with the event: its
+// schema is the judge of its data.
+func parse[T data](event cloudevents.Event, eventType string) (T, error) {
+	var d T
+	if err := event.Validate(); err != nil {
+		return d, fmt.Errorf("not a CloudEvent: %w", err)
+	}
+	if event.Type() != eventType {
+		return d, fmt.Errorf("type is %q, want %q", event.Type(), eventType)
+	}
+	if err := conforms(eventType, event.Data()); err != nil {
+		return d, err
+	}
+	if err := event.DataAs(&d); err != nil {
+		return d, fmt.Errorf("decoding data: %w", err)
+	}
+	if event.Subject() != d.subject() {
+		return d, fmt.Errorf("subject is %q, but data is of %q", event.Subject(), d.subject())
+	}
+	if key := event.Extensions()[PartitionKey]; key != d.subject() {
+		return d, fmt.Errorf("%s is %q, but data is of %q", PartitionKey, key, d.subject())
+	}
+	return d, nil
 }

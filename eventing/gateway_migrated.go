@@ -22,9 +22,11 @@ type GatewayMigrated struct {
 	Since time.Time `json:"since"`
 }
 
+func (d GatewayMigrated) subject() string { return d.Tenant }
+
 // NewGatewayMigrated returns the event.
 func NewGatewayMigrated(d GatewayMigrated) (cloudevents.Event, error) {
 	d.Since = d.Since.UTC().Truncate(time.Second)
 	source := "/apis/sluice.dev/v1alpha1/tenants/" + d.Tenant
-	return newEvent(GatewayMigratedType, source, d.Tenant, d, source, d.From, d.To, d.Since.Unix())
+	return newEvent(GatewayMigratedType, source, d, d.From, d.To, d.Since.Unix())
 }

@@ -30,10 +30,12 @@ type LimitApplied struct {
 	ResourceVersion string `json:"resourceVersion"`
 }
 
+func (d LimitApplied) subject() string { return d.Model.String() }
+
 // NewLimitApplied returns the event.
 func NewLimitApplied(d LimitApplied) (cloudevents.Event, error) {
 	source := "/gateways/" + d.Gateway
-	return newEvent(LimitAppliedType, source, d.Model.String(), d, source, d.Model, d.New, d.ResourceVersion)
+	return newEvent(LimitAppliedType, source, d, d.Model, d.New, d.ResourceVersion)
 }
 
 // String says what happened, for a log.

@@ -1,7 +1,6 @@
 package eventing
 
 import (
-	"errors"
 	"fmt"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
@@ -32,33 +31,15 @@ type RevisionScaled struct {
 	ResourceVersion string `json:"resourceVersion"`
 }
 
+func (d RevisionScaled) subject() string { return d.Model.String() }
+
 // NewRevisionScaled returns the event.
 func NewRevisionScaled(d RevisionScaled) (cloudevents.Event, error) {
 	source := fmt.Sprintf("/apis/serving.knative.dev/v1/namespaces/%s/revisions/%s", d.Model.Namespace, d.Revision)
-	return newEvent(RevisionScaledType, source, d.Model.String(), d, source, d.Desired, d.Ready, d.ResourceVersion)
+	return newEvent(RevisionScaledType, source, d, d.Desired, d.Ready, d.ResourceVersion)
 }
 
 // ParseRevisionScaled returns the data of an event, or what is wrong with it.
 func ParseRevisionScaled(event cloudevents.Event) (RevisionScaled, error) {
-	var d RevisionScaled
-	if err := event.Validate(); err != nil {
-		return d, fmt.Errorf("not a CloudEvent: %w", err)
-	}
-	if event.Type() != RevisionScaledType {
-		return d, fmt.Errorf("type is %q, want %q", event.Type(), RevisionScaledType)
-	}
-	if err := event.DataAs(&d); err != nil {
-		return d, fmt.Errorf("decoding data: %w", err)
-	}
-	errs := []error{d.Model.validate("data.model")}
-	if d.Revision == "" {
-		errs = append(errs, errors.New("data.revision is missing"))
-	}
-	if d.Desired < 0 || d.Ready < 0 {
-		errs = append(errs, fmt.Errorf("data has %d desired and %d ready replicas, want 0 or more", d.Desired, d.Ready))
-	}
-	if event.Subject() != d.Model.String() {
-		errs = append(errs, fmt.Errorf("subject is %q, but data.model is %q", event.Subject(), d.Model))
-	}
-	return d, errors.Join(errs...)
+	return parse[RevisionScaled](event, RevisionScaledType)
 }

@@ -4,14 +4,21 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"k8s.io/client-go/transport"
 )
 
-// sendTimeout bounds one delivery to the Broker's ingress.
-const sendTimeout = 5 * time.Second
+const (
+	// sendTimeout bounds one delivery to the Broker's ingress.
+	sendTimeout = 5 * time.Second
+	// tokenFile is where a pod's manifest mounts the token, for the Broker alone, that
+	// says who sends. The kubelet renews it.
+	tokenFile = "/var/run/secrets/sluice.dev/broker/token"
+)
 
 // Sender hands events to the Broker.
 type Sender struct {
@@ -20,9 +27,18 @@ type Sender struct {
 }
 
 // NewSender returns a Sender to the address that the function gives at the time
-// of each sending, so that a Broker may come and go.
+// of each sending, so that a Broker may come and go. Where the pod has a token for the
+// Broker it is sent along; a Broker that doesn't authenticate ignores it.
 func NewSender(address func() (string, error)) (*Sender, error) {
-	client, err := cloudevents.NewClientHTTP(cehttp.WithClient(http.Client{Timeout: sendTimeout}))
+	return newSender(address, tokenFile)
+}
+
+func newSender(address func() (string, error), token string) (*Sender, error) {
+	over := http.DefaultTransport
+	if _, err := os.Stat(token); err == nil {
+		over = transport.TokenSourceWrapTransport(transport.NewCachedFileTokenSource(token))(over)
+	}
+	client, err := cloudevents.NewClientHTTP(cehttp.WithClient(http.Client{Timeout: sendTimeout, Transport: over}))
 	if err != nil {
 		return nil, fmt.Errorf("making a CloudEvents client: %w", err)
 	}

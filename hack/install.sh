@@ -17,6 +17,13 @@ echo "Sluice: installing"
   apply -f config/core/100-namespace.yaml -f config/istio/100-namespace.yaml -f config/core/crds
   kubectl wait --for=condition=Established --timeout=60s -f config/core/crds
   apply -f - <<<"${manifests}"
+  # Where nobody authenticates, policies about it would keep the Broker from being Ready.
+  features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
+  if [[ "${features,,}" == enabled ]]; then
+    apply -f config/eventing-authenticated
+  else
+    kubectl delete --ignore-not-found -f config/eventing-authenticated
+  fi
 } >/dev/null
 
 echo "Sluice: waiting until it is up"

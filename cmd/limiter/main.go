@@ -13,13 +13,13 @@ import (
 	"syscall"
 	"time"
 
-	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/kelseyhightower/envconfig"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -28,9 +28,11 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
+	"knative.dev/pkg/logging"
 	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
 
 	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/eventing/guard"
 	"sluice.dev/sluice/functions/limit"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/client/clientset/versioned"
@@ -42,6 +44,11 @@ type environment struct {
 	Pod       string `envconfig:"POD_NAME" required:"true"`
 	// Sink is the Broker's address; the name is Knative's.
 	Sink string `envconfig:"K_SINK" required:"true"`
+	// Trigger, of our namespace, delivers events here, for the audience that it names.
+	Trigger  string `envconfig:"TRIGGER" default:"limiter"`
+	Audience string `envconfig:"AUDIENCE" default:"sluice.dev/limiter"`
+	// EventingNamespace is where Knative Eventing keeps its features.
+	EventingNamespace string `envconfig:"KNATIVE_EVENTING_NAMESPACE" default:"knative-eventing"`
 	// Port takes events, AdminPort serves /metrics, /healthz and /readyz.
 	Port      int `envconfig:"PORT" default:"8080"`
 	AdminPort int `envconfig:"ADMIN_PORT" default:"9090"`
@@ -85,7 +92,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 		return fmt.Errorf("filling the caches: %w", err)
 	}
 	synced.Store(true)
-	events, err := eventHandler(ctx, function)
+	events, err := eventHandler(ctx, env, config, function)
 	if err != nil {
 		return err
 	}
@@ -144,16 +151,14 @@ func adminHandler(synced *atomic.Bool) http.Handler {
 	return mux
 }
 
-func eventHandler(ctx context.Context, function *limit.Function) (http.Handler, error) {
-	protocol, err := cloudevents.NewHTTP()
+// eventHandler takes in what the Broker's Trigger delivers.
+func eventHandler(ctx context.Context, env environment, config *rest.Config, function *limit.Function) (http.Handler, error) {
+	door := guard.Door{Trigger: types.NamespacedName{Namespace: env.Namespace, Name: env.Trigger}, Audience: env.Audience}
+	watched, err := guard.Watch(logging.WithLogger(ctx, function.Log), config, env.EventingNamespace, door)
 	if err != nil {
-		return nil, fmt.Errorf("building the event protocol: %w", err)
+		return nil, fmt.Errorf("guarding the event handler: %w", err)
 	}
-	handler, err := cloudevents.NewHTTPReceiveHandler(ctx, protocol, function.Receive)
-	if err != nil {
-		return nil, fmt.Errorf("building the event handler: %w", err)
-	}
-	return http.MaxBytesHandler(handler, 64<<10), nil
+	return function.Handler(watched.Admit), nil
 }
 
 func serve(port int, handler http.Handler, log *zap.SugaredLogger) *http.Server {

@@ -17,7 +17,6 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -45,16 +44,7 @@ func TestSlotsAreRepaired(t *testing.T) {
 	}
 	limited(50)
 
-	stop, done := make(chan struct{}), make(chan *load.Report, 1)
-	go func() {
-		p := plan(endpoint, load.Schedule{load.Hold(100, 45*time.Second)})
-		p.Stop = stop
-		report, err := p.Run(t.Context())
-		if err != nil {
-			t.Error(err)
-		}
-		done <- report
-	}()
+	end := s.offer(endpoint, 100)
 	slots := s.Istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
 	name := gateway.SlotObjectName(gateway.Shared, gateway.External, slotOf(s.namespace, "m"))
 	right, err := slots.Get(t.Context(), name, metav1.GetOptions{})
@@ -102,8 +92,7 @@ func TestSlotsAreRepaired(t *testing.T) {
 	remove()
 	limited(40)
 
-	close(stop)
-	report := <-done
+	report := end()
 	s.noneFailed(report)
 	// The limit was 60/s at most, but for what passed until the edited slot was put
 	// right, and what refills give away: less than a fifth.

@@ -384,25 +384,25 @@ func (n *tenant) crossed(streams []stream, switches [][2]time.Time) {
 
 // restartGateway replaces a gateway's pods one after the other, as kubectl rollout
 // restart does, and waits until those before are gone.
-func (n *tenant) restartGateway(name string) {
-	n.Helper()
-	before := n.podNames(gateway.Namespace, gateway.LabelKey+"="+name)
+func (s *stage) restartGateway(name string) {
+	s.Helper()
+	before := s.podNames(gateway.Namespace, gateway.LabelKey+"="+name)
 	at := time.Now().Format(time.RFC3339)
 	patch := `{"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "` + at + `"}}}}}`
-	if _, err := n.Kube.AppsV1().Deployments(gateway.Namespace).Patch(
-		n.Context(), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
-		n.Fatal("restarting the gateway:", err)
+	if _, err := s.Kube.AppsV1().Deployments(gateway.Namespace).Patch(
+		s.Context(), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		s.Fatal("restarting the gateway:", err)
 	}
-	took := n.until(2*time.Minute, "gateway "+name+" to be restarted", func(ctx context.Context) (string, error) {
-		return n.replaced(ctx, gateway.Namespace, gateway.LabelKey+"="+name, before)
+	took := s.until(2*time.Minute, "gateway "+name+" to be restarted", func(ctx context.Context) (string, error) {
+		return s.replaced(ctx, gateway.Namespace, gateway.LabelKey+"="+name, before)
 	})
-	n.Logf("gateway %s was restarted after %.1f s", name, took.Seconds())
-	deployment, err := n.Kube.AppsV1().Deployments(gateway.Namespace).Get(n.Context(), name, metav1.GetOptions{})
+	s.Logf("gateway %s was restarted after %.1f s", name, took.Seconds())
+	deployment, err := s.Kube.AppsV1().Deployments(gateway.Namespace).Get(s.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		n.Fatal("getting the gateway's Deployment:", err)
+		s.Fatal("getting the gateway's Deployment:", err)
 	}
 	if got := deployment.Spec.Template.Annotations["kubectl.kubernetes.io/restartedAt"]; got != at {
-		n.Errorf("the restart was undone: restarted at %q, want %q", got, at)
+		s.Errorf("the restart was undone: restarted at %q, want %q", got, at)
 	}
 }
 

@@ -83,19 +83,9 @@ func TestDemandIsNotStarved(t *testing.T) {
 	endpoint, trail := s.serving("ranker"), s.follow("ranker")
 	s.reach(trail, 10*time.Second, "one replica", func(m platform.Moment) bool { return m.Ready() == 1 })
 
-	stop, done := make(chan struct{}), make(chan *load.Report, 1)
-	p := plan(endpoint, load.Schedule{load.Hold(70, 40*time.Second)})
-	p.Stop = stop
-	go func() {
-		report, err := p.Run(t.Context())
-		if err != nil {
-			t.Error(err)
-		}
-		done <- report
-	}()
+	end := s.offer(endpoint, 70)
 	s.reach(trail, 20*time.Second, "the four replicas that 70/s need at 20/s each", func(m platform.Moment) bool { return m.Ready() == 4 })
-	close(stop)
-	s.noneFailed(<-done)
+	s.noneFailed(end())
 
 	s.until(restWithin, "nothing left of it on the revision", func(ctx context.Context) (string, error) {
 		revisions, err := s.Serving.ServingV1().Revisions(s.namespace).List(ctx, metav1.ListOptions{})

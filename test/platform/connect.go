@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	eventingclient "knative.dev/eventing/pkg/client/clientset/versioned"
 	networkingclient "knative.dev/networking/pkg/client/clientset/versioned"
 	servingclient "knative.dev/serving/pkg/client/clientset/versioned"
 
@@ -25,6 +26,7 @@ type Clients struct {
 	Serving    servingclient.Interface
 	Networking networkingclient.Interface
 	Istio      istioclient.Interface
+	Eventing   eventingclient.Interface
 }
 
 // clientRate is how many requests a second the clients may make. The default, 5,
@@ -32,12 +34,15 @@ type Clients struct {
 const clientRate = 100
 
 // Connect returns clients for the cluster that a kubeconfig file names.
-func Connect(kubeconfig string) (*Clients, error) {
+func Connect(kubeconfig string) (*Clients, error) { return ConnectAt(kubeconfig, clientRate) }
+
+// ConnectAt is Connect for clients that may make that many requests a second.
+func ConnectAt(kubeconfig string, rate float32) (*Clients, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}
-	config.QPS, config.Burst = clientRate, 2*clientRate
+	config.QPS, config.Burst = rate, int(2*rate)
 	// A webhook's warnings are for people; here they would get between the lines.
 	config.WarningHandler = rest.NoWarnings{}
 	kube, err := kubernetes.NewForConfig(config)
@@ -60,7 +65,11 @@ func Connect(kubeconfig string) (*Clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Istio: %w", err)
 	}
-	return &Clients{Kube: kube, Sluice: sluice, Serving: serving, Networking: networking, Istio: istio}, nil
+	eventing, err := eventingclient.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Knative Eventing: %w", err)
+	}
+	return &Clients{Kube: kube, Sluice: sluice, Serving: serving, Networking: networking, Istio: istio, Eventing: eventing}, nil
 }
 
 // GatewayAddress waits for the address, with port 80, that the shared gateway's

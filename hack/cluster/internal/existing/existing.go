@@ -67,6 +67,7 @@ func Check(ctx context.Context, get Getter) ([]Finding, error) {
 		checkKnative(ctx, get, "Knative Serving", "knative-serving", "controller"),
 		checkKnative(ctx, get, "Knative Eventing", "knative-eventing", "eventing-controller"),
 		checkBroker(ctx, get),
+		checkAuthentication(ctx, get),
 		checkProbing(ctx, get),
 	}
 	return append(findings, checkIstio(ctx, get)...), nil
@@ -164,6 +165,21 @@ func checkBroker(ctx context.Context, get Getter) Finding {
 	if f.Seen == "MTChannelBasedBroker" {
 		if _, err := object(ctx, get, "knative-eventing", "deployment", "mt-broker-controller"); err != nil {
 			f.Satisfied, f.Seen = false, "the default class is MTChannelBasedBroker, whose controller is not installed"
+		}
+	}
+	return f
+}
+
+// checkAuthentication advises only: events are hints, and forged ones change nothing.
+func checkAuthentication(ctx context.Context, get Getter) Finding {
+	f := Finding{
+		Subject: "authentication-oidc", Seen: "not enabled: whoever reaches the Broker may send events",
+		Remedy: `kubectl patch configmap config-features -n knative-eventing --type merge -p '{"data":{"authentication-oidc":"enabled"}}'` +
+			" (this holds for every Broker and channel of the cluster: who sends to them needs a token, too)",
+	}
+	if w, err := object(ctx, get, "knative-eventing", "configmap", "config-features"); err == nil {
+		if value := w.Data["authentication-oidc"]; strings.EqualFold(value, "enabled") {
+			f.Satisfied, f.Seen = true, value
 		}
 	}
 	return f

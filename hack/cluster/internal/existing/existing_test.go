@@ -28,6 +28,7 @@ func complete() map[string]string {
 		"deployment knative-eventing/eventing-controller":  `{"metadata":{"labels":{"app.kubernetes.io/version":"1.21.0"}}}`,
 		"deployment knative-eventing/mt-broker-controller": `{}`,
 		"configmap knative-eventing/config-br-defaults":    `{"data":{"default-br-config":"clusterDefault:\n  brokerClass: MTChannelBasedBroker\n"}}`,
+		"configmap knative-eventing/config-features":       `{"data":{"authentication-oidc":"enabled"}}`,
 		"configmap knative-serving/config-features":        `{"data":{"multi-container-probing":"enabled"}}`,
 		"deployment istio-system/istiod": `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0",
 			"env":[{"name":"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG","value":"true"},{"name":"PILOT_SCOPE_GATEWAY_TO_NAMESPACE","value":"true"},
@@ -62,6 +63,7 @@ func TestCheck(t *testing.T) {
 				}
 			},
 			missing: []string{"Knative Eventing", "Broker class", "Istio"},
+			advice:  []string{"authentication-oidc"},
 		},
 		{
 			name: "istiod as it comes",

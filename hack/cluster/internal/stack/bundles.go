@@ -102,6 +102,7 @@ var eventing = bundle{
 		manifest.ConfigData(eventingNamespace, "default-ch-webhook", map[string]string{
 			"default-ch-config": "clusterDefault:\n  apiVersion: messaging.knative.dev/v1\n  kind: InMemoryChannel\n",
 		}),
+		manifest.ConfigData(eventingNamespace, "config-features", map[string]string{"authentication-oidc": "enabled"}),
 	}, thrift...),
 }
 

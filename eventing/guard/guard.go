@@ -1,0 +1,98 @@
+// Package guard keeps out events that the Broker didn't deliver, where Knative
+// Eventing says who delivers. What an event has to be like is in eventing.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	"knative.dev/eventing/pkg/apis/feature"
+	"knative.dev/eventing/pkg/auth"
+	"knative.dev/pkg/configmap/informer"
+	"knative.dev/pkg/injection"
+	"knative.dev/pkg/logging"
+)
+
+// errUnknown is the answer until Knative Eventing's features are known. An event that
+// isn't taken costs nothing: it only says where to look.
+var errUnknown = errors.New("it isn't known yet whether events are authenticated")
+
+// Verifier is Knative's. It answers a request whose token isn't the subject's for the
+// audience, and returns why.
+type Verifier interface {
+	VerifyRequestFromSubject(ctx context.Context, features feature.Flags, audience *string, subject string, r *http.Request, w http.ResponseWriter) error
+}
+
+// Guard lets in what one Trigger delivers: all there is where Knative Eventing's
+// feature authentication-oidc is off.
+type Guard struct {
+	features          func() feature.Flags
+	verifier          Verifier
+	audience, subject string
+}
+
+// Door is what is guarded: the subscriber of a Trigger, which has an audience.
+type Door struct {
+	Trigger  types.NamespacedName
+	Audience string
+}
+
+// Watch returns the Guard of a door. It follows the features of the Knative Eventing in
+// a namespace until the context, which has the logger, ends.
+func Watch(ctx context.Context, config *rest.Config, namespace string, door Door) (*Guard, error) {
+	log := logging.FromContext(ctx)
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("building the Kubernetes client: %w", err)
+	}
+	watcher := informer.NewInformedWatcherFromFactory(informers.NewSharedInformerFactoryWithOptions(kube, 0,
+		informers.WithNamespace(namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", feature.FlagsConfigName).String()
+		})), namespace)
+	store := feature.NewStore(log)
+	store.WatchConfigs(watcher)
+	g := &Guard{
+		features: store.Load,
+		verifier: auth.NewVerifier(injection.WithConfig(ctx, config), nil, nil, watcher),
+		audience: door.Audience,
+		subject:  subjectOf(door.Trigger),
+	}
+	go func() {
+		// It waits for as long as the API server doesn't answer.
+		if err := watcher.Start(ctx.Done()); err != nil {
+			log.Errorw("Features of Knative Eventing not read; no event is taken", zap.Error(err))
+		}
+	}()
+	return g, nil
+}
+
+// subjectOf is the service account that Knative Eventing delivers a Trigger's events as.
+func subjectOf(trigger types.NamespacedName) string {
+	account := auth.GetOIDCServiceAccountNameForResource(
+		eventingv1.SchemeGroupVersion.WithKind("Trigger"), metav1.ObjectMeta{Namespace: trigger.Namespace, Name: trigger.Name})
+	return fmt.Sprintf("system:serviceaccount:%s:%s", trigger.Namespace, account)
+}
+
+// Admit returns why a request isn't let in, after it has written the status.
+func (g *Guard) Admit(w http.ResponseWriter, r *http.Request) error {
+	features := g.features()
+	if features == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return errUnknown
+	}
+	if err := g.verifier.VerifyRequestFromSubject(r.Context(), features, &g.audience, g.subject, r, w); err != nil {
+		return fmt.Errorf("sender: %w", err)
+	}
+	return nil
+}
