@@ -79,3 +79,9 @@ bench-network: install ## measure what the networking costs, against the same by
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
 	go run ./test/bench/network -image "$$image"
+
+.PHONY: bench-limits
+bench-limits: install ## measure how fast and how exactly limits follow replicas
+	@eval "$$($(CLUSTER_ENV))"
+	image=$$(hack/build-image.sh ./test/images/streams)
+	go run ./test/bench/limits -streams "$$image"

@@ -46,6 +46,9 @@ type Plan struct {
 	Stop <-chan struct{}
 	// EachSecond, if given, is called at every second's end, one call at a time.
 	EachSecond func(Second)
+	// EachAnswer, if given, is called with each answer's status when it is there, or
+	// with 0 when it is known that there will be none. Calls may overlap.
+	EachAnswer func(status int)
 }
 
 // Validate refuses a plan that isn't bounded, or whose target isn't loopback.
@@ -189,6 +192,9 @@ func (r *run) send(ctx context.Context, j job) {
 	defer cancel()
 	got := j.lane.send(ctx, r.template, r.plan.Target.Body)
 	got.latency = time.Since(j.at)
+	if r.plan.EachAnswer != nil {
+		r.plan.EachAnswer(got.status)
+	}
 	r.tally.done(got)
 }
 

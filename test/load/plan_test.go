@@ -89,10 +89,20 @@ func TestAnswersAreToldApart(t *testing.T) {
 			}
 		}
 	})
+	var told sync.Map
+	plan.EachAnswer = func(status int) {
+		count, _ := told.LoadOrStore(status, new(atomic.Int64))
+		count.(*atomic.Int64).Add(1)
+	}
 	report := offer(t, plan)
 	total := report.Total
 	if total.Admitted != 50 || total.Limited != 50 || total.Failed != 50 || total.Errored != 50 {
 		t.Errorf("total %+v, want 50 of each kind", total)
+	}
+	for _, status := range []int{0, http.StatusOK, http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		if count, ok := told.Load(status); !ok || count.(*atomic.Int64).Load() != 50 {
+			t.Errorf("told of status %d %v times, want 50", status, count)
+		}
 	}
 	if len(report.Errors) == 0 || len(report.Errors) > maxErrors {
 		t.Errorf("errors %q", report.Errors)

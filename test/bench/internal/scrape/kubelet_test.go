@@ -1,0 +1,28 @@
+package scrape
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+)
+
+func TestCPUOfContainers(t *testing.T) {
+	read := func(second, first, other int) CPU {
+		page := `{"pods": [
+			{"podRef": {"name": "a", "namespace": "n"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:%02dZ", "usageCoreNanoSeconds": %d000000000}}]},
+			{"podRef": {"name": "b", "namespace": "n"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:00Z", "usageCoreNanoSeconds": 1000000000}}]},
+			{"podRef": {"name": "a", "namespace": "m"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:05Z", "usageCoreNanoSeconds": %d000000000}}]}]}`
+		c := CPU{}
+		if err := c.add(fmt.Appendf(nil, page, second, first, other)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	// The other is not counted anew.
+	if got, want := read(30, 20, 9).CoresSince(read(10, 10, 8)), map[string]float64{"n/c": 0.5}; !maps.Equal(got, want) {
+		t.Errorf("cores %v, want %v", got, want)
+	}
+	if err := (CPU{}).add([]byte("no JSON")); err == nil {
+		t.Error("read what is no summary")
+	}
+}

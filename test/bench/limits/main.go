@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/platform"
+)
+
+const (
+	// longest bounds the measuring, whatever hangs; cleaning up has a bound of its
+	// own. Together they stay within the 15 minutes that a benchmark may take.
+	longest = 12*time.Minute + 30*time.Second
+	// cleanWithin bounds the removal of what was made. A tenant's gateway takes two
+	// minutes to be sure that no connection is left; it is told to go before the last
+	// part.
+	cleanWithin = 150 * time.Second
+	// clientRate is how many requests a second the benchmark may make of the API
+	// server: twice as many as the scale events that it writes.
+	clientRate = 1000
+)
+
+type options struct {
+	streams, kubeconfig, folder string
+	seed                        uint64
+	// only names the parts to run; all where it is empty.
+	only []string
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "bench-limits:", err)
+		}
+		os.Exit(2)
+	}
+	// The first signal ends the measuring and cleans up, the next one everything.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err = run(ctx, o)
+	switch {
+	case err == nil:
+	case errors.Is(err, report.ErrMissed), errors.Is(err, report.ErrUnfinished): // the report says why
+		os.Exit(1)
+	default:
+		fmt.Fprintln(os.Stderr, "bench-limits:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(arguments []string) (options, error) {
+	var o options
+	var only string
+	flags := flag.NewFlagSet("bench-limits", flag.ContinueOnError)
+	flags.StringVar(&o.streams, "streams", "", "the streams' image, as the cluster pulls it (required)")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "the cluster's kubeconfig file")
+	flags.StringVar(&o.folder, "folder", "build/bench", "where the report is written as JSON")
+	flags.Uint64Var(&o.seed, "seed", 1, "what random steps and pauses begin with")
+	flags.StringVar(&only, "only", "", "parts to run, of "+strings.Join(partNames(), ",")+"; all by default")
+	if err := flags.Parse(arguments); err != nil {
+		return o, err
+	}
+	if only != "" {
+		o.only = strings.Split(only, ",")
+	}
+	for _, name := range o.only {
+		if !isPart(name) {
+			return o, fmt.Errorf("-only: no part is called %q", name)
+		}
+	}
+	switch {
+	case flags.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.streams == "":
+		return o, errors.New("-streams is required")
+	case o.kubeconfig == "":
+		return o, errors.New("-kubeconfig or KUBECONFIG is required")
+	}
+	return o, nil
+}
+
+// run measures, cleans up and reports.
+func run(ctx context.Context, o options) error {
+	b, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	measuring, cancel := context.WithTimeout(ctx, longest)
+	err = b.measure(measuring)
+	cancel()
+	if err != nil {
+		b.sayf("failed: %v\n%s", err, b.explain())
+	}
+	b.sayf("cleaning up, within %v; another signal leaves it to the next run", cleanWithin)
+	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
+	defer cancel()
+	err = errors.Join(err, b.clean(cleaning))
+	return b.report.Finish(b.out, o.folder, time.Since(b.start), err)
+}
+
+// connect reaches the cluster and learns by what token gateways know our probes.
+func connect(ctx context.Context, o options) (*bench, error) {
+	clients, err := platform.ConnectAt(o.kubeconfig, clientRate)
+	if err != nil {
+		return nil, err
+	}
+	token, err := probeToken(ctx, clients)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	return &bench{
+		options: o, clients: clients, token: token, out: os.Stdout, start: start, report: report.New("limits", start),
+	}, nil
+}
