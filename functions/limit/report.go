@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +26,8 @@ const (
 	patience = 2 * time.Second
 	// namedPods bounds the pods that a status names.
 	namedPods = 10
+	// statusesAtOnce bounds the statuses that are being written at the same time.
+	statusesAtOnce = 16
 )
 
 // pending is a limit that was decided and is not proved yet.
@@ -46,47 +49,75 @@ func (f *Function) report(ctx context.Context) error {
 	}
 	f.pending = known
 	recordLimits(f.plans)
+	var due []*update
 	for i := range f.plans {
-		if f.plans[i].gone {
-			continue
+		if p := &f.plans[i]; !p.gone {
+			if u := f.due(p); u != nil {
+				due = append(due, u)
+			}
 		}
-		if err := f.reportOne(ctx, &f.plans[i]); err != nil {
-			errs = append(errs, err)
+	}
+	f.writeStatuses(ctx, due)
+	for _, u := range due {
+		switch {
+		case apierrs.IsNotFound(u.err), apierrs.IsConflict(u.err): // deleted or changed meanwhile: the cache will say so
+		case u.err != nil:
+			errs = append(errs, fmt.Errorf("updating the status of rate limit %s: %w", key(u.want), u.err))
+		default:
+			if u.changed && u.got.IsReady() {
+				f.applied(u.of, u.got, u.waited)
+			}
+			u.of.of = u.got
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (f *Function) reportOne(ctx context.Context, p *plan) error {
+// update is a status to be written, and what came of it.
+type update struct {
+	of     *plan
+	want   *v1alpha1.RateLimit
+	waited pending
+	// changed is true if it tells of another limit, or another proof.
+	changed bool
+
+	got *v1alpha1.RateLimit
+	err error
+}
+
+// due returns the status of a plan if it is to be written.
+func (f *Function) due(p *plan) *update {
 	var seen proof
 	if p.err == nil {
 		seen = f.proofOf(p)
 	}
-	want := p.of.DeepCopy()
-	changed := f.statusOf(want, p, seen)
-	var wait pending
-	if p.err == nil && (changed || len(seen.lagging) > 0) {
-		wait = f.waiting(p)
+	u := &update{of: p, want: p.of.DeepCopy()}
+	u.changed = f.statusOf(u.want, p, seen)
+	if p.err == nil && (u.changed || len(seen.lagging) > 0) {
+		u.waited = f.waiting(p)
 	} else {
 		delete(f.pending, key(p.of))
 	}
-	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(wait.written) < patience {
+	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(u.waited.written) < patience {
 		return nil
 	}
-	if equality.Semantic.DeepEqual(want.Status, p.of.Status) {
+	if equality.Semantic.DeepEqual(u.want.Status, p.of.Status) {
 		return nil
 	}
-	got, err := f.Limits.RateLimits(want.Namespace).UpdateStatus(ctx, want, metav1.UpdateOptions{})
-	if apierrs.IsNotFound(err) || apierrs.IsConflict(err) {
-		return nil // deleted or changed meanwhile: the cache will say so
-	} else if err != nil {
-		return fmt.Errorf("updating the status of rate limit %s: %w", key(want), err)
+	return u
+}
+
+// writeStatuses writes statuses side by side: the next pass waits for them.
+func (f *Function) writeStatuses(ctx context.Context, due []*update) {
+	var group errgroup.Group
+	group.SetLimit(statusesAtOnce)
+	for _, u := range due {
+		group.Go(func() error {
+			u.got, u.err = f.Limits.RateLimits(u.want.Namespace).UpdateStatus(ctx, u.want, metav1.UpdateOptions{})
+			return nil
+		})
 	}
-	if changed && got.IsReady() {
-		f.applied(p, got, wait)
-	}
-	p.of = got
-	return nil
+	_ = group.Wait() // each has its own error
 }
 
 // waiting returns what is known of a limit that waits for its proof.
