@@ -37,6 +37,8 @@ type Site struct {
 type Division struct {
 	sites   []Site
 	divided bool
+	// demand is that of all entries of all gateways, in requests per second.
+	demand float64
 	// tight is true while there is no room to spare for quiet entries.
 	tight bool
 	// informed is true once shares come from demand.
@@ -60,7 +62,7 @@ func (d Division) Next(sites []Site, limit float64) Division {
 	if d.tight {
 		tightAt = roomyBelow * limit
 	}
-	next := Division{sites: sites, divided: len(sites) > 1 && demand > divideAt, tight: demand > tightAt}
+	next := Division{sites: sites, demand: demand, divided: len(sites) > 1 && demand > divideAt, tight: demand > tightAt}
 	places, quiet := merged, int64(wide)
 	if next.divided {
 		places = concat(sites)
@@ -81,13 +83,12 @@ func (d Division) Next(sites []Site, limit float64) Division {
 // spare they stay until a place needs more than it has, and else until a fair share is
 // too far off.
 func (d Division) keep(next Division, places []Place, limit float64) Shares {
-	demand := slices.ContainsFunc(places, func(p Place) bool { return p.demand() > 0 })
 	switch {
 	case !d.informed, next.divided != d.divided, !d.shares.fit(places):
 		return nil
 	case d.divided && !sameGateways(next.sites, d.sites):
 		return nil
-	case !demand:
+	case next.demand <= 0:
 		return d.shares
 	case next.tight != d.tight:
 		return nil

@@ -78,18 +78,15 @@ func (r Rule) needed(s Replicas, demand float64) int32 {
 // revisionKey is a revision of a RateLimit.
 type revisionKey struct{ limit, revision string }
 
-// setFloors sets what the demand calls for in the rows of plans.
+// setFloors sets what the demand, by which the limits were just divided, calls for in the
+// rows of plans.
 func (f *Function) setFloors(s *state, plans []plan) {
 	now, floors := f.Clock.Now(), make(map[revisionKey]Floor, len(f.floors))
 	for _, p := range plans {
 		if p.err != nil || p.gone {
 			continue
 		}
-		rule, err := ruleOf(p.of.Spec)
-		if err != nil {
-			continue // and so is p.err
-		}
-		demand := f.demandFor(p)
+		demand := f.divisions[p.of.Spec.VirtualService].demand
 		limit, _ := p.limit.Float64()
 		refused := demand > limit
 		if p.limit.Cmp(p.uncapped) < 0 {
@@ -101,7 +98,7 @@ func (f *Function) setFloors(s *state, plans []plan) {
 			if !ok {
 				before = told(p.of, r.Revision, now)
 			}
-			next := rule.Floor(before, r, demand*float64(r.Percent)/100, refused, now)
+			next := p.rule.Floor(before, r, demand*float64(r.Percent)/100, refused, now)
 			if next.Replicas > 0 {
 				floors[k] = next
 			}
@@ -109,17 +106,6 @@ func (f *Function) setFloors(s *state, plans []plan) {
 		}
 	}
 	f.floors = floors
-}
-
-// demandFor is the demand seen at all gateways and entries.
-func (f *Function) demandFor(p plan) float64 {
-	sum := 0.0
-	for _, h := range p.homes {
-		for e, demand := range f.Demand.At(h.gateway, p.of.Spec.VirtualService) {
-			sum += Place{Role: h.roles[e], Demand: demand}.demand()
-		}
-	}
-	return sum
 }
 
 // told is the floor that another limiter told of.

@@ -18,6 +18,8 @@ import (
 // plan is what one pass decided for one RateLimit.
 type plan struct {
 	of *v1alpha1.RateLimit
+	// rule is the one of its spec.
+	rule Rule
 	// limit to enforce: what the replicas can serve, under its cap if it has one.
 	limit, uncapped, cap *big.Rat
 	rows                 []v1alpha1.RevisionCapacity
@@ -76,8 +78,7 @@ func own(s *state) []plan {
 	plans, taken := make([]plan, 0, len(s.limits)), make(map[string]string, len(s.limits))
 	for _, l := range s.limits {
 		p := plan{of: l, slot: SlotOf(l.Spec.VirtualService, gateway.Slots)}
-		var rule Rule
-		if rule, p.err = ruleOf(l.Spec); p.err == nil {
+		if p.rule, p.err = ruleOf(l.Spec); p.err == nil {
 			p.cap, p.err = capOf(l.Spec)
 		}
 		if p.err == nil {
@@ -89,9 +90,9 @@ func own(s *state) []plan {
 		if p.err == nil {
 			taken[l.Spec.VirtualService] = key(l)
 			p.burst = l.Spec.Burst.Duration
-			p.uncapped = rule.Limit(s.replicas[key(l)])
-			p.rows = rows(rule, s.replicas[key(l)])
-			p.parts = parts(l, rule, s.replicas[key(l)])
+			p.uncapped = p.rule.Limit(s.replicas[key(l)])
+			p.rows = rows(p.rule, s.replicas[key(l)])
+			p.parts = parts(l, p.rule, s.replicas[key(l)])
 		}
 		plans = append(plans, p)
 	}

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
@@ -24,15 +25,17 @@ const (
 	duplicated = "duplicated"
 )
 
-// extensionNames are those of every entry's slots.
-var extensionNames = func() map[string]bool {
-	names := map[string]bool{}
+// extensionNames are those of every entry's slots, slotSuffixes what follows a gateway's
+// name in the names of their objects.
+var extensionNames, slotSuffixes = func() (extensions, suffixes sets.Set[string]) {
+	extensions, suffixes = sets.New[string](), sets.New[string]()
 	for _, e := range gateway.Entries() {
 		for i := range gateway.Slots {
-			names[gateway.ExtensionName(e, i)] = true
+			extensions.Insert(gateway.ExtensionName(e, i))
+			suffixes.Insert(gateway.SlotObjectName("", e, i))
 		}
 	}
-	return names
+	return extensions, suffixes
 }()
 
 // suppliesSlot is true for an EnvoyFilter that has an extension of a slot's name.
@@ -41,7 +44,7 @@ var extensionNames = func() map[string]bool {
 func suppliesSlot(f *istio.EnvoyFilter) bool {
 	return slices.ContainsFunc(f.Spec.GetConfigPatches(), func(p *v1alpha3.EnvoyFilter_EnvoyConfigObjectPatch) bool {
 		return p.GetApplyTo() == v1alpha3.EnvoyFilter_EXTENSION_CONFIG &&
-			extensionNames[p.GetPatch().GetValue().GetFields()["name"].GetStringValue()]
+			extensionNames.Has(p.GetPatch().GetValue().GetFields()["name"].GetStringValue())
 	})
 }
 
@@ -49,14 +52,8 @@ func suppliesSlot(f *istio.EnvoyFilter) bool {
 // that is being taken down. A copy by hand has its labels, but not its name.
 func isSlot(f *istio.EnvoyFilter) bool {
 	of := f.Labels[gateway.LabelKey]
-	for _, e := range gateway.Entries() {
-		for i := range gateway.Slots {
-			if f.Name == gateway.SlotObjectName(of, e, i) {
-				return of != "" && f.Namespace == gateway.Namespace
-			}
-		}
-	}
-	return false
+	suffix, ok := strings.CutPrefix(f.Name, of)
+	return ok && of != "" && f.Namespace == gateway.Namespace && slotSuffixes.Has(suffix)
 }
 
 // sortOut fills in what is written, and what others wrote in its way.
