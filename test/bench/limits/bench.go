@@ -58,8 +58,6 @@ func partNames() []string {
 	return names
 }
 
-func isPart(name string) bool { return slices.Contains(partNames(), name) }
-
 // measure runs the parts on a stage that is clean. One that fails doesn't keep the
 // others from being measured.
 func (b *bench) measure(ctx context.Context) error {

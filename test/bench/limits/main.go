@@ -6,11 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/platform"
 )
@@ -35,27 +34,7 @@ type options struct {
 	only []string
 }
 
-func main() {
-	o, err := parse(os.Args[1:])
-	if err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "bench-limits:", err)
-		}
-		os.Exit(2)
-	}
-	// The first signal ends the measuring and cleans up, the next one everything.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	err = run(ctx, o)
-	switch {
-	case err == nil:
-	case errors.Is(err, report.ErrMissed), errors.Is(err, report.ErrUnfinished): // the report says why
-		os.Exit(1)
-	default:
-		fmt.Fprintln(os.Stderr, "bench-limits:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("bench-limits", parse, run) }
 
 func parse(arguments []string) (options, error) {
 	var o options
@@ -69,13 +48,9 @@ func parse(arguments []string) (options, error) {
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}
-	if only != "" {
-		o.only = strings.Split(only, ",")
-	}
-	for _, name := range o.only {
-		if !isPart(name) {
-			return o, fmt.Errorf("-only: no part is called %q", name)
-		}
+	var err error
+	if o.only, err = command.Only(only, partNames()); err != nil {
+		return o, err
 	}
 	switch {
 	case flags.NArg() > 0:
@@ -94,16 +69,9 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	measuring, cancel := context.WithTimeout(ctx, longest)
-	err = b.measure(measuring)
-	cancel()
-	if err != nil {
-		b.sayf("failed: %v\n%s", err, b.explain())
-	}
-	b.sayf("cleaning up, within %v; another signal leaves it to the next run", cleanWithin)
-	cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
-	defer cancel()
-	err = errors.Join(err, b.clean(cleaning))
+	err = command.Benchmark{
+		Measure: b.measure, Clean: b.clean, Longest: longest, CleanWithin: cleanWithin, Explain: b.explain, Sayf: b.sayf,
+	}.Conduct(ctx)
 	return b.report.Finish(b.out, o.folder, time.Since(b.start), err)
 }
 
