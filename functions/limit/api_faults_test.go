@@ -90,7 +90,7 @@ func TestSlotsAreWrittenAgain(t *testing.T) {
 			b := newBench(t, 1, rateLimit("m"))
 			b.until("the first limit", b.applied(10))
 			b.until("its event", func() bool { return b.events() == 1 })
-			slot := gateway.SlotObjectName(gateway.Shared, gateway.External, SlotOf("team.m", gateway.Slots))
+			slot := slotAt(gateway.Shared, "team.m")
 			counter := writes.WithLabelValues(fault.outcome)
 			before, failed := counted(t, counter), counted(t, passErrors)
 
@@ -173,16 +173,13 @@ func TestOneSlotHoldsUpNoOther(t *testing.T) {
 	other.Spec.VirtualService = inAnotherSlot("team.m")
 	b := newBench(t, 1, rateLimit("m"), other)
 	b.until("the first limit", b.applied(10))
-	stuck := map[string]bool{}
-	for _, entry := range gateway.Entries() {
-		stuck[gateway.SlotObjectName(gateway.Shared, entry, SlotOf("team.m", gateway.Slots))] = true
-	}
+	stuck := slotAt(gateway.Shared, "team.m")
 	b.istio.PrependReactor("update", "envoyfilters", func(action kubetesting.Action) (bool, runtime.Object, error) {
 		object, err := meta.Accessor(action.(kubetesting.UpdateAction).GetObject())
 		if err != nil {
 			return true, nil, err
 		}
-		return stuck[object.GetName()], nil, apiFaults["InternalError"].err
+		return object.GetName() == stuck, nil, apiFaults["InternalError"].err
 	})
 	began := time.Now()
 	b.scale(3, 3)
@@ -203,7 +200,7 @@ func TestOneSlotHoldsUpNoOther(t *testing.T) {
 // inAnotherSlot is a virtual service whose slot is not that of the given one.
 func inAnotherSlot(than string) string {
 	name := "team.other"
-	for SlotOf(name, gateway.Slots) == SlotOf(than, gateway.Slots) {
+	for SlotOf(name, gateway.DefaultSlots) == SlotOf(than, gateway.DefaultSlots) {
 		name += "x"
 	}
 	return name

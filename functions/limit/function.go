@@ -22,7 +22,6 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
 	"sluice.dev/sluice/functions/limit/resources"
-	"sluice.dev/sluice/reconciler/apis/gateway"
 	client "sluice.dev/sluice/reconciler/client/clientset/versioned/typed/sluice/v1alpha1"
 )
 
@@ -232,18 +231,19 @@ func (f *Function) divide(plans []plan) {
 // slot is a slot's object, kept for as long as its content stays: most passes
 // change few.
 type slot struct {
-	content    resources.Slot
-	filter     *istio.EnvoyFilter
-	generation string
+	content resources.Slot
+	filter  *istio.EnvoyFilter
+	// generations of its filters, in the order of gateway.Entries.
+	generations []string
 	// standing is what was seen to be the same in the cluster.
 	standing *istio.EnvoyFilter
 }
 
-// write brings every slot to its content in one burst and returns the generation
+// write brings every slot to its content in one burst and returns the generations
 // of each that is written.
-func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[string]string, error) {
+func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[string][]string, error) {
 	f.overlay(s)
-	generations := map[string]string{}
+	generations := map[string][]string{}
 	slots, err := f.build(slotsOf(s, plans, f.divisions, f.ProbeToken()))
 	if err != nil {
 		return generations, err
@@ -252,7 +252,7 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 	group.SetLimit(writesAtOnce)
 	out := make(chan *istio.EnvoyFilter, len(slots)) // read once all are written
 	for name, slot := range slots {
-		generations[name] = slot.generation
+		generations[name] = slot.generations
 		have := s.slots[name]
 		if slot.stands(have) {
 			continue
@@ -282,16 +282,17 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 func (f *Function) build(contents []resources.Slot) (map[string]*slot, error) {
 	slots := make(map[string]*slot, len(contents))
 	for _, content := range contents {
-		name := gateway.SlotObjectName(content.Gateway, content.Entry, content.Index)
-		if old := f.slots[name]; old != nil && old.content.ProbeToken == content.ProbeToken && slices.Equal(old.content.Limits, content.Limits) {
+		name := content.Name()
+		if old := f.slots[name]; old != nil && old.content.ProbeToken == content.ProbeToken &&
+			slices.EqualFunc(old.content.Limits, content.Limits, slices.Equal) {
 			slots[name] = old
 			continue
 		}
-		filter, generation, err := content.EnvoyFilter()
+		filter, generations, err := content.EnvoyFilter()
 		if err != nil {
 			return nil, fmt.Errorf("building a slot: %w", err)
 		}
-		slots[name] = &slot{content: content, filter: filter, generation: generation}
+		slots[name] = &slot{content: content, filter: filter, generations: generations}
 	}
 	f.slots = slots
 	return slots, nil

@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
+	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -115,7 +117,7 @@ func (b *bench) ask(ctx context.Context, _ *http.Client, q question, _ string) (
 	if uncertified {
 		return "", errors.New("no certificate")
 	}
-	config, err := b.slot(ctx, q.pod.Gateway, q.entry, q.slot)
+	config, err := b.slot(ctx, gateway.SlotObjectName(q.pod.Gateway, q.pod.Slots, q.slot), q.entry)
 	if err != nil {
 		return "", err
 	}
@@ -127,13 +129,13 @@ func (b *bench) ask(ctx context.Context, _ *http.Client, q question, _ string) (
 	return "", nil
 }
 
-// slot is the filter that is written.
-func (b *bench) slot(ctx context.Context, name string, entry gateway.Entry, slot int) (*localv3.LocalRateLimit, error) {
-	written, err := b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Get(ctx, gateway.SlotObjectName(name, entry, slot), metav1.GetOptions{})
+// slot is the filter that is written for an entry.
+func (b *bench) slot(ctx context.Context, object string, entry gateway.Entry) (*localv3.LocalRateLimit, error) {
+	written, err := b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Get(ctx, object, metav1.GetOptions{})
 	if err != nil {
 		return nil, err
 	}
-	config := written.Spec.GetConfigPatches()[0].GetPatch().GetValue().GetFields()["typed_config"].GetStructValue()
+	config := written.Spec.GetConfigPatches()[slices.Index(gateway.Entries(), entry)].GetPatch().GetValue().GetFields()["typed_config"].GetStructValue()
 	fields := maps.Clone(config.GetFields())
 	delete(fields, "@type")
 	content, err := protojson.Marshal(&structpb.Struct{Fields: fields})
@@ -150,7 +152,7 @@ func (b *bench) rates(name, virtualService string) []float64 {
 	b.t.Helper()
 	var rates []float64
 	for _, entry := range gateway.Entries() {
-		filter, err := b.slot(b.t.Context(), name, entry, SlotOf(virtualService, gateway.Slots))
+		filter, err := b.slot(b.t.Context(), slotAt(name, virtualService), entry)
 		if err != nil {
 			return nil
 		}
@@ -164,6 +166,11 @@ func (b *bench) rates(name, virtualService string) []float64 {
 	return rates
 }
 
+// slotAt is the slot of a virtual service at a gateway that has the default number.
+func slotAt(name, virtualService string) string {
+	return gateway.SlotObjectName(name, gateway.DefaultSlots, SlotOf(virtualService, gateway.DefaultSlots))
+}
+
 func (b *bench) admits(name, virtualService string, want ...float64) func() bool {
 	return func() bool { return slices.Equal(b.rates(name, virtualService), want) }
 }
@@ -174,7 +181,7 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 		t:       t,
 		kube:    kubefake.NewClientset(gatewayPod(gateway.Shared, "shared-a"), endpoints(replicas)),
 		serving: servingfake.NewSimpleClientset(autoscaler(int32(replicas))),
-		istio:   istiofake.NewSimpleClientset(),
+		istio:   istiofake.NewSimpleClientset(inserting(gateway.Shared, gateway.DefaultSlots)),
 		sluice:  sluicefake.NewSimpleClientset(),
 	}
 	for _, l := range limits {
@@ -223,9 +230,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // serve makes an Istio Gateway, named and labelled as the gateway's builder does,
-// with a server at an entry.
+// with a server at an entry. With a gateway's own comes what inserts its slots.
 func (b *bench) serve(name, of string, entry gateway.Entry, hosts ...string) {
 	b.t.Helper()
+	if name == of && of != gateway.Shared {
+		f := inserting(of, gateway.DefaultSlots)
+		if _, err := b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Create(b.t.Context(), f, metav1.CreateOptions{}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
 	g := istioGatewayOf(name, of, entry, hosts...)
 	if _, err := b.istio.NetworkingV1().Gateways(gateway.Namespace).Create(b.t.Context(), g, metav1.CreateOptions{}); err != nil {
 		b.t.Fatal(err)
@@ -337,9 +350,16 @@ func endpoints(ready int) *discoveryv1.EndpointSlice {
 	return s
 }
 
+// inserting is what the gateway's builder writes to insert slots in that number.
+func inserting(of string, slots int) *istiov1alpha3.EnvoyFilter {
+	return &istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{
+		Namespace: gateway.Namespace, Name: fmt.Sprintf("%s-slots-%d", of, slots), Labels: gateway.PodSelector(of, slots),
+	}}
+}
+
 func gatewayPod(of, name string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name, Labels: map[string]string{gateway.LabelKey: of}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name, Labels: gateway.PodSelector(of, gateway.DefaultSlots)},
 		Status: corev1.PodStatus{PodIP: "10.1.0.1", Conditions: []corev1.PodCondition{
 			{Type: corev1.PodReady, Status: corev1.ConditionTrue},
 		}},
@@ -348,7 +368,7 @@ func gatewayPod(of, name string) *corev1.Pod {
 
 func TestLimitFollowsScale(t *testing.T) {
 	b := newBench(t, 2, rateLimit("m"))
-	slots := len(gateway.Entries()) * gateway.Slots
+	const slots = gateway.DefaultSlots
 
 	b.until("the first limit", b.applied(20))
 	if got := b.slotWrites(); got != slots {
@@ -356,8 +376,8 @@ func TestLimitFollowsScale(t *testing.T) {
 	}
 	b.scale(3, 3)
 	b.until("the limit of three replicas", b.applied(30))
-	if got := b.slotWrites() - slots; got != len(gateway.Entries()) {
-		t.Errorf("a change of one limit wrote %d slots, want one an entry", got)
+	if got := b.slotWrites() - slots; got != 1 {
+		t.Errorf("a change of one limit wrote %d slots, want its own", got)
 	}
 	b.until("an event for each limit", func() bool { return b.events() == 2 })
 	var d eventing.LimitApplied
@@ -412,8 +432,8 @@ func TestStormOfScaleEvents(t *testing.T) {
 	b.scale(9, 9)
 	b.until("the last state", b.applied(90))
 	bursts := int(time.Since(began)/burstEvery) + 2
-	if got := b.slotWrites() - written; got > bursts*len(gateway.Entries()) {
-		t.Errorf("%d slots written for %d events, want at most %d", got, events, bursts*len(gateway.Entries()))
+	if got := b.slotWrites() - written; got > bursts {
+		t.Errorf("%d slots written for %d events, want at most %d", got, events, bursts)
 	}
 }
 

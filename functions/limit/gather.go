@@ -14,6 +14,7 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
@@ -38,7 +39,11 @@ type Caches struct {
 }
 
 // Pod is a ready pod of a gateway.
-type Pod struct{ Gateway, Name, IP string }
+type Pod struct {
+	Gateway, Name, IP string
+	// Slots is how many each of its entries has.
+	Slots int
+}
 
 // state is the cluster as one pass sees it.
 type state struct {
@@ -47,6 +52,9 @@ type state struct {
 	replicas map[string][]Replicas
 	// pods by gateway, sorted by name.
 	pods map[string][]Pod
+	// counts of slots that pods of each gateway have, or are to have: more than one
+	// while pods of another number take over.
+	counts map[string]sets.Set[int]
 	// slots by object name.
 	slots map[string]*istio.EnvoyFilter
 	// strangers are the other EnvoyFilters that have a slot's extension, by name.
@@ -69,6 +77,7 @@ func (c Caches) gather() (*state, error) {
 		limits:   limits,
 		replicas: make(map[string][]Replicas, len(limits)),
 		pods:     map[string][]Pod{},
+		counts:   map[string]sets.Set[int]{},
 		slots:    map[string]*istio.EnvoyFilter{},
 	}
 	for _, l := range limits {
@@ -91,15 +100,29 @@ func (c Caches) gather() (*state, error) {
 	return s, nil
 }
 
-// gatewayPods fills in every gateway's ready pods.
+// count notes that a gateway needs slots in that number, unless it is 0.
+func (s *state) count(name string, slots int) {
+	if slots == 0 {
+		return
+	}
+	if s.counts[name] == nil {
+		s.counts[name] = sets.New[int]()
+	}
+	s.counts[name].Insert(slots)
+}
+
+// gatewayPods fills in every gateway's ready pods. Those that aren't ready have slots,
+// too.
 func (c Caches) gatewayPods(s *state) error {
 	pods, err := c.GatewayPods.List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("listing gateway pods: %w", err)
 	}
 	for _, p := range pods {
-		if name := p.Labels[gateway.LabelKey]; name != "" && ready(p) {
-			s.pods[name] = append(s.pods[name], Pod{Gateway: name, Name: p.Name, IP: p.Status.PodIP})
+		name, slots := p.Labels[gateway.LabelKey], gateway.SlotsOf(p.Labels)
+		s.count(name, slots)
+		if name != "" && ready(p) {
+			s.pods[name] = append(s.pods[name], Pod{Gateway: name, Name: p.Name, IP: p.Status.PodIP, Slots: slots})
 		}
 	}
 	for _, of := range s.pods {

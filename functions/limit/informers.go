@@ -10,6 +10,7 @@ import (
 	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -123,7 +124,7 @@ func (i *Informers) Caches() Caches {
 
 // ReadyPods lists the ready pods of every gateway.
 func (i *Informers) ReadyPods() []Pod {
-	s := &state{pods: map[string][]Pod{}}
+	s := &state{pods: map[string][]Pod{}, counts: map[string]sets.Set[int]{}}
 	if err := i.Caches().gatewayPods(s); err != nil {
 		return nil
 	}

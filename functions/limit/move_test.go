@@ -32,7 +32,7 @@ func TestMove(t *testing.T) {
 	}
 	b.route(routeTo("team.m", on(gateway.Shared)))
 	b.until("the first limit", b.applied(10))
-	b.until("the slots of a gateway without limits", func() bool { return b.slotWrites() >= 2*len(gateway.Entries())*gateway.Slots })
+	b.until("the slots of a gateway without limits", func() bool { return b.slotWrites() >= 2*gateway.DefaultSlots })
 	if got := b.rates(blue, "team.m"); len(got) > 0 {
 		t.Errorf("a gateway that has nothing to do with it admits %v", got)
 	}
@@ -74,7 +74,7 @@ func TestMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until("a limit with nowhere to go", func() bool { return strings.Contains(b.unproved("m"), blue) })
-	name := gateway.SlotObjectName(blue, gateway.External, 0)
+	name := gateway.SlotObjectName(blue, gateway.DefaultSlots, 0)
 	if err := b.Filters.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"pgregory.net/rapid"
 
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sluice.dev/sluice/functions/limit/resources"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -42,6 +43,7 @@ func servedBy(l *v1alpha1.RateLimit, pods int, ready ...int32) *state {
 		limits:   []*v1alpha1.RateLimit{l},
 		replicas: map[string][]Replicas{key(l): replicas},
 		pods:     map[string][]Pod{gateway.Shared: make([]Pod, pods)},
+		counts:   map[string]sets.Set[int]{gateway.Shared: sets.New(gateway.DefaultSlots)},
 		routing: newRouting([]*istiov1.Gateway{
 			istioGatewayOf(gateway.Shared, gateway.Shared, gateway.External, "./*"),
 			istioGatewayOf(gateway.LocalName(gateway.Shared), gateway.Shared, gateway.Local, "./*"),
@@ -98,8 +100,8 @@ func (tr traffic) pick(replicas []Replicas, total float64, random *rand.Rand) in
 func limitsFor(slots []resources.Slot, entry gateway.Entry, revision string) []resources.Limit {
 	var out []resources.Limit
 	for _, s := range slots {
-		for _, l := range s.Limits {
-			if s.Entry == entry && (l.Cluster == "" || l.Cluster == gateway.RevisionClusters("team", revision)[0]) {
+		for _, l := range s.Limits[slices.Index(gateway.Entries(), entry)] {
+			if l.Cluster == "" || l.Cluster == gateway.RevisionClusters("team", revision)[0] {
 				out = append(out, l)
 			}
 		}
@@ -243,7 +245,7 @@ func TestParts(t *testing.T) {
 			_, slots := slotsFor(servedBy(test.limit, 1, test.ready...), nil)
 			got := map[string]*big.Rat{}
 			for _, slot := range slots {
-				for _, l := range slot.Limits {
+				for _, l := range slices.Concat(slot.Limits...) {
 					revision, _, _ := strings.Cut(strings.TrimPrefix(l.Cluster, "outbound|80||"), ".")
 					if got[revision] == nil {
 						got[revision] = new(big.Rat)

@@ -25,8 +25,8 @@ type plan struct {
 	rows                 []v1alpha1.RevisionCapacity
 	// parts are what single revisions are held to, within the limit.
 	parts []part
-	// slot that holds its buckets, at every entry.
-	slot  int
+	// slots that hold its buckets at every entry, by how many there are.
+	slots map[int]int
 	burst time.Duration
 	// err says why there is no limit: the spec can't be enforced.
 	err error
@@ -68,6 +68,7 @@ func decide(s *state, before []plan) []plan {
 	for i := range plans {
 		plans[i].homes = homesOf(plans[i], s.routing)
 	}
+	setSlots(plans, s.counts)
 	setLines(plans, s.routing)
 	return plans
 }
@@ -77,7 +78,7 @@ func decide(s *state, before []plan) []plan {
 func own(s *state) []plan {
 	plans, taken := make([]plan, 0, len(s.limits)), make(map[string]string, len(s.limits))
 	for _, l := range s.limits {
-		p := plan{of: l, slot: SlotOf(l.Spec.VirtualService, gateway.Slots)}
+		p := plan{of: l}
 		if p.rule, p.err = ruleOf(l.Spec); p.err == nil {
 			p.cap, p.err = capOf(l.Spec)
 		}
@@ -148,30 +149,50 @@ func rows(rule Rule, revisions []Replicas) []v1alpha1.RevisionCapacity {
 	return out
 }
 
+// setSlots sets each plan's slots, for each number of slots that a gateway has.
+func setSlots(plans []plan, counts map[string]sets.Set[int]) {
+	all := sets.New[int]()
+	for _, of := range counts {
+		all = all.Union(of)
+	}
+	for i := range plans {
+		p := &plans[i]
+		p.slots = make(map[int]int, all.Len())
+		for count := range all {
+			p.slots[count] = SlotOf(p.of.Spec.VirtualService, count)
+		}
+	}
+}
+
 // slotsOf returns what every slot of every gateway should hold, those without a
-// limit too: a gateway pod is not ready before all its slots exist.
+// limit too: a gateway pod is not ready before all its slots exist. While a gateway has
+// pods of two numbers of slots, a limit is in a slot of each, and in one of each pod's.
 func slotsOf(s *state, plans []plan, divisions map[string]Division, token string) []resources.Slot {
 	entries := gateway.Entries()
 	var slots []resources.Slot
 	at := map[string]int{}
 	for _, name := range sets.List(s.routing.gateways) {
-		for _, entry := range entries {
-			for i := range gateway.Slots {
-				at[gateway.SlotObjectName(name, entry, i)] = len(slots)
-				slots = append(slots, resources.Slot{Gateway: name, Entry: entry, Index: i, ProbeToken: token})
+		for _, count := range sets.List(s.counts[name]) {
+			for i := range count {
+				slot := resources.Slot{Gateway: name, Slots: count, Index: i, ProbeToken: token, Limits: make([][]resources.Limit, len(entries))}
+				at[slot.Name()] = len(slots)
+				slots = append(slots, slot)
 			}
 		}
 	}
 	for _, p := range plans {
 		for i, h := range p.homes {
 			for e, entry := range entries {
-				slot := &slots[at[gateway.SlotObjectName(h.gateway, entry, p.slot)]]
 				of := ratio(1, h.buckets(entry, len(s.pods[h.gateway])))
 				share := func(rate *big.Rat) *big.Rat {
 					part := divisions[p.of.Spec.VirtualService].Of(rate, i, e)
 					return part.Mul(part, of)
 				}
-				slot.Limits = append(slot.Limits, p.limits(share)...)
+				limits := p.limits(share)
+				for count := range s.counts[h.gateway] {
+					slot := slots[at[gateway.SlotObjectName(h.gateway, count, p.slots[count])]]
+					slot.Limits[e] = append(slot.Limits[e], limits...)
+				}
 			}
 		}
 	}

@@ -116,7 +116,7 @@ func TestBrokenCertificatesHoldUpNobody(t *testing.T) {
 		wanted := map[question]string{}
 		for _, l := range lines {
 			l.pod = pod
-			for slot := range gateway.Slots {
+			for slot := range gateway.DefaultSlots {
 				q := question{line: l, slot: slot}
 				wanted[q] = generation
 				if pods.failing[l.host] == nil {

@@ -1,6 +1,8 @@
 package limit
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -48,28 +50,28 @@ func setLines(plans []plan, r *routing) {
 // questions returns the generation that each slot of each gateway pod should answer
 // with: of entries without certificates every slot, of a filter chain those that
 // hold a limit of what is served there.
-func questions(s *state, plans []plan, generations map[string]string) map[question]string {
-	out := map[question]string{}
-	want := func(name string, l line, slot int) {
-		generation, ok := generations[gateway.SlotObjectName(name, l.entry, slot)]
-		if !ok {
-			return
-		}
-		for _, l.pod = range s.pods[name] {
-			out[question{line: l, slot: slot}] = generation
+func questions(s *state, plans []plan, generations map[string][]string) map[question]string {
+	out, entries := map[question]string{}, gateway.Entries()
+	want := func(l line, slot int) {
+		if of, ok := generations[gateway.SlotObjectName(l.pod.Gateway, l.pod.Slots, slot)]; ok {
+			out[question{line: l, slot: slot}] = of[slices.Index(entries, l.entry)]
 		}
 	}
 	for name := range s.routing.gateways {
 		for _, l := range probeLines(name) {
-			for slot := range gateway.Slots {
-				want(name, l, slot)
+			for _, l.pod = range s.pods[name] {
+				for slot := range l.pod.Slots {
+					want(l, slot)
+				}
 			}
 		}
 	}
 	for _, p := range plans {
 		for _, h := range p.homes {
 			for _, l := range h.asked {
-				want(h.gateway, l, p.slot)
+				for _, l.pod = range s.pods[h.gateway] {
+					want(l, p.slots[l.pod.Slots])
+				}
 			}
 		}
 	}
@@ -102,7 +104,7 @@ func (f *Function) proofOf(p *plan) proof {
 			asked := make([]question, len(h.asked))
 			for i, l := range h.asked {
 				l.pod = pod
-				asked[i] = question{line: l, slot: p.slot}
+				asked[i] = question{line: l, slot: p.slots[pod.Slots]}
 			}
 			found.pods++
 			if unproved := f.Prover.unproved(asked); len(unproved) > 0 {

@@ -25,14 +25,16 @@ const (
 	duplicated = "duplicated"
 )
 
-// extensionNames are those of every entry's slots, slotSuffixes what follows a gateway's
+// extensionNames are those that slots can have, slotSuffixes what can follow a gateway's
 // name in the names of their objects.
 var extensionNames, slotSuffixes = func() (extensions, suffixes sets.Set[string]) {
 	extensions, suffixes = sets.New[string](), sets.New[string]()
-	for _, e := range gateway.Entries() {
-		for i := range gateway.Slots {
+	for i := range gateway.MaxSlots {
+		for _, e := range gateway.Entries() {
 			extensions.Insert(gateway.ExtensionName(e, i))
-			suffixes.Insert(gateway.SlotObjectName("", e, i))
+		}
+		for count := i + 1; count <= gateway.MaxSlots; count++ {
+			suffixes.Insert(gateway.SlotObjectName("", count, i))
 		}
 	}
 	return extensions, suffixes
@@ -64,6 +66,8 @@ func (s *state) sortOut(all []*istio.EnvoyFilter) {
 			s.slots[f.Name] = f
 		case suppliesSlot(f):
 			s.strangers = append(s.strangers, f)
+		case f.Namespace == gateway.Namespace && f.Labels[gateway.SlotLabelKey] == "": // what inserts slots
+			s.count(f.Labels[gateway.LabelKey], gateway.SlotsOf(f.Labels))
 		}
 	}
 	slices.SortFunc(s.strangers, func(a, b *istio.EnvoyFilter) int { return strings.Compare(named(a), named(b)) })

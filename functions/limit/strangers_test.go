@@ -18,7 +18,7 @@ func TestInterference(t *testing.T) {
 	b := newBench(t, 1, rateLimit("m"))
 	b.serve(gateway.Shared, gateway.Shared, gateway.External, "./*")
 	b.until("the limit", b.applied(10))
-	name := gateway.SlotObjectName(gateway.Shared, gateway.External, SlotOf("team.m", gateway.Slots))
+	name := slotAt(gateway.Shared, "team.m")
 	read := func() *istio.EnvoyFilter {
 		got, err := b.Filters.Get(t.Context(), name, metav1.GetOptions{})
 		if apierrs.IsNotFound(err) {
@@ -82,18 +82,19 @@ func TestInterference(t *testing.T) {
 // Only what has a slot's extension is in the way.
 func TestStrangers(t *testing.T) {
 	b := newBench(t, 1, rateLimit("m"))
-	b.until("the slots", func() bool { return b.slotWrites() >= len(gateway.Entries())*gateway.Slots })
-	slot, err := b.Filters.Get(t.Context(), gateway.SlotObjectName(gateway.Shared, gateway.Local, 1), metav1.GetOptions{})
+	b.until("the slots", func() bool { return b.slotWrites() >= gateway.DefaultSlots })
+	slot, err := b.Filters.Get(t.Context(), gateway.SlotObjectName(gateway.Shared, gateway.DefaultSlots, 1), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	renamed := slot.DeepCopy()
 	renamed.Name = "own"
 	other := renamed.DeepCopy()
+	other.Spec.ConfigPatches = other.Spec.ConfigPatches[:1]
 	other.Spec.ConfigPatches[0].Patch.Value.Fields["name"] = other.Spec.ConfigPatches[0].Patch.Value.Fields["typed_config"]
 	going := slot.DeepCopy()
 	going.Labels = map[string]string{gateway.LabelKey: "tenant-blue"}
-	going.Name = gateway.SlotObjectName("tenant-blue", gateway.Local, 1)
+	going.Name = gateway.SlotObjectName("tenant-blue", gateway.DefaultSlots, 1)
 	s := &state{slots: map[string]*istio.EnvoyFilter{}}
 	s.sortOut([]*istio.EnvoyFilter{slot, renamed, other, going})
 	if len(s.slots) != 2 || !slices.Equal(s.strangers, []*istio.EnvoyFilter{renamed}) {

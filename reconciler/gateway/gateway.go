@@ -89,6 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 		r.ensureSlots,
 		r.ensureAutoscaler,
 		r.ensureDeployment,
+		r.retireSlots,
 	} {
 		err := phase(ctx, *gw)
 		if errors.Is(err, errSlotsMissing) {
@@ -117,6 +118,7 @@ func (r *Reconciler) desiredGateway(ctx context.Context, name string) (*resource
 		},
 		DrainDuration:         cfg.DrainDuration,
 		MaxConnectionDuration: cfg.MaxConnectionDuration,
+		Slots:                 int(cfg.LimitSlots),
 		ProbePath:             r.probePath,
 	}
 	if name == gateway.Shared {
@@ -194,31 +196,6 @@ func (r *Reconciler) ensureIdentity(ctx context.Context, gw resources.Gateway) e
 	return errors.Join(
 		r.serviceAccountKind().ensure(ctx, resources.ServiceAccount(gw)),
 		r.budgetKind().ensure(ctx, resources.DisruptionBudget(gw)))
-}
-
-// ensureSlots returns errSlotsMissing while any slot of a gateway that doesn't
-// run yet has no content: its pods would neither listen nor become ready.
-func (r *Reconciler) ensureSlots(ctx context.Context, gw resources.Gateway) error {
-	var missing []string
-	for _, entry := range gateway.Entries() {
-		for slot := range gateway.Slots {
-			name := gateway.SlotObjectName(gw.Name, entry, slot)
-			_, err := r.envoyFilters.EnvoyFilters(gateway.Namespace).Get(name)
-			if apierrs.IsNotFound(err) {
-				missing = append(missing, name)
-			} else if err != nil {
-				return fmt.Errorf("getting slot %s: %w", name, err)
-			}
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if _, err := r.deployments.Deployments(gateway.Namespace).Get(gw.Name); err == nil {
-		// Running pods keep their last limits; new ones fail closed.
-		logging.FromContext(ctx).Warnf("Gateway %s runs, but slots %q are gone: new pods won't become ready", gw.Name, missing)
-	}
-	return fmt.Errorf("%w: %d of them, first %s", errSlotsMissing, len(missing), missing[0])
 }
 
 // ensureAutoscaler has to come before the Deployment, whose replicas are then the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,15 +153,16 @@ func writes(actions []clientgotesting.Action) []string {
 
 func slots() []runtime.Object { return slotsOf(gateway.Shared) }
 
-func slotsOf(name string) []runtime.Object {
+func slotsOf(name string) []runtime.Object { return inThatNumber(name, gateway.DefaultSlots) }
+
+func inThatNumber(name string, count int) []runtime.Object {
 	var out []runtime.Object
-	for _, entry := range gateway.Entries() {
-		for slot := range gateway.Slots {
-			out = append(out, &istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{
-				Namespace: gateway.Namespace, Name: gateway.SlotObjectName(name, entry, slot),
-				Labels: labelsOf(name),
-			}})
-		}
+	for slot := range count {
+		labels := labelsOf(name)
+		labels[gateway.SlotsLabelKey], labels[gateway.SlotLabelKey] = strconv.Itoa(count), strconv.Itoa(slot)
+		out = append(out, &istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{
+			Namespace: gateway.Namespace, Name: gateway.SlotObjectName(name, count, slot), Labels: labels,
+		}})
 	}
 	return out
 }
@@ -178,7 +180,7 @@ func replicas(least, most int32) v1alpha1.GatewayReplicas {
 }
 
 var withoutPods = []string{
-	"create envoyfilters shared-connections", "create envoyfilters shared-slots",
+	"create envoyfilters shared-connections", "create envoyfilters shared-slots-4",
 	"create gateways shared", "create gateways shared-local", "create virtualservices shared-limits",
 	"create services shared", "create services shared-local",
 	"create serviceaccounts shared", "create poddisruptionbudgets shared",
@@ -241,13 +243,13 @@ func TestDriftIsRepaired(t *testing.T) {
 		drift: func(t *testing.T, w *world) {
 			t.Helper()
 			filters := w.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
-			filter, err := filters.Get(ctx, "shared-slots", metav1.GetOptions{})
+			filter, err := filters.Get(ctx, "shared-slots-4", metav1.GetOptions{})
 			ok(t, err)
 			filter.Spec.ConfigPatches = filter.Spec.ConfigPatches[1:]
 			_, err = filters.Update(ctx, filter, metav1.UpdateOptions{})
 			ok(t, err)
 		},
-		want: "update envoyfilters shared-slots",
+		want: "update envoyfilters shared-slots-4",
 	}, {
 		name: "a Service that exposes a bind port",
 		drift: func(t *testing.T, w *world) {
@@ -350,7 +352,7 @@ func TestTenantGateway(t *testing.T) {
 	got, err := w.reconcile(t, true)
 	ok(t, err)
 	want := []string{
-		"create envoyfilters tenant-blue-connections", "create envoyfilters tenant-blue-slots",
+		"create envoyfilters tenant-blue-connections", "create envoyfilters tenant-blue-slots-4",
 		"create gateways tenant-blue", "create gateways tenant-blue-local", "create virtualservices tenant-blue-limits",
 		"create serviceaccounts tenant-blue", "create poddisruptionbudgets tenant-blue",
 	}
@@ -497,7 +499,7 @@ func TestTakeDown(t *testing.T) {
 	step("its pods are gone",
 		"delete gateways tenant-blue", "delete gateways tenant-blue-local", "delete virtualservices tenant-blue-limits")
 	rest := []string{
-		"delete envoyfilters tenant-blue-connections", "delete envoyfilters tenant-blue-slots",
+		"delete envoyfilters tenant-blue-connections", "delete envoyfilters tenant-blue-slots-4",
 		"delete poddisruptionbudgets tenant-blue", "delete serviceaccounts tenant-blue",
 	}
 	for _, slot := range slotsOf("tenant-blue") {
@@ -582,4 +584,53 @@ func ok(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Another number of slots comes with other pods. What the former ones need stays as
+// long as any of them is there, or can come.
+func TestAnotherNumberOfSlots(t *testing.T) {
+	w := newWorld(slots()...)
+	_, err := w.reconcile(t, true)
+	ok(t, err)
+	podOf := func(name, slots string) *corev1.Pod {
+		labels := labelsOf("shared")
+		labels[gateway.SlotsLabelKey] = slots
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: name, Labels: labels}}
+	}
+	former := podOf("shared-former", "4")
+	w.add(former)
+	w.cfg.LimitSlots = 2
+	step := func(what string, want ...string) {
+		t.Helper()
+		got, err := w.reconcile(t, true)
+		ok(t, err)
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Fatalf("%s: wrote\n%s", what, strings.Join(got, "\n"))
+		}
+	}
+	rolling := func(total, updated int32) {
+		t.Helper()
+		deployment := w.deployment(t, "shared")
+		deployment.Status.Replicas, deployment.Status.UpdatedReplicas = total, updated
+		_, err := w.kube.AppsV1().Deployments(gateway.Namespace).UpdateStatus(t.Context(), deployment, metav1.UpdateOptions{})
+		ok(t, err)
+	}
+	step("the slots have to be written", "create envoyfilters shared-slots-2")
+	for _, slot := range inThatNumber("shared", 2) {
+		w.add(slot)
+	}
+	step("the slots are there", "update deployments shared")
+	rolling(2, 1)
+	w.add(podOf("shared-next", "2"))
+	step("both serve")
+	rolling(1, 1)
+	step("the former one still ends what it began")
+	ok(t, w.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), former.Namespace, former.Name))
+	rolling(2, 1)
+	step("another of the former ones may come")
+	rolling(1, 1)
+	step("the limiter is told first", "delete envoyfilters shared-slots-4")
+	step("and then they go", "delete envoyfilters shared-limit-4-0", "delete envoyfilters shared-limit-4-1",
+		"delete envoyfilters shared-limit-4-2", "delete envoyfilters shared-limit-4-3")
+	step("nothing is left to do")
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // Deleting a Model removes all that was made for it, its descriptor in the
-// gateway's slots included, and its host is served no more.
+// gateway's slot included, and its host is served no more.
 func TestDeletionLeavesNothing(t *testing.T) {
 	s := newStage(t)
 	s.create(s.ranker("ranker"))
@@ -30,7 +30,7 @@ func TestDeletionLeavesNothing(t *testing.T) {
 	if present, err := s.present(t.Context(), "ranker"); err != nil || len(present) != len(s.belongings("ranker")) {
 		t.Fatalf("before the deletion there are only %v, error %v", present, err)
 	}
-	if got, want := s.slotsWith("ranker"), slotNames(s.namespace, "ranker"); !slices.Equal(got, want) {
+	if got, want := s.slotsWith("ranker"), []string{slotName(s.namespace, "ranker")}; !slices.Equal(got, want) {
 		t.Errorf("the descriptor is in slots %v, want %v", got, want)
 	}
 
@@ -117,16 +117,8 @@ func (s *stage) slotsWith(model string) []string {
 	return names
 }
 
-// slotNames are the slots in which a Model's descriptor belongs: one an entry.
-func slotNames(namespace, model string) []string {
-	var names []string
-	for _, entry := range gateway.Entries() {
-		names = append(names, gateway.SlotObjectName(gateway.Shared, entry, slotOf(namespace, model)))
-	}
-	slices.Sort(names)
-	return names
-}
-
-func slotOf(namespace, model string) int {
-	return limit.SlotOf(gateway.VirtualServiceName(namespace, model), gateway.Slots)
+// slotName is the slot of the shared gateway in which a Model's descriptor belongs.
+func slotName(namespace, model string) string {
+	slot := limit.SlotOf(gateway.VirtualServiceName(namespace, model), gateway.DefaultSlots)
+	return gateway.SlotObjectName(gateway.Shared, gateway.DefaultSlots, slot)
 }

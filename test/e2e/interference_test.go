@@ -46,7 +46,7 @@ func TestSlotsAreRepaired(t *testing.T) {
 
 	end := s.offer(endpoint, 100)
 	slots := s.Istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
-	name := gateway.SlotObjectName(gateway.Shared, gateway.External, slotOf(s.namespace, "m"))
+	name := slotName(s.namespace, "m")
 	right, err := slots.Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal("getting the slot:", err)

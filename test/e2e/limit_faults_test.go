@@ -68,7 +68,7 @@ func TestLimiterKilledInMidWrite(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	written, err := s.Istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Watch(ctx, metav1.SingleObject(metav1.ObjectMeta{
-		Name: gateway.SlotObjectName(gateway.Shared, gateway.External, slotOf(s.namespace, "m")),
+		Name: slotName(s.namespace, "m"),
 	}))
 	if err != nil {
 		t.Fatal("watching a slot:", err)
@@ -191,10 +191,8 @@ func (s *stage) slots() map[string]types.UID {
 		s.Fatal("listing slots:", err)
 	}
 	names := map[string]bool{}
-	for _, entry := range gateway.Entries() {
-		for i := range gateway.Slots {
-			names[gateway.SlotObjectName(gateway.Shared, entry, i)] = true
-		}
+	for i := range gateway.DefaultSlots {
+		names[gateway.SlotObjectName(gateway.Shared, gateway.DefaultSlots, i)] = true
 	}
 	slots := map[string]types.UID{}
 	for _, f := range list.Items {

@@ -50,7 +50,7 @@ func TestLimitIsSteady(t *testing.T) {
 	s.reach(s.follow("steady"), 20*time.Second, "one replica", func(m platform.Moment) bool { return m.Ready() == 1 && m.Limit == steadyRate })
 
 	route := s.routeTo(other)
-	slot := gateway.SlotObjectName(gateway.Shared, gateway.External, slotOf(s.namespace, other))
+	slot := slotName(s.namespace, other)
 	routesBefore, slotBefore := s.routeGeneration(route), s.slotGeneration(slot)
 	ctx, stop := context.WithCancel(t.Context())
 	churned := make(chan error, 1)
@@ -83,7 +83,7 @@ func TestLimitIsSteady(t *testing.T) {
 // inAnotherSlot is a name for a Model whose slot is not that of the given one.
 func (s *stage) inAnotherSlot(model, prefix string) string {
 	name := prefix
-	for i := 0; slotOf(s.namespace, name) == slotOf(s.namespace, model); i++ {
+	for i := 0; slotName(s.namespace, name) == slotName(s.namespace, model); i++ {
 		name = fmt.Sprintf("%s-%d", prefix, i)
 	}
 	return name

@@ -66,22 +66,26 @@ type Limit struct {
 	Fill              time.Duration
 }
 
-// Slot is one of the fixed places of an entry that hold limits.
+// Slot is one of the fixed places that hold limits, at every entry of those pods of a
+// gateway that have as many of them.
 type Slot struct {
 	Gateway string
-	Entry   gateway.Entry
-	Index   int
+	// Slots is how many there are, Index which of them this is, from 0.
+	Slots, Index int
 	// ProbeToken is the installation's: requests whose path begins with
 	// gateway.ProbePath of it are our prober's. Empty means that none are.
 	ProbeToken string
-	// Limits are the slot's, in any order; a virtual service appears once, and once
-	// with each cluster.
-	Limits []Limit
+	// Limits are each entry's, by its place in gateway.Entries, in any order; a virtual
+	// service appears once, and once with each cluster.
+	Limits [][]Limit
 }
 
-// Filter is the slot's filter as Envoy gets it, and the generation by which it
-// tells what it enforces: a hash of everything in it. Envoy's own validators and
-// the rules they lack have passed it.
+// Name is that of the slot's object.
+func (s Slot) Name() string { return gateway.SlotObjectName(s.Gateway, s.Slots, s.Index) }
+
+// Filter is the slot's filter at an entry as Envoy gets it, and the generation by which
+// it tells what it enforces: a hash of everything in it. Envoy's own validators and the
+// rules they lack have passed it.
 //
 // Three rate limits make descriptors. The first is "which virtual service", from
 // the route's metadata, for every request but our prober's. The second is "which
@@ -90,8 +94,11 @@ type Slot struct {
 // third is for our prober's alone, on whatever host they come: "which slot", from
 // their header. It has a single token an hour, so that a probe is answered 429, with
 // the generation, without costing a Model anything.
-func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
-	limits := slices.Clone(s.Limits)
+func (s Slot) Filter(entry int) (*localv3.LocalRateLimit, string, error) {
+	var limits []Limit
+	if entry < len(s.Limits) {
+		limits = slices.Clone(s.Limits[entry])
+	}
 	slices.SortFunc(limits, func(a, b Limit) int {
 		return cmp.Or(cmp.Compare(a.VirtualService, b.VirtualService), cmp.Compare(a.Cluster, b.Cluster))
 	})
@@ -138,48 +145,63 @@ func (s Slot) Filter() (*localv3.LocalRateLimit, string, error) {
 		setHeader("retry-after", retrySeconds), setHeader("ratelimit", exhausted), setHeader(gateway.GenerationHeader, generation),
 	}
 	if err := validate(filter); err != nil {
-		return nil, "", fmt.Errorf("slot %s: %w", gateway.SlotObjectName(s.Gateway, s.Entry, s.Index), err)
+		return nil, "", fmt.Errorf("slot %s at entry %s: %w", s.Name(), gateway.Entries()[entry].Name, err)
 	}
 	return filter, generation, nil
 }
 
-// EnvoyFilter is the one object that supplies the slot.
-func (s Slot) EnvoyFilter() (*istio.EnvoyFilter, string, error) {
-	filter, generation, err := s.Filter()
-	if err != nil {
-		return nil, "", err
-	}
-	config, err := toStruct(filter)
-	if err != nil {
-		return nil, "", err
-	}
-	config.Fields["@type"] = structpb.NewStringValue(filterType)
-	name := gateway.ExtensionName(s.Entry, s.Index)
-	return &istio.EnvoyFilter{
+// EnvoyFilter is the one object that supplies the slot, and the generation of each
+// entry's filter. One write changes all entries: between two, their shares of a limit
+// could add up to more than it.
+func (s Slot) EnvoyFilter() (object *istio.EnvoyFilter, generations []string, err error) {
+	object = &istio.EnvoyFilter{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: gateway.Namespace,
-			Name:      gateway.SlotObjectName(s.Gateway, s.Entry, s.Index),
+			Name:      s.Name(),
 			Labels: map[string]string{
 				sluice.ManagedByLabelKey: sluice.ManagedBy,
 				gateway.LabelKey:         s.Gateway,
-				gateway.SlotLabelKey:     fmt.Sprintf("%s.%d", s.Entry.Name, s.Index),
+				gateway.SlotsLabelKey:    strconv.Itoa(s.Slots),
+				gateway.SlotLabelKey:     strconv.Itoa(s.Index),
 			},
 		},
 		Spec: v1alpha3.EnvoyFilter{
-			WorkloadSelector: &v1alpha3.WorkloadSelector{Labels: map[string]string{gateway.LabelKey: s.Gateway}},
-			ConfigPatches: []*v1alpha3.EnvoyFilter_EnvoyConfigObjectPatch{{
-				ApplyTo: v1alpha3.EnvoyFilter_EXTENSION_CONFIG,
-				Match:   &v1alpha3.EnvoyFilter_EnvoyConfigObjectMatch{Context: v1alpha3.EnvoyFilter_GATEWAY},
-				Patch: &v1alpha3.EnvoyFilter_Patch{
-					Operation: v1alpha3.EnvoyFilter_Patch_ADD,
-					Value: &structpb.Struct{Fields: map[string]*structpb.Value{
-						"name":         structpb.NewStringValue(name),
-						"typed_config": structpb.NewStructValue(config),
-					}},
-				},
+			WorkloadSelector: &v1alpha3.WorkloadSelector{Labels: gateway.PodSelector(s.Gateway, s.Slots)},
+		},
+	}
+	for i, entry := range gateway.Entries() {
+		filter, generation, err := s.Filter(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		patch, err := supply(gateway.ExtensionName(entry, s.Index), filter)
+		if err != nil {
+			return nil, nil, fmt.Errorf("slot %s at entry %s: %w", s.Name(), entry.Name, err)
+		}
+		object.Spec.ConfigPatches = append(object.Spec.ConfigPatches, patch)
+		generations = append(generations, generation)
+	}
+	return object, generations, nil
+}
+
+// supply is the patch by which a filter reaches the pods under that name.
+func supply(name string, filter *localv3.LocalRateLimit) (*v1alpha3.EnvoyFilter_EnvoyConfigObjectPatch, error) {
+	config, err := toStruct(filter)
+	if err != nil {
+		return nil, err
+	}
+	config.Fields["@type"] = structpb.NewStringValue(filterType)
+	return &v1alpha3.EnvoyFilter_EnvoyConfigObjectPatch{
+		ApplyTo: v1alpha3.EnvoyFilter_EXTENSION_CONFIG,
+		Match:   &v1alpha3.EnvoyFilter_EnvoyConfigObjectMatch{Context: v1alpha3.EnvoyFilter_GATEWAY},
+		Patch: &v1alpha3.EnvoyFilter_Patch{
+			Operation: v1alpha3.EnvoyFilter_Patch_ADD,
+			Value: &structpb.Struct{Fields: map[string]*structpb.Value{
+				"name":         structpb.NewStringValue(name),
+				"typed_config": structpb.NewStructValue(config),
 			}},
 		},
-	}, generation, nil
+	}, nil
 }
 
 // modelActions make a descriptor of the route's own metadata, which istiod sets to

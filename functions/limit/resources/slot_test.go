@@ -10,8 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
-
-	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -28,12 +26,14 @@ func toCluster(virtualService, cluster string) Limit {
 
 func TestEnvoyFilter(t *testing.T) {
 	tests := map[string]Slot{
-		"tokenless": {Gateway: "shared", Entry: gateway.External, Index: 0, Limits: []Limit{limit("a.one")}},
-		"empty":     {Gateway: "tenant-blue", Entry: gateway.Secure, Index: 7, ProbeToken: "token"},
-		"cluster": {Gateway: "shared", Entry: gateway.External, Index: 1, ProbeToken: "token", Limits: []Limit{
-			toCluster("a.one", "outbound|80||x"), limit("a.one"), limit("b.two"),
+		"tokenless": {Gateway: "shared", Slots: 4, Limits: [][]Limit{{limit("a.one")}, nil, nil}},
+		"empty":     {Gateway: "tenant-blue", Slots: 8, Index: 7, ProbeToken: "token"},
+		"cluster": {Gateway: "shared", Slots: 4, Index: 1, ProbeToken: "token", Limits: [][]Limit{
+			{toCluster("a.one", "outbound|80||x"), limit("a.one"), limit("b.two")}, nil, {limit("a.one")},
 		}},
-		"two": {Gateway: "shared", Entry: gateway.Local, Index: 3, ProbeToken: "token", Limits: []Limit{limit("b.two"), limit("a.one")}},
+		"two": {Gateway: "shared", Slots: 4, Index: 3, ProbeToken: "token", Limits: [][]Limit{
+			nil, {limit("b.two"), limit("a.one")}, {limit("b.two"), limit("a.one")},
+		}},
 	}
 	for name, slot := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestFilterRefusesWhatEnvoyWould(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := Slot{Gateway: "shared", Entry: gateway.External, Limits: tt.limits}.Filter()
+			_, _, err := Slot{Gateway: "shared", Slots: 1, Limits: [][]Limit{tt.limits}}.Filter(0)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Filter() = %v, want an error with %q", err, tt.want)
 			}
@@ -89,20 +89,20 @@ func TestFilterRefusesWhatEnvoyWould(t *testing.T) {
 func TestGeneration(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,8}\.[a-z]{1,8}`), 1, 8, rapid.ID[string]).Draw(t, "names")
-		slot := Slot{Gateway: "shared", Entry: gateway.External}
+		slot := Slot{Gateway: "shared", Slots: 1, Limits: make([][]Limit, 1)}
 		for _, n := range names {
-			slot.Limits = append(slot.Limits, limit(n))
+			slot.Limits[0] = append(slot.Limits[0], limit(n))
 		}
-		_, first, err := slot.Filter()
+		_, first, err := slot.Filter(0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		slot.Limits = rapid.Permutation(slot.Limits).Draw(t, "order")
-		if _, again, _ := slot.Filter(); again != first {
+		slot.Limits[0] = rapid.Permutation(slot.Limits[0]).Draw(t, "order")
+		if _, again, _ := slot.Filter(0); again != first {
 			t.Fatalf("generation %s became %s by another order", first, again)
 		}
-		slot.Limits[0].Tokens++
-		if _, other, _ := slot.Filter(); other == first {
+		slot.Limits[0][0].Tokens++
+		if _, other, _ := slot.Filter(0); other == first {
 			t.Fatalf("generation %s is that of two contents", first)
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/pkg/configmap"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
 // GatewayName is the name of the ConfigMap that says how gateways are built.
@@ -23,6 +25,7 @@ const (
 	gatewayMemoryLimitKey           = "memory-limit"
 	gatewayDrainDurationKey         = "drain-duration"
 	gatewayMaxConnectionDurationKey = "max-connection-duration"
+	gatewayLimitSlotsKey            = "limit-slots"
 )
 
 // Gateway is the ConfigMap config-gateway: how the shared gateway is built, and
@@ -43,6 +46,9 @@ type Gateway struct {
 	// MaxConnectionDuration is the age at which a client's connection is ended
 	// gracefully, so that pooled connections find new gateway pods.
 	MaxConnectionDuration time.Duration
+	// LimitSlots is how many slots for limits each entry of a pod has, from 1 to
+	// gateway.MaxSlots.
+	LimitSlots int32
 }
 
 // DefaultGateway is what an empty ConfigMap means.
@@ -57,6 +63,7 @@ func DefaultGateway() *Gateway {
 		// (config-defaults, max-revision-timeout-seconds).
 		DrainDuration:         10 * time.Minute,
 		MaxConnectionDuration: time.Minute,
+		LimitSlots:            gateway.DefaultSlots,
 	}
 }
 
@@ -64,28 +71,29 @@ func DefaultGateway() *Gateway {
 // default; unknown ones are refused, because a misspelt key would be ignored
 // silently; those that begin with "_" are documentation.
 func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
-	gateway := DefaultGateway()
+	g := DefaultGateway()
 	if err := refuseUnknownKeys(cm.Data, gatewayReplicasKey, gatewayCPUUtilizationKey, gatewayCPURequestKey,
-		gatewayMemoryRequestKey, gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey); err != nil {
+		gatewayMemoryRequestKey, gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey, gatewayLimitSlotsKey); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
-	cpu, memory, limit := &gateway.CPURequest, &gateway.MemoryRequest, &gateway.MemoryLimit
+	cpu, memory, limit := &g.CPURequest, &g.MemoryRequest, &g.MemoryLimit
 	if err := configmap.Parse(cm.Data,
-		configmap.AsInt32(gatewayReplicasKey, &gateway.Replicas),
-		configmap.AsInt32(gatewayCPUUtilizationKey, &gateway.CPUUtilization),
+		configmap.AsInt32(gatewayReplicasKey, &g.Replicas),
+		configmap.AsInt32(gatewayCPUUtilizationKey, &g.CPUUtilization),
 		configmap.AsQuantity(gatewayCPURequestKey, &cpu),
 		configmap.AsQuantity(gatewayMemoryRequestKey, &memory),
 		configmap.AsQuantity(gatewayMemoryLimitKey, &limit),
-		configmap.AsDuration(gatewayDrainDurationKey, &gateway.DrainDuration),
-		configmap.AsDuration(gatewayMaxConnectionDurationKey, &gateway.MaxConnectionDuration),
+		configmap.AsDuration(gatewayDrainDurationKey, &g.DrainDuration),
+		configmap.AsDuration(gatewayMaxConnectionDurationKey, &g.MaxConnectionDuration),
+		configmap.AsInt32(gatewayLimitSlotsKey, &g.LimitSlots),
 	); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
-	gateway.CPURequest, gateway.MemoryRequest, gateway.MemoryLimit = *cpu, *memory, *limit
-	if err := gateway.validate(); err != nil {
+	g.CPURequest, g.MemoryRequest, g.MemoryLimit = *cpu, *memory, *limit
+	if err := g.validate(); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
-	return gateway, nil
+	return g, nil
 }
 
 func (g *Gateway) validate() error {
@@ -115,6 +123,9 @@ func (g *Gateway) validate() error {
 	if g.MaxConnectionDuration < time.Second || g.MaxConnectionDuration%time.Millisecond != 0 {
 		errs = append(errs, fmt.Errorf("%s is %s, must be at least 1s, in whole milliseconds",
 			gatewayMaxConnectionDurationKey, g.MaxConnectionDuration))
+	}
+	if g.LimitSlots < 1 || g.LimitSlots > gateway.MaxSlots {
+		errs = append(errs, fmt.Errorf("%s is %d, must be from 1 to %d", gatewayLimitSlotsKey, g.LimitSlots, gateway.MaxSlots))
 	}
 	return errors.Join(errs...)
 }
@@ -149,22 +160,22 @@ func NewGatewayStore(logger configmap.Logger, onChange ...func(name string, valu
 // ToContext attaches the present configuration, so that one reconciliation sees
 // one version of it.
 func (s *GatewayStore) ToContext(ctx context.Context) context.Context {
-	gateway, ok := s.UntypedLoad(GatewayName).(*Gateway)
+	g, ok := s.UntypedLoad(GatewayName).(*Gateway)
 	if !ok {
-		gateway = DefaultGateway()
+		g = DefaultGateway()
 	}
-	return WithGateway(ctx, gateway)
+	return WithGateway(ctx, g)
 }
 
 // WithGateway attaches a configuration.
-func WithGateway(ctx context.Context, gateway *Gateway) context.Context {
-	return context.WithValue(ctx, gatewayKey{}, gateway)
+func WithGateway(ctx context.Context, g *Gateway) context.Context {
+	return context.WithValue(ctx, gatewayKey{}, g)
 }
 
 // GatewayFromContext returns what ToContext attached, or the defaults.
 func GatewayFromContext(ctx context.Context) *Gateway {
-	if gateway, ok := ctx.Value(gatewayKey{}).(*Gateway); ok {
-		return gateway
+	if g, ok := ctx.Value(gatewayKey{}).(*Gateway); ok {
+		return g
 	}
 	return DefaultGateway()
 }

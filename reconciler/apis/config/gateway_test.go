@@ -20,11 +20,12 @@ func TestGatewayFromConfigMap(t *testing.T) {
 	}
 	got, err = NewGatewayFromConfigMap(&corev1.ConfigMap{Data: map[string]string{
 		"replicas": "2", "target-cpu-utilization": "50", "cpu-request": "100m", "memory-request": "128Mi", "memory-limit": "256Mi",
-		"drain-duration": "90s", "max-connection-duration": "30s",
+		"drain-duration": "90s", "max-connection-duration": "30s", "limit-slots": "8",
 	}})
 	want := &Gateway{
 		Replicas: 2, CPUUtilization: 50, CPURequest: resource.MustParse("100m"), MemoryRequest: resource.MustParse("128Mi"),
 		MemoryLimit: resource.MustParse("256Mi"), DrainDuration: 90 * time.Second, MaxConnectionDuration: 30 * time.Second,
+		LimitSlots: 8,
 	}
 	if err != nil || !equality.Semantic.DeepEqual(got, want) {
 		t.Errorf("got %v, %+v, want %+v", err, got, want)
@@ -68,6 +69,8 @@ func TestGatewayRefuses(t *testing.T) {
 		"a limit too low":       {map[string]string{"memory-limit": "1Mi"}, "memory-limit is 1Mi"},
 		"too short a drain":     {map[string]string{"drain-duration": "1s"}, "drain-duration is 1s"},
 		"no time to connect":    {map[string]string{"max-connection-duration": "0s"}, "max-connection-duration is 0s"},
+		"no slots":              {map[string]string{"limit-slots": "0"}, "limit-slots is 0, must be from 1 to 16"},
+		"too many slots":        {map[string]string{"limit-slots": "17"}, "limit-slots is 17"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewGatewayFromConfigMap(&corev1.ConfigMap{Data: test.data})

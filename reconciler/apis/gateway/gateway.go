@@ -6,6 +6,7 @@ package gateway
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"knative.dev/networking/pkg/apis/networking"
@@ -28,7 +29,10 @@ const (
 	// Istio selectors and our own listings go by it.
 	LabelKey = sluice.GroupName + "/gateway"
 
-	// SlotLabelKey is on every slot's EnvoyFilter: "<entry>.<slot>".
+	// SlotsLabelKey is on a gateway's pods, and on the EnvoyFilters that reach them by
+	// it: how many slots each entry of theirs has.
+	SlotsLabelKey = sluice.GroupName + "/slots"
+	// SlotLabelKey is on every slot's EnvoyFilter: its number.
 	SlotLabelKey = sluice.GroupName + "/slot"
 )
 
@@ -85,10 +89,30 @@ func SecretOf(credentialName string) string {
 	return secret
 }
 
-// Slots is the number of limit slots an entry has. A Model's descriptor lives in
-// one of them; changing it refills only that slot's buckets. Each slot is a filter
-// that every request passes: more of them isolate better and cost more.
-const Slots = 4
+// An entry has DefaultSlots slots where config-gateway doesn't say otherwise, and at
+// most MaxSlots. A Model's descriptor lives in one of them; changing it refills only
+// that slot's buckets. Each slot is a filter that every request passes: more of them
+// isolate better and cost more.
+const (
+	DefaultSlots = 4
+	MaxSlots     = 16
+)
+
+// PodSelector picks those pods of a gateway whose entries have that many slots. The
+// number never changes in a pod's life: another one comes with other pods.
+func PodSelector(gateway string, slots int) map[string]string {
+	return map[string]string{LabelKey: gateway, SlotsLabelKey: strconv.Itoa(slots)}
+}
+
+// SlotsOf is the number of slots that an object's labels tell, 0 if they tell none
+// that there can be.
+func SlotsOf(labels map[string]string) int {
+	n, err := strconv.Atoi(labels[SlotsLabelKey])
+	if err != nil || n < 1 || n > MaxSlots {
+		return 0
+	}
+	return n
+}
 
 // ExtensionName is the name of a slot's filter, unique within a pod:
 // "sluice.limit.<entry>.<slot>".
@@ -96,11 +120,12 @@ func ExtensionName(entry Entry, slot int) string {
 	return fmt.Sprintf("sluice.limit.%s.%d", entry.Name, slot)
 }
 
-// SlotObjectName is the name of the one EnvoyFilter that supplies a slot of a
-// gateway. Two objects of one extension name would make Envoy refuse them all,
-// so nobody but the limiter writes it, and under this name alone.
-func SlotObjectName(gateway string, entry Entry, slot int) string {
-	return fmt.Sprintf("%s-limit-%s-%d", gateway, entry.Name, slot)
+// SlotObjectName is the name of the one EnvoyFilter that supplies a slot, at every
+// entry, to those pods of a gateway that have that many. Two objects of one extension
+// name would make Envoy refuse them all, so nobody but the limiter writes it, and
+// under this name alone.
+func SlotObjectName(gateway string, slots, slot int) string {
+	return fmt.Sprintf("%s-limit-%d-%d", gateway, slots, slot)
 }
 
 // ProbeVirtualService is the name, in Namespace, of the virtual service that

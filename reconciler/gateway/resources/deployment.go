@@ -24,7 +24,7 @@ const progressDeadlineSeconds = 120
 // its own image, arguments and volumes, for whichever Istio is there.
 func Deployment(gw Gateway) *appsv1.Deployment {
 	zero, one := intstr.FromInt32(0), intstr.FromInt32(1)
-	podLabels := labels(gw)
+	podLabels := labelsWithSlots(gw)
 	podLabels["sidecar.istio.io/inject"] = "true"
 	return &appsv1.Deployment{
 		ObjectMeta: objectMeta(gw, gw.Name),

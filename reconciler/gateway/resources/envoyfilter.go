@@ -34,14 +34,16 @@ const (
 // router, its slots in order, and at the local one, behind its slots, the answer to
 // the pod's startup probe.
 //
-// It is a change of the listener, which drains its connections, so it never
-// changes after the gateway is made: what a slot enforces comes over ECDS. A
-// listener whose slots are missing does not listen.
+// It is a change of the listener, which drains its connections, so it never changes in
+// a pod's life: what a slot enforces comes over ECDS, and another number of slots with
+// other pods, which have an object of their own. A listener whose slots are missing
+// does not listen.
 func HTTPFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 	out := &istiov1alpha3.EnvoyFilter{
-		ObjectMeta: objectMeta(gw, FiltersName(gw.Name)),
-		Spec:       istiov1api.EnvoyFilter{WorkloadSelector: &istiov1api.WorkloadSelector{Labels: selector(gw.Name)}},
+		ObjectMeta: objectMeta(gw, FiltersName(gw.Name, gw.Slots)),
+		Spec:       istiov1api.EnvoyFilter{WorkloadSelector: &istiov1api.WorkloadSelector{Labels: gateway.PodSelector(gw.Name, gw.Slots)}},
 	}
+	out.Labels = labelsWithSlots(gw)
 	for _, entry := range gateway.Entries() {
 		patches, err := httpFilterPatches(gw, entry)
 		if err != nil {
@@ -69,8 +71,8 @@ func httpFilterPatches(gw Gateway, entry gateway.Entry) ([]*istiov1api.EnvoyFilt
 }
 
 func httpFilters(gw Gateway, entry gateway.Entry) ([]*structpb.Struct, error) {
-	filters := make([]*structpb.Struct, 0, gateway.Slots+1)
-	for slot := range gateway.Slots {
+	filters := make([]*structpb.Struct, 0, gw.Slots+1)
+	for slot := range gw.Slots {
 		filter, err := validated(slotFilter(gateway.ExtensionName(entry, slot)))
 		if err != nil {
 			return nil, fmt.Errorf("building slot %d: %w", slot, err)

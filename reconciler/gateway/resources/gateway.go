@@ -5,6 +5,8 @@
 package resources
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +36,8 @@ type Gateway struct {
 	// MaxConnectionDuration is the age at which clients' connections end, and how
 	// long they may be idle.
 	MaxConnectionDuration time.Duration
+	// Slots is how many limit slots each entry of a pod has.
+	Slots int
 	// ProbePath begins the path of our own prober's requests, which are no demand.
 	ProbePath string
 }
@@ -41,9 +45,9 @@ type Gateway struct {
 // Autoscaled tells whether an autoscaler chooses the number of pods.
 func (gw Gateway) Autoscaled() bool { return gw.MaxReplicas > gw.MinReplicas }
 
-// FiltersName is the name of the EnvoyFilter that inserts what each request
-// passes: a gateway's slots among them.
-func FiltersName(name string) string { return name + "-slots" }
+// FiltersName is the name of the EnvoyFilter that inserts what each request passes:
+// the slots, in that number, among them.
+func FiltersName(name string, slots int) string { return fmt.Sprintf("%s-slots-%d", name, slots) }
 
 // ConnectionsName is the name of the EnvoyFilter that tunes a gateway's HTTP
 // connection managers.
@@ -68,6 +72,13 @@ func labels(gw Gateway) map[string]string {
 	if gw.Tenant != "" {
 		out[sluice.TenantLabelKey] = gw.Tenant
 	}
+	return out
+}
+
+// labelsWithSlots are on what has a gateway's present number of slots.
+func labelsWithSlots(gw Gateway) map[string]string {
+	out := labels(gw)
+	out[gateway.SlotsLabelKey] = strconv.Itoa(gw.Slots)
 	return out
 }
 

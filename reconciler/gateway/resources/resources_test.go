@@ -39,6 +39,7 @@ func shared() Gateway {
 		DrainDuration:         10 * time.Minute,
 		MaxConnectionDuration: time.Minute,
 		ProbePath:             gateway.ProbePath("0123456789abcdef"),
+		Slots:                 gateway.DefaultSlots,
 	}
 }
 
@@ -129,8 +130,8 @@ func TestHTTPFilters(t *testing.T) {
 
 func checkSlots(t *testing.T, entry gateway.Entry, filters []*hcmv3.HttpFilter) {
 	t.Helper()
-	if len(filters) != gateway.Slots {
-		t.Fatalf("entry %s has %d slots, want %d", entry.Name, len(filters), gateway.Slots)
+	if len(filters) != gateway.DefaultSlots {
+		t.Fatalf("entry %s has %d slots, want %d", entry.Name, len(filters), gateway.DefaultSlots)
 	}
 	for slot, filter := range filters {
 		if want := gateway.ExtensionName(entry, slot); filter.Name != want {

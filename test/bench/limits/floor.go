@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -64,20 +65,23 @@ func (b *bench) addByHand(ctx context.Context) (*byHand, error) {
 // pods tell it.
 func (f *byHand) next(token string) (*istio.EnvoyFilter, string, error) {
 	f.changes++
+	at := slices.Index(gateway.Entries(), gateway.External)
 	slot := resources.Slot{
-		Gateway: ownGateway, Entry: gateway.External, Index: handMadeSlot, ProbeToken: token,
-		Limits: []resources.Limit{{VirtualService: handMade, MaxTokens: 10, Tokens: uint32(f.changes), Fill: time.Second}},
+		Gateway: ownGateway, Slots: gateway.DefaultSlots, Index: handMadeSlot, ProbeToken: token,
+		Limits: make([][]resources.Limit, at+1),
 	}
-	object, generation, err := slot.EnvoyFilter()
+	slot.Limits[at] = []resources.Limit{{VirtualService: handMade, MaxTokens: 10, Tokens: uint32(f.changes), Fill: time.Second}}
+	object, generations, err := slot.EnvoyFilter()
 	if err != nil {
 		return nil, "", fmt.Errorf("building a filter by hand: %w", err)
 	}
 	object.ObjectMeta = meta(gateway.Namespace, handMade)
+	object.Spec.ConfigPatches = object.Spec.ConfigPatches[at : at+1]
 	object.Spec.ConfigPatches[0].Patch.Value.Fields["name"] = structpb.NewStringValue(handMade)
 	if f.object != nil {
 		object.ResourceVersion = f.object.ResourceVersion
 	}
-	return object, generation, nil
+	return object, generations[at], nil
 }
 
 // change writes another limit and returns the generation that pods tell of it.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sluice.dev/sluice/functions/limit/resources"
-	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/test/load"
 )
 
@@ -35,20 +34,20 @@ func TestFlags(t *testing.T) {
 
 func TestSlotsAreRead(t *testing.T) {
 	slot := resources.Slot{
-		Gateway: "g", Entry: gateway.External, Index: 2, ProbeToken: strings.Repeat("a", 32),
-		Limits: []resources.Limit{
+		Gateway: "g", Slots: 4, Index: 2, ProbeToken: strings.Repeat("a", 32),
+		Limits: [][]resources.Limit{{
 			{VirtualService: "n.whole", MaxTokens: 3, Tokens: 3, Fill: 150 * time.Millisecond},
 			{VirtualService: "n.split", MaxTokens: 3, Tokens: 40, Fill: 80 * time.Second},
 			{VirtualService: "n.split", Cluster: "outbound|80||r", MaxTokens: 3, Tokens: 7, Fill: time.Second},
-		},
+		}},
 	}
-	object, generation, err := slot.EnvoyFilter()
+	object, generations, err := slot.EnvoyFilter()
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := read(object)
-	if err != nil || got.generation != generation {
-		t.Errorf("generation %q, error %v, want %q", got.generation, err, generation)
+	if err != nil || got.generation != generations[0] {
+		t.Errorf("generation %q, error %v, want %q", got.generation, err, generations[0])
 	}
 	if len(got.rates) != 2 || math.Abs(got.rates["n.whole"]-20) > 1e-9 || math.Abs(got.rates["n.split"]-0.5) > 1e-9 {
 		t.Errorf("rates %v, want 20 and 0.5", got.rates)

@@ -65,11 +65,11 @@ type subject struct {
 
 func (s subject) host() string           { return s.name + "." + namespace + ".example.com" }
 func (s subject) virtualService() string { return gateway.VirtualServiceName(namespace, s.name) }
-func (s subject) slot() int              { return limit.SlotOf(s.virtualService(), gateway.Slots) }
+func (s subject) slot() int              { return limit.SlotOf(s.virtualService(), gateway.DefaultSlots) }
 
-// slotObject is the EnvoyFilter that holds the subject's limit at the plain entry.
+// slotObject is the EnvoyFilter that holds the subject's limit.
 func (s subject) slotObject() string {
-	return gateway.SlotObjectName(s.gateway, gateway.External, s.slot())
+	return gateway.SlotObjectName(s.gateway, gateway.DefaultSlots, s.slot())
 }
 
 // revision is the name of the one that the limit follows.

@@ -34,7 +34,7 @@ const (
 	// and not its endpoints. Knative's own webhooks look at each of these.
 	byAutoscaler = 10
 	// slotsAGateway is how many objects hold a gateway's limits.
-	slotsAGateway = gateway.Slots * 3
+	slotsAGateway = gateway.DefaultSlots
 	// writtenWithin bounds the wait for the last state.
 	writtenWithin = 30 * time.Second
 	// worthTelling is how many cores a container keeps busy to be named.
@@ -199,11 +199,8 @@ func (b *bench) quiet(ctx context.Context) error {
 	})
 }
 
-// read notes what a slot of the plain entry shows of each subject.
+// read notes what a slot shows of each subject at the plain entry.
 func (l *ledger) read(f *istio.EnvoyFilter, at time.Time) {
-	if f.Labels[gateway.SlotLabelKey] == "" || !ofExternal(f.Labels[gateway.SlotLabelKey]) {
-		return
-	}
 	c, err := read(f)
 	if err != nil {
 		return // what it held stays open, and shows
@@ -211,11 +208,6 @@ func (l *ledger) read(f *istio.EnvoyFilter, at time.Time) {
 	for name, rate := range c.rates {
 		l.write(name, rate, at)
 	}
-}
-
-// ofExternal is true for the slot label of the entry for callers outside.
-func ofExternal(label string) bool {
-	return len(label) > len(gateway.External.Name) && label[:len(gateway.External.Name)+1] == gateway.External.Name+"."
 }
 
 // storm writes events at the rate for as long as the level lasts, and waits until

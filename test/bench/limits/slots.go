@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,8 @@ func (w *slotWatch) count(object string) int {
 	return w.counts[object]
 }
 
-// content is what a slot's object says, as far as it is looked at.
+// content is what a slot's object says of the entry for callers outside, as far as it is
+// looked at.
 type content struct {
 	// generation that pods tell once they enforce it.
 	generation string
@@ -80,10 +82,11 @@ type content struct {
 // out.
 func read(f *istio.EnvoyFilter) (content, error) {
 	var c content
-	if len(f.Spec.GetConfigPatches()) != 1 {
-		return c, fmt.Errorf("slot %s has %d patches", f.Name, len(f.Spec.GetConfigPatches()))
+	patches, entries := f.Spec.GetConfigPatches(), gateway.Entries()
+	if len(patches) != len(entries) {
+		return c, fmt.Errorf("slot %s has %d patches", f.Name, len(patches))
 	}
-	config := field(f.Spec.GetConfigPatches()[0].GetPatch().GetValue(), "typed_config").GetStructValue()
+	config := field(patches[slices.Index(entries, gateway.External)].GetPatch().GetValue(), "typed_config").GetStructValue()
 	for _, option := range field(config, "response_headers_to_add").GetListValue().GetValues() {
 		header := field(option.GetStructValue(), "header").GetStructValue()
 		if field(header, "key").GetStringValue() == gateway.GenerationHeader {
