@@ -164,7 +164,6 @@ func watchAll(ctx context.Context, own informers, e *enqueuer) error {
 		{tenantinformer.Get(ctx).Informer(), e.itself},
 		{namespaceinformer.Get(ctx).Informer(), e.concerned},
 		{modelinformer.Get(ctx).Informer(), e.holderLater},
-		{ratelimitinformer.Get(ctx).Informer(), e.holderLater},
 		{ingressinformer.Get(ctx).Informer(), e.holder},
 		{routes, e.holderOfRoute},
 		{own.istio.Networking().V1().Gateways().Informer(), e.labelled},
@@ -179,6 +178,11 @@ func watchAll(ctx context.Context, own informers, e *enqueuer) error {
 		if _, err := watched.informer.AddEventHandler(eachVersion(watched.handler)); err != nil {
 			return fmt.Errorf("adding a handler: %w", err)
 		}
+	}
+	if _, err := ratelimitinformer.Get(ctx).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: e.holderLater, UpdateFunc: e.limitChanged, DeleteFunc: e.holderLater,
+	}); err != nil {
+		return fmt.Errorf("adding a handler: %w", err)
 	}
 	if _, err := tenantinformer.Get(ctx).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		UpdateFunc: e.neighbours, DeleteFunc: e.everyone,

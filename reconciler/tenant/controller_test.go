@@ -91,6 +91,12 @@ func TestEnqueuer(t *testing.T) {
 			e.holderOfRoute(&istiov1.VirtualService{ObjectMeta: in(gateway.Namespace, "ads.x")})
 		}, nil},
 		{"a limit during a move", func(e *enqueuer) { e.holderLater(rateLimit("ranker", "1")) }, []string{"search"}},
+		{"a limit's proof during a move", func(e *enqueuer) {
+			before, after := rateLimit("ranker", "1"), rateLimit("ranker", "2")
+			before.Status.SetConditions(nil)
+			e.limitChanged(before, after)
+		}, []string{"search"}},
+		{"another scale during a move", func(e *enqueuer) { e.limitChanged(rateLimit("ranker", "1"), rateLimit("ranker", "2")) }, nil},
 		{"a limit at rest", func(e *enqueuer) { e.holderLater(&v1alpha1.RateLimit{ObjectMeta: in("ads", "x")}) }, nil},
 		{"a Service", func(e *enqueuer) { e.labelled(services(own)[0]) }, []string{"search"}},
 		{"endpoints", func(e *enqueuer) {

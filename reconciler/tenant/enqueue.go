@@ -95,9 +95,25 @@ func (e *enqueuer) holderLater(object any) {
 		case moves(t):
 			e.enqueue(t.Name)
 		default:
-			e.impl.EnqueueKeyAfter(types.NamespacedName{Name: t.Name}, reportInterval)
+			e.reportLater(t)
 		}
 	})
+}
+
+func (e *enqueuer) reportLater(t *v1alpha1.Tenant) {
+	e.impl.EnqueueKeyAfter(types.NamespacedName{Name: t.Name}, reportInterval)
+}
+
+// limitChanged enqueues as holderLater does. What changes with a Model's scale, which
+// may be often, is no proof.
+func (e *enqueuer) limitChanged(before, after any) {
+	was, okWas := before.(*v1alpha1.RateLimit)
+	is, okIs := after.(*v1alpha1.RateLimit)
+	if !okWas || !okIs || was.Generation != is.Generation || was.IsReady() != is.IsReady() {
+		e.holderLater(after)
+	} else if t := e.of(is.Namespace); t != nil {
+		e.reportLater(t)
+	}
 }
 
 func (e *enqueuer) of(namespace string) *v1alpha1.Tenant {
