@@ -61,6 +61,7 @@ func TestEventsKeepTheirSchemas(t *testing.T) {
 			Old: rapid.OneOf(rapid.Just(""), decimal).Draw(t, "old"), New: decimal.Draw(t, "new"),
 			Ready: count.Draw(t, "ready"), GatewayPods: count.Draw(t, "pods"),
 			Seconds: rapid.Float64Range(0, 1e9).Draw(t, "seconds"), ResourceVersion: rapid.String().Draw(t, "version"),
+			Since: time.Unix(rapid.Int64Range(0, 1e10).Draw(t, "since"), 0).UTC(),
 		})
 	}))
 	t.Run(GatewayMigratedType, rapid.MakeCheck(func(t *rapid.T) {

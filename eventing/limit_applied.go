@@ -2,6 +2,7 @@ package eventing
 
 import (
 	"fmt"
+	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 )
@@ -26,7 +27,9 @@ type LimitApplied struct {
 	GatewayPods int32 `json:"gatewayPods"`
 	// Seconds since the pass that noticed the change.
 	Seconds float64 `json:"seconds"`
-	// ResourceVersion of the limit's object when it was proved.
+	// Since is when the proof was complete; the status says the same, a little later.
+	Since time.Time `json:"since"`
+	// ResourceVersion of the limit's object that was proved, from before its status said so.
 	ResourceVersion string `json:"resourceVersion"`
 }
 
@@ -35,7 +38,7 @@ func (d LimitApplied) subject() string { return d.Model.String() }
 // NewLimitApplied returns the event.
 func NewLimitApplied(d LimitApplied) (cloudevents.Event, error) {
 	source := "/gateways/" + d.Gateway
-	return newEvent(LimitAppliedType, source, d, d.Model, d.New, d.ResourceVersion)
+	return newEvent(LimitAppliedType, source, d, d.Model, d.New, d.Since.UTC().Format(time.RFC3339Nano), d.ResourceVersion)
 }
 
 // String says what happened, for a log.

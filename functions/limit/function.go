@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
 	"sluice.dev/sluice/functions/limit/resources"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	client "sluice.dev/sluice/reconciler/client/clientset/versioned/typed/sluice/v1alpha1"
 )
 
@@ -77,6 +79,7 @@ type Function struct {
 	leads  atomic.Bool
 	// rejected events that were logged.
 	rejections rejections
+	statuses   *statuses
 	// divisions by virtual service.
 	divisions map[string]Division
 	floors    map[revisionKey]Floor
@@ -85,7 +88,9 @@ type Function struct {
 	// written holds what was written and may not be in the cache yet.
 	written map[string]*istio.EnvoyFilter
 	pending map[string]pending
-	lastOut time.Time
+	// reported are the statuses as they were last computed. They may wait to be written.
+	reported map[limitID]*v1alpha1.RateLimitStatus
+	lastOut  time.Time
 	// noticed is when the last pass was asked for.
 	noticed time.Time
 	// inTheWay are EnvoyFilters that keep Envoy from taking slots.
@@ -107,6 +112,8 @@ func New() *Function {
 		divisions: map[string]Division{},
 		written:   map[string]*istio.EnvoyFilter{},
 		pending:   map[string]pending{},
+		reported:  map[limitID]*v1alpha1.RateLimitStatus{},
+		statuses:  newStatuses(),
 	}
 }
 
@@ -129,13 +136,17 @@ func signal(c chan<- struct{}) {
 }
 
 // Run makes passes until the context ends: when something says to look, and every
-// resync. It is the only writer of slots.
+// resync. It is the only writer of slots and statuses; once it returns, none is on
+// its way.
 func (f *Function) Run(ctx context.Context) {
 	f.leads.Store(true)
 	defer f.leads.Store(false)
-	go f.Prover.Run(ctx)
-	go f.Demand.Run(ctx)
-	go f.tell(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { f.Prover.Run(ctx) })
+	beside.Go(func() { f.Demand.Run(ctx) })
+	beside.Go(func() { f.tell(ctx) })
+	beside.Go(func() { f.statuses.run(ctx, f.Limits, f.Log) })
 
 	next := f.Clock.NewTimer(0)
 	defer next.Stop()
@@ -157,9 +168,8 @@ func (f *Function) Run(ctx context.Context) {
 			return
 		case <-f.proved:
 			f.noticed = f.Clock.Now()
-			if err = f.report(ctx); err == nil {
-				continue
-			}
+			f.report()
+			continue
 		case <-look:
 			err = f.pass(ctx)
 		case <-next.C():
@@ -202,7 +212,9 @@ func (f *Function) pass(ctx context.Context) error {
 	}
 	f.plans, f.pods = plans, s.pods
 	f.Prover.Want(questions(s, plans, generations), f.ProbeToken())
-	return errors.Join(expelled, err, f.report(ctx))
+	f.settle()
+	f.report()
+	return errors.Join(expelled, err)
 }
 
 // divide moves each limit's division over its places towards the demand.

@@ -32,6 +32,14 @@ var (
 		Name: "sluice_limit_slot_writes_total",
 		Help: "Writes of slots to the API server, by outcome: written, conflict, failed.",
 	}, []string{"outcome"})
+	statusWrites = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_limit_status_writes_total",
+		Help: "Writes of RateLimits' statuses to the API server, by outcome: written, conflict, failed.",
+	}, []string{"outcome"})
+	statusesWaiting = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "sluice_limit_statuses_waiting",
+		Help: "RateLimits whose newest status waits for its turn to be written.",
+	})
 	passErrors = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_limit_pass_errors_total",
 		Help: "Passes that failed and were tried again.",

@@ -2,17 +2,13 @@ package limit
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/pkg/apis"
 
@@ -26,8 +22,6 @@ const (
 	patience = 2 * time.Second
 	// namedPods bounds the pods that a status names.
 	namedPods = 10
-	// statusesAtOnce bounds the statuses that are being written at the same time.
-	statusesAtOnce = 16
 )
 
 // pending is a limit that was decided and is not proved yet.
@@ -37,87 +31,67 @@ type pending struct {
 	since, written time.Time
 }
 
-// report writes the statuses that differ from what was seen, and sends an event
-// for each limit that is proved now and was not before.
-func (f *Function) report(ctx context.Context) error {
-	var errs []error
-	known := make(map[string]pending, len(f.plans))
+// limitID tells a RateLimit from others, and from earlier ones of its name.
+type limitID struct {
+	key string
+	uid types.UID
+}
+
+func idOf(l *v1alpha1.RateLimit) limitID { return limitID{key: key(l), uid: l.UID} }
+
+// settle forgets what is known of RateLimits that are no more, and shows the limits of
+// those that there are.
+func (f *Function) settle() {
+	keys, known, reported := sets.New[string](), make(map[string]pending), make(map[limitID]*v1alpha1.RateLimitStatus, len(f.plans))
 	for _, p := range f.plans {
-		if w, ok := f.pending[key(p.of)]; ok {
-			known[key(p.of)] = w
+		k, id := key(p.of), idOf(p.of)
+		if w, ok := f.pending[k]; ok {
+			known[k] = w
 		}
+		if status, ok := f.reported[id]; ok {
+			reported[id] = status
+		}
+		keys.Insert(k)
 	}
-	f.pending = known
+	f.pending, f.reported = known, reported
+	f.statuses.keep(keys)
 	recordLimits(f.plans)
-	var due []*update
+}
+
+// report says what the statuses are to be by what was seen, and sends an event for
+// each limit that is proved now and was not before.
+func (f *Function) report() {
 	for i := range f.plans {
 		if p := &f.plans[i]; !p.gone {
-			if u := f.due(p); u != nil {
-				due = append(due, u)
-			}
+			f.reportOn(p)
 		}
 	}
-	f.writeStatuses(ctx, due)
-	for _, u := range due {
-		switch {
-		case apierrs.IsNotFound(u.err), apierrs.IsConflict(u.err): // deleted or changed meanwhile: the cache will say so
-		case u.err != nil:
-			errs = append(errs, fmt.Errorf("updating the status of rate limit %s: %w", key(u.want), u.err))
-		default:
-			if u.changed && u.got.IsReady() {
-				f.applied(u.of, u.got, u.waited)
-			}
-			u.of.of = u.got
-		}
-	}
-	return errors.Join(errs...)
 }
 
-// update is a status to be written, and what came of it.
-type update struct {
-	of     *plan
-	want   *v1alpha1.RateLimit
-	waited pending
-	// changed is true if it tells of another limit, or another proof.
-	changed bool
-
-	got *v1alpha1.RateLimit
-	err error
-}
-
-// due returns the status of a plan if it is to be written.
-func (f *Function) due(p *plan) *update {
-	var seen proof
+func (f *Function) reportOn(p *plan) {
+	id, seen := idOf(p.of), proof{}
 	if p.err == nil {
 		seen = f.proofOf(p)
 	}
-	u := &update{of: p, want: p.of.DeepCopy()}
-	u.changed = f.statusOf(u.want, p, seen)
-	if p.err == nil && (u.changed || len(seen.lagging) > 0) {
-		u.waited = f.waiting(p)
+	before := f.reported[id]
+	if before == nil {
+		before = &p.of.Status
+	}
+	status, changed := f.statusOf(p, before, seen)
+	var waited pending
+	if p.err == nil && (changed || len(seen.lagging) > 0) {
+		waited = f.waiting(p)
 	} else {
 		delete(f.pending, key(p.of))
 	}
-	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(u.waited.written) < patience {
-		return nil
+	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(waited.written) < patience {
+		return
 	}
-	if equality.Semantic.DeepEqual(u.want.Status, p.of.Status) {
-		return nil
+	if changed && isReady(status) {
+		f.applied(p, before, status, waited)
 	}
-	return u
-}
-
-// writeStatuses writes statuses side by side: the next pass waits for them.
-func (f *Function) writeStatuses(ctx context.Context, due []*update) {
-	var group errgroup.Group
-	group.SetLimit(statusesAtOnce)
-	for _, u := range due {
-		group.Go(func() error {
-			u.got, u.err = f.Limits.RateLimits(u.want.Namespace).UpdateStatus(ctx, u.want, metav1.UpdateOptions{})
-			return nil
-		})
-	}
-	_ = group.Wait() // each has its own error
+	f.reported[id] = status
+	f.statuses.want(p.of, status)
 }
 
 // waiting returns what is known of a limit that waits for its proof.
@@ -130,32 +104,31 @@ func (f *Function) waiting(p *plan) pending {
 	return w
 }
 
-// statusOf sets the status that a plan and its proof amount to, and returns
-// whether it tells of another limit, or another proof, than the status before.
-func (f *Function) statusOf(l *v1alpha1.RateLimit, p *plan, seen proof) bool {
-	before := l.Status.DeepCopy()
-	conditions := l.GetConditionSet().Manage(&l.Status)
+// statusOf returns the status that a plan and its proof amount to, and whether it tells
+// of another limit, or another proof, than the status before.
+func (f *Function) statusOf(p *plan, before *v1alpha1.RateLimitStatus, seen proof) (status *v1alpha1.RateLimitStatus, changed bool) {
+	status = before.DeepCopy()
+	conditions := p.of.GetConditionSet().Manage(status)
 	conditions.InitializeConditions()
-	l.Status.ObservedGeneration = l.Generation
+	status.ObservedGeneration = p.of.Generation
 	if p.err != nil {
 		conditions.MarkFalse(v1alpha1.RateLimitConditionWritten, "InvalidSpec", "%v", p.err)
 		conditions.MarkUnknown(v1alpha1.RateLimitConditionProved, "InvalidSpec", "there is nothing to prove")
-		return true
+		return status, true
 	}
 	conditions.MarkTrue(v1alpha1.RateLimitConditionWritten)
 	markProved(conditions, seen, f.inTheWay)
-	l.Status.Revisions = p.rows
-	l.Status.NeededUntil = neededUntil(p.rows, before, f.Clock.Now())
-	l.Status.Limit = limitStatus(p, seen)
-	changed := before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(l.Status.Limit.RequestsPerSecond) != 0 ||
-		!isReady(before)
+	status.Revisions = p.rows
+	status.NeededUntil = neededUntil(p.rows, before, f.Clock.Now())
+	status.Limit = limitStatus(p, seen)
+	changed = before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(status.Limit.RequestsPerSecond) != 0 || !isReady(before)
 	if seen.complete() && changed {
 		now := metav1.NewMicroTime(f.Clock.Now())
-		l.Status.Limit.Since = &now
+		status.Limit.Since = &now
 	} else if before.Limit != nil && !changed {
-		l.Status.Limit.Since = before.Limit.Since
+		status.Limit.Since = before.Limit.Since
 	}
-	return changed
+	return status, changed
 }
 
 func markProved(conditions apis.ConditionManager, seen proof, inTheWay []string) {
@@ -201,19 +174,19 @@ func isReady(s *v1alpha1.RateLimitStatus) bool {
 
 // applied records and tells that a limit is proved. The event is news, not a
 // command: one that is lost is counted, and the status has it all.
-func (f *Function) applied(p *plan, l *v1alpha1.RateLimit, waited pending) {
+func (f *Function) applied(p *plan, before, now *v1alpha1.RateLimitStatus, waited pending) {
 	took := f.Clock.Since(waited.since)
 	convergence.Observe(took.Seconds())
 	steps.WithLabelValues("prove").Observe(f.Clock.Since(waited.written).Seconds())
 	d := eventing.LimitApplied{
-		Model:   eventing.Ref{Namespace: l.Namespace, Name: l.Name},
-		Gateway: strings.Join(sets.List(sets.New(l.Spec.Gateways...)), ","), New: decimal(l.Status.Limit),
-		GatewayPods: l.Status.Limit.GatewayPods, Seconds: took.Seconds(), ResourceVersion: l.ResourceVersion,
+		Model:   eventing.Ref{Namespace: p.of.Namespace, Name: p.of.Name},
+		Gateway: strings.Join(sets.List(sets.New(p.of.Spec.Gateways...)), ","), New: decimal(now.Limit),
+		GatewayPods: now.Limit.GatewayPods, Seconds: took.Seconds(), Since: now.Limit.Since.Time, ResourceVersion: p.of.ResourceVersion,
 	}
-	if p.of.Status.Limit != nil {
-		d.Old = decimal(p.of.Status.Limit)
+	if before.Limit != nil {
+		d.Old = decimal(before.Limit)
 	}
-	for _, r := range l.Status.Revisions {
+	for _, r := range now.Revisions {
 		d.Ready += r.Ready
 	}
 	f.Log.Infow("Limit applied", zap.Stringer("limit", d), zap.Duration("took", took))

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type options struct {
 	seed                        uint64
 	// only names the parts to run; all where it is empty.
 	only []string
+	// levels of the scale model.
+	levels []level
 }
 
 func main() { command.Main("bench-limits", parse, run) }
@@ -39,12 +42,17 @@ func main() { command.Main("bench-limits", parse, run) }
 func parse(arguments []string) (options, error) {
 	var o options
 	var only string
+	o.levels = slices.Clone(levels)
 	flags := flag.NewFlagSet("bench-limits", flag.ContinueOnError)
 	flags.StringVar(&o.streams, "streams", "", "the streams' image, as the cluster pulls it (required)")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "the cluster's kubeconfig file")
 	flags.StringVar(&o.folder, "folder", "build/bench", "where the report is written as JSON")
 	flags.Uint64Var(&o.seed, "seed", 1, "what random steps and pauses begin with")
 	flags.StringVar(&only, "only", "", "parts to run, of "+strings.Join(partNames(), ",")+"; all by default")
+	flags.Func("levels", "of the scale model, as <Models>:<events a second>:<time>,...; more Models from one to the next", func(text string) (err error) {
+		o.levels, err = parseLevels(text)
+		return err
+	})
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
 	}

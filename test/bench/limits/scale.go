@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -73,6 +75,28 @@ var levels = []level{
 	{subjects: 1000, rate: 500, lasts: 60 * time.Second},
 }
 
+// parseLevels reads what the flag says.
+func parseLevels(text string) ([]level, error) {
+	var out []level
+	for of := range strings.SplitSeq(text, ",") {
+		parts := strings.Split(of, ":")
+		if len(parts) != 3 {
+			return nil, fmt.Errorf("%q has %d parts, want 3", of, len(parts))
+		}
+		subjects, errSubjects := strconv.Atoi(parts[0])
+		rate, errRate := strconv.Atoi(parts[1])
+		lasts, errLasts := time.ParseDuration(parts[2])
+		if err := errors.Join(errSubjects, errRate, errLasts); err != nil {
+			return nil, fmt.Errorf("%q: %w", of, err)
+		}
+		if subjects < writers || rate <= 0 || lasts <= 0 || len(out) > 0 && subjects < out[len(out)-1].subjects {
+			return nil, fmt.Errorf("%q: want at least %d subjects, no fewer than before, and a rate and a time above 0", of, writers)
+		}
+		out = append(out, level{subjects: subjects, rate: rate, lasts: lasts})
+	}
+	return out, nil
+}
+
 // measureScale has the installed limiter follow a storm of scale events.
 func (b *bench) measureScale(ctx context.Context) error {
 	if err := b.bringUp(ctx, mostPods); err != nil {
@@ -88,7 +112,7 @@ func (b *bench) measureScale(ctx context.Context) error {
 		return err
 	}
 	var subjects []*scaled
-	measured := slices.Clone(levels)
+	measured := slices.Clone(b.levels)
 	for i := range measured {
 		more, err := b.fill(ctx, len(subjects), measured[i].subjects, books)
 		if err != nil {
