@@ -11,9 +11,11 @@ import (
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	istiolisters "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
@@ -80,9 +82,13 @@ func (c Caches) gather() (*state, error) {
 		counts:   map[string]sets.Set[int]{},
 		slots:    map[string]*istio.EnvoyFilter{},
 	}
+	endpoints, err := c.endpoints()
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range limits {
 		for _, t := range l.Spec.Traffic {
-			r, err := c.revision(l.Namespace, t)
+			r, err := c.revision(l.Namespace, t, endpoints)
 			if err != nil {
 				return nil, err
 			}
@@ -154,15 +160,28 @@ func ready(p *corev1.Pod) bool {
 		})
 }
 
+// endpoints are the EndpointSlices of each revision: to look for each one's among all
+// would take a time that grows with their square.
+func (c Caches) endpoints() (map[types.NamespacedName][]*discoveryv1.EndpointSlice, error) {
+	all, err := c.EndpointSlices.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing endpoints: %w", err)
+	}
+	of := make(map[types.NamespacedName][]*discoveryv1.EndpointSlice, len(all))
+	for _, s := range all {
+		name := types.NamespacedName{Namespace: s.Namespace, Name: revision.WithEndpoints(s)}
+		of[name] = append(of[name], s)
+	}
+	return of, nil
+}
+
 // revision reads one revision's scale. An autoscaler that is not there yet wants
 // what is ready.
-func (c Caches) revision(namespace string, t v1alpha1.RevisionTraffic) (Replicas, error) {
+func (c Caches) revision(
+	namespace string, t v1alpha1.RevisionTraffic, endpoints map[types.NamespacedName][]*discoveryv1.EndpointSlice,
+) (Replicas, error) {
 	r := Replicas{Revision: t.Revision, Percent: t.Percent, Initial: 1}
-	found, err := c.EndpointSlices.EndpointSlices(namespace).List(revision.Endpoints(t.Revision))
-	if err != nil {
-		return r, fmt.Errorf("listing the endpoints of %s/%s: %w", namespace, t.Revision, err)
-	}
-	r.Ready = revision.Ready(found)
+	r.Ready = revision.Ready(endpoints[types.NamespacedName{Namespace: namespace, Name: t.Revision}])
 	r.Desired = r.Ready
 	pa, err := c.Autoscalers.PodAutoscalers(namespace).Get(t.Revision)
 	if apierrs.IsNotFound(err) {

@@ -35,6 +35,8 @@ type plan struct {
 	gone bool
 	// homes are the gateways, sorted, that hold its buckets.
 	homes []home
+	// reported is the proof that its status goes by, nil before the first.
+	reported *proof
 }
 
 // home is a gateway that holds the buckets of a plan.

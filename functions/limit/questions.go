@@ -88,6 +88,10 @@ type proof struct {
 	without []string
 }
 
+func (p proof) equal(q proof) bool {
+	return p.pods == q.pods && slices.Equal(p.lagging, q.lagging) && slices.Equal(p.without, q.without)
+}
+
 func (p proof) complete() bool { return len(p.lagging) == 0 && len(p.without) == 0 }
 
 // proofOf compares what is asked of a plan with what was answered. Nothing is proved

@@ -4,6 +4,7 @@ package revision
 
 import (
 	"strconv"
+	"strings"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -13,10 +14,23 @@ import (
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 )
 
-// Endpoints selects the EndpointSlices that hold a revision's own replicas. Those
-// of its public Service may hold the activator's instead.
+// private ends the name of the Service that has a revision's own replicas. Its public
+// Service may have the activator's instead.
+const private = "-private"
+
+// Endpoints selects the EndpointSlices that hold a revision's own replicas.
 func Endpoints(revision string) labels.Selector {
-	return labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: revision + "-private"})
+	return labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: revision + private})
+}
+
+// WithEndpoints is the revision whose own replicas an EndpointSlice holds, "" if it holds
+// none's.
+func WithEndpoints(s *discoveryv1.EndpointSlice) string {
+	name, ok := strings.CutSuffix(s.Labels[discoveryv1.LabelServiceName], private)
+	if !ok {
+		return ""
+	}
+	return name
 }
 
 // Ready counts the distinct ready addresses in a revision's EndpointSlices.
