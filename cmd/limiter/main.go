@@ -73,7 +73,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
 	// A burst of writes is at most one update for each slot of each gateway.
-	config.QPS, config.Burst = 100, 200
+	config.QPS, config.Burst = 200, 400
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("building the Kubernetes client: %w", err)
@@ -107,7 +107,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 }
 
 func build(env environment, config *rest.Config, kube kubernetes.Interface, log *zap.SugaredLogger) (*limit.Function, *limit.Informers, error) {
-	sluice, err := versioned.NewForConfig(config)
+	sluice, err := versioned.NewForConfig(statusesOf(config))
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the Sluice client: %w", err)
 	}
@@ -137,6 +137,14 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, log 
 	function.ProbeToken = informers.ProbeToken
 	function.Log = log
 	return function, informers, nil
+}
+
+// statusesOf gives statuses a rate of their own, so that no slot waits for them. It
+// leaves most of a small API server to the slots.
+func statusesOf(config *rest.Config) *rest.Config {
+	own := rest.CopyConfig(config)
+	own.QPS, own.Burst = 50, 100
+	return own
 }
 
 func adminHandler(synced *atomic.Bool) http.Handler {

@@ -128,7 +128,7 @@ func (f *Function) statusOf(p *plan, before *v1alpha1.RateLimitStatus, seen proo
 	status.Limit = limitStatus(p, seen)
 	changed = before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(status.Limit.RequestsPerSecond) != 0 || !isReady(before)
 	if seen.complete() && changed {
-		now := metav1.NewMicroTime(f.Clock.Now())
+		now := metav1.NewMicroTime(f.Clock.Now().Truncate(time.Microsecond)) // as the API server will have it
 		status.Limit.Since = &now
 	} else if before.Limit != nil && !changed {
 		status.Limit.Since = before.Limit.Since

@@ -156,6 +156,7 @@ func (s *statuses) settle(k string, at *standing, got *v1alpha1.RateLimit, err e
 	case err == nil:
 		at.written = got
 		if at.waiting != nil {
+			at.waiting.ResourceVersion = got.ResourceVersion // it was of that which is replaced
 			s.queue.Add(k)
 		}
 	case apierrs.IsNotFound(err): // deleted, and the cache will say so

@@ -142,7 +142,18 @@ func enqueueGateways(impl *controller.Impl, nameOf func(metav1.Object) string) c
 	}
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc:    enqueue,
-		UpdateFunc: func(before, after any) { enqueue(before); enqueue(after) },
+		UpdateFunc: func(before, after any) {
+			if !isSlot(before) || !isSlot(after) { // a gateway waits for slots to be there, whatever they hold
+				enqueue(before)
+				enqueue(after)
+			}
+		},
 		DeleteFunc: enqueue,
 	}
+}
+
+// isSlot is true for what the limiter writes: as often as limits change.
+func isSlot(object any) bool {
+	accessor, err := kmeta.DeletionHandlingAccessor(object)
+	return err == nil && accessor.GetLabels()[gateway.SlotLabelKey] != ""
 }
