@@ -169,6 +169,7 @@ func TestStatusesAreWrittenAgain(t *testing.T) {
 // A slot that can't be written at all holds up no other, and no limit behind it is said
 // to be proved.
 func TestOneSlotHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	other := rateLimit("other")
 	other.Spec.VirtualService = inAnotherSlot("team.m")
 	b := newBench(t, 1, rateLimit("m"), other)

@@ -33,6 +33,7 @@ func scaled(t *testing.T) cloudevents.Event {
 // However far the sender's clock is off, an event says "look", changes nothing by
 // itself, and spoils no figure.
 func TestClocksMayDiffer(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.until("the first limit", b.applied(10))
 	b.until("its event", func() bool { return b.events() == 1 })

@@ -90,6 +90,7 @@ func TestFloorIsBounded(t *testing.T) {
 // A demand that the autoscaler can't see is told in the RateLimit's status, until a
 // time that moves on; another limiter begins with what was told.
 func TestFloorIsTold(t *testing.T) {
+	t.Parallel()
 	l := rateLimit("m")
 	l.Spec.Policy, l.Spec.HeadroomPercent = v1alpha1.PolicyDemand, 100
 	b := newBench(t, 1, l)

@@ -367,6 +367,7 @@ func gatewayPod(of, name string) *corev1.Pod {
 }
 
 func TestLimitFollowsScale(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 2, rateLimit("m"))
 	const slots = gateway.DefaultSlots
 
@@ -396,6 +397,7 @@ func TestLimitFollowsScale(t *testing.T) {
 }
 
 func TestProvedOnEveryPodOnly(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.until("the first limit", b.applied(10))
 	b.set(func() { b.lagging = "shared-b" })
@@ -416,6 +418,7 @@ func TestProvedOnEveryPodOnly(t *testing.T) {
 // However many scale events come, slots are written once in a burst's time, and the last
 // state is what stays.
 func TestStormOfScaleEvents(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.until("the first limit", b.applied(10))
 	written, began := b.slotWrites(), time.Now()
@@ -439,6 +442,7 @@ func TestStormOfScaleEvents(t *testing.T) {
 
 // A route that outlives its RateLimit keeps its limit, and loses it with the route.
 func TestNoRouteIsLeftWithoutItsLimit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.serve(gateway.Shared, gateway.Shared, gateway.External, "./*")
 	b.route(routeTo("team.m", []string{gateway.Shared}))
@@ -468,6 +472,7 @@ func TestNoRouteIsLeftWithoutItsLimit(t *testing.T) {
 }
 
 func TestRefusesWhatCannotBeEnforced(t *testing.T) {
+	t.Parallel()
 	bad, second := rateLimit("bad"), rateLimit("n")
 	bad.Spec.VirtualService, bad.Spec.RequestsPerSecondPerReplica = "team.bad", resource.MustParse("0")
 	b := newBench(t, 1, rateLimit("m"), bad, second)

@@ -18,6 +18,7 @@ const blue = "tenant-blue"
 // before its route, whole at both while they have it, and at the old one until the
 // route is gone from there. Then that gateway goes.
 func TestMove(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	for _, g := range []string{gateway.Shared, blue} {
 		b.serve(g, g, gateway.External, "./*")
@@ -97,6 +98,7 @@ func (b *bench) unproved(name string) string {
 
 // A demand above the limit is held to it over both gateways together.
 func TestMoveAtTheLimit(t *testing.T) {
+	t.Parallel()
 	l := rateLimit("m")
 	l.Spec.Gateways = []string{gateway.Shared, blue}
 	b := newBench(t, 1, l)
@@ -116,6 +118,7 @@ func TestMoveAtTheLimit(t *testing.T) {
 // HTTP redirects to HTTPS, where a certificate has a filter chain: it is asked too,
 // and one that isn't served is named, and keeps no other limit from its proof.
 func TestCertificate(t *testing.T) {
+	t.Parallel()
 	other := rateLimit("other")
 	other.Spec.VirtualService = "team.other"
 	b := newBench(t, 1, rateLimit("m"), other)
@@ -138,6 +141,7 @@ func TestCertificate(t *testing.T) {
 }
 
 func TestCap(t *testing.T) {
+	t.Parallel()
 	second := rateLimit("n")
 	second.Spec.VirtualService = "team.n"
 	b := newBench(t, 2, rateLimit("m"), second)
@@ -164,6 +168,7 @@ func TestCap(t *testing.T) {
 
 // A limit that can't be computed any more stays as it was while there is a route.
 func TestRefusalLeavesTheLastLimit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.serve(gateway.Shared, gateway.Shared, gateway.External, "./*")
 	b.route(routeTo("team.m", []string{gateway.Shared}))

@@ -84,6 +84,7 @@ func admittedBy(pod Pod, slots []resources.Slot, certificates int) *big.Rat {
 // While pods of two numbers of slots serve, each holds every limit, and each is asked
 // about the slot that it has it in; nothing is left for a number that no pod has.
 func TestTwoNumbersOfSlots(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.serve(gateway.Shared, gateway.Shared, gateway.External, "./*")
 	b.route(routeTo("team.m", []string{gateway.Shared}))

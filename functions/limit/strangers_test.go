@@ -15,6 +15,7 @@ import (
 // A slot that was edited, deleted or copied by hand is put right, and said to have
 // been. A copy that isn't ours to delete is named by whoever waits for a proof.
 func TestInterference(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.serve(gateway.Shared, gateway.Shared, gateway.External, "./*")
 	b.until("the limit", b.applied(10))
@@ -81,6 +82,7 @@ func TestInterference(t *testing.T) {
 
 // Only what has a slot's extension is in the way.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, 1, rateLimit("m"))
 	b.until("the slots", func() bool { return b.slotWrites() >= gateway.DefaultSlots })
 	slot, err := b.Filters.Get(t.Context(), gateway.SlotObjectName(gateway.Shared, gateway.DefaultSlots, 1), metav1.GetOptions{})

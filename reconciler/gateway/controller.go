@@ -141,7 +141,7 @@ func enqueueGateways(impl *controller.Impl, nameOf func(metav1.Object) string) c
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    enqueue,
+		AddFunc: enqueue,
 		UpdateFunc: func(before, after any) {
 			if !isSlot(before) || !isSlot(after) { // a gateway waits for slots to be there, whatever they hold
 				enqueue(before)

@@ -10,8 +10,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// CPU is what the kubelets count of containers, by namespace and name, over all pods.
+// CPU is what the kubelets count of containers, by namespace and name, over all pods,
+// and under Machines of all that runs on their machines.
 type CPU map[string]Used
+
+// Machines is the whole: what neither a container nor idle used, too.
+const Machines = "all that runs, other processes too"
 
 // Used is CPU time, in seconds, until a time.
 type Used struct {
@@ -21,16 +25,21 @@ type Used struct {
 
 // summary is what a kubelet tells of its pods, as far as it is looked at.
 type summary struct {
+	Node struct {
+		CPU usage `json:"cpu"`
+	} `json:"node"`
 	Pods []struct {
 		PodRef     struct{ Namespace string } `json:"podRef"`
 		Containers []struct {
 			Name string `json:"name"`
-			CPU  struct {
-				Time                 time.Time `json:"time"`
-				UsageCoreNanoSeconds float64   `json:"usageCoreNanoSeconds"`
-			} `json:"cpu"`
+			CPU  usage  `json:"cpu"`
 		} `json:"containers"`
 	} `json:"pods"`
+}
+
+type usage struct {
+	Time                 time.Time `json:"time"`
+	UsageCoreNanoSeconds float64   `json:"usageCoreNanoSeconds"`
 }
 
 // ContainerCPU reads what the kubelets counted last: some seconds ago.
@@ -57,18 +66,22 @@ func (c CPU) add(data []byte) error {
 	if err := json.Unmarshal(data, &told); err != nil {
 		return fmt.Errorf("parsing: %w", err)
 	}
+	c.count(Machines, told.Node.CPU)
 	for _, pod := range told.Pods {
 		for _, container := range pod.Containers {
-			key := pod.PodRef.Namespace + "/" + container.Name
-			used := c[key]
-			used.Seconds += container.CPU.UsageCoreNanoSeconds / 1e9
-			if container.CPU.Time.After(used.At) {
-				used.At = container.CPU.Time
-			}
-			c[key] = used
+			c.count(pod.PodRef.Namespace+"/"+container.Name, container.CPU)
 		}
 	}
 	return nil
+}
+
+func (c CPU) count(name string, more usage) {
+	used := c[name]
+	used.Seconds += more.UsageCoreNanoSeconds / 1e9
+	if more.Time.After(used.At) {
+		used.At = more.Time
+	}
+	c[name] = used
 }
 
 // CoresSince is how many cores each kept busy since an earlier reading. What wasn't

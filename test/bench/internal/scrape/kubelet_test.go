@@ -8,10 +8,10 @@ import (
 
 func TestCPUOfContainers(t *testing.T) {
 	read := func(second, first, other int) CPU {
-		page := `{"pods": [
-			{"podRef": {"name": "a", "namespace": "n"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:%02dZ", "usageCoreNanoSeconds": %d000000000}}]},
+		page := `{"node": {"cpu": {"time": "2026-01-01T00:00:%02[1]dZ", "usageCoreNanoSeconds": %[1]d500000000}}, "pods": [
+			{"podRef": {"name": "a", "namespace": "n"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:%02[1]dZ", "usageCoreNanoSeconds": %[2]d000000000}}]},
 			{"podRef": {"name": "b", "namespace": "n"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:00Z", "usageCoreNanoSeconds": 1000000000}}]},
-			{"podRef": {"name": "a", "namespace": "m"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:05Z", "usageCoreNanoSeconds": %d000000000}}]}]}`
+			{"podRef": {"name": "a", "namespace": "m"}, "containers": [{"name": "c", "cpu": {"time": "2026-01-01T00:00:05Z", "usageCoreNanoSeconds": %[3]d000000000}}]}]}`
 		c := CPU{}
 		if err := c.add(fmt.Appendf(nil, page, second, first, other)); err != nil {
 			t.Fatal(err)
@@ -19,7 +19,7 @@ func TestCPUOfContainers(t *testing.T) {
 		return c
 	}
 	// The other is not counted anew.
-	if got, want := read(30, 20, 9).CoresSince(read(10, 10, 8)), map[string]float64{"n/c": 0.5}; !maps.Equal(got, want) {
+	if got, want := read(30, 20, 9).CoresSince(read(10, 10, 8)), map[string]float64{"n/c": 0.5, Machines: 1}; !maps.Equal(got, want) {
 		t.Errorf("cores %v, want %v", got, want)
 	}
 	if err := (CPU{}).add([]byte("no JSON")); err == nil {
