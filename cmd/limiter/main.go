@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -119,17 +120,22 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, log 
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the Istio client: %w", err)
 	}
+	objects, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("building the metadata client: %w", err)
+	}
 	sender, err := eventing.NewSender(func() (string, error) { return env.Sink, nil })
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the event sender: %w", err)
 	}
 	function := limit.New()
-	informers, err := limit.NewInformers(limit.Clients{Kube: kube, Serving: serving, Istio: istio, Sluice: sluice}, env.Namespace, function.Look)
+	clients := limit.Clients{Kube: kube, Serving: serving, Istio: istio, Metadata: objects, Sluice: sluice}
+	informers, err := limit.NewInformers(clients, env.Namespace, function.Look)
 	if err != nil {
 		return nil, nil, err
 	}
 	function.Caches = informers.Caches()
-	function.Filters = istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
+	function.Slots = limit.NewSlotWriter(istio.NetworkingV1alpha3().RESTClient())
 	function.Limits = sluice.SluiceV1alpha1()
 	function.Prover = limit.NewProver(clock.RealClock{}, function.Proved)
 	function.Demand = limit.NewOffered(informers.ReadyPods, clock.RealClock{}, log, function.Look)

@@ -12,9 +12,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
-	istioclient "istio.io/client-go/pkg/clientset/versioned/typed/networking/v1alpha3"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
@@ -58,12 +56,12 @@ type Demand interface {
 
 // Function keeps limits in step with replicas. One instance at a time may Run.
 type Function struct {
-	Caches  Caches
-	Filters istioclient.EnvoyFilterInterface
-	Limits  client.RateLimitsGetter
-	Prover  *Prover
-	Demand  Demand
-	Events  Sender
+	Caches Caches
+	Slots  SlotWriter
+	Limits client.RateLimitsGetter
+	Prover *Prover
+	Demand Demand
+	Events Sender
 	// ProbeToken returns the installation's token, or "" while it has none.
 	ProbeToken func() string
 	// Recorder tells of what others did to slots.
@@ -86,7 +84,7 @@ type Function struct {
 	// slots are those of the last pass, by name.
 	slots map[string]*slot
 	// written holds what was written and may not be in the cache yet.
-	written map[string]*istio.EnvoyFilter
+	written map[string]*metav1.PartialObjectMetadata
 	pending map[string]pending
 	// reported are the statuses as they were last computed. They may wait to be written.
 	reported map[limitID]*v1alpha1.RateLimitStatus
@@ -110,7 +108,7 @@ func New() *Function {
 		proved:    make(chan struct{}, 1),
 		news:      make(chan cloudevents.Event, newsKept),
 		divisions: map[string]Division{},
-		written:   map[string]*istio.EnvoyFilter{},
+		written:   map[string]*metav1.PartialObjectMetadata{},
 		pending:   map[string]pending{},
 		reported:  map[limitID]*v1alpha1.RateLimitStatus{},
 		statuses:  newStatuses(),
@@ -247,8 +245,8 @@ type slot struct {
 	filter  *istio.EnvoyFilter
 	// generations of its filters, in the order of gateway.Entries.
 	generations []string
-	// standing is what was seen to be the same in the cluster.
-	standing *istio.EnvoyFilter
+	// standing is what the API server made of it, nil until it is written.
+	standing *metav1.PartialObjectMetadata
 }
 
 // write brings every slot to its content in one burst and returns the generations
@@ -262,7 +260,7 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 	}
 	var group errgroup.Group // a slot that can't be written holds up no other
 	group.SetLimit(writesAtOnce)
-	out := make(chan *istio.EnvoyFilter, len(slots)) // read once all are written
+	out := make(chan *metav1.PartialObjectMetadata, len(slots)) // read once all are written
 	for name, slot := range slots {
 		generations[name] = slot.generations
 		have := s.slots[name]
@@ -272,7 +270,7 @@ func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[strin
 		f.notice(name, slot, have)
 		f.lastOut = f.Clock.Now()
 		group.Go(func() error {
-			got, err := f.put(ctx, have, slot.filter.DeepCopy())
+			got, err := f.put(ctx, have, slot.filter)
 			if err != nil {
 				writes.WithLabelValues(outcome(err)).Inc()
 				return err
@@ -310,12 +308,12 @@ func (f *Function) build(contents []resources.Slot) (map[string]*slot, error) {
 	return slots, nil
 }
 
-// stands is true if what is in the cluster is as it should be.
-func (s *slot) stands(have *istio.EnvoyFilter) bool {
-	if have != nil && have != s.standing && proto.Equal(&have.Spec, &s.filter.Spec) && maps.Equal(have.Labels, s.filter.Labels) {
-		s.standing = have
-	}
-	return have != nil && have == s.standing
+// stands is true if what is in the cluster is as it should be: what was written, by its
+// generation. To read its content each time that it changes would cost far more than to
+// write it. What an earlier process wrote is written once more, which changes nothing.
+func (s *slot) stands(have *metav1.PartialObjectMetadata) bool {
+	return have != nil && s.standing != nil && have.UID == s.standing.UID && have.Generation == s.standing.Generation &&
+		maps.Equal(have.Labels, s.filter.Labels)
 }
 
 // overlay puts what was written, and is newer than the cache, in its place.
@@ -333,16 +331,18 @@ func (f *Function) overlay(s *state) {
 	}
 }
 
-func (f *Function) put(ctx context.Context, have, want *istio.EnvoyFilter) (*istio.EnvoyFilter, error) {
+func (f *Function) put(ctx context.Context, have *metav1.PartialObjectMetadata, want *istio.EnvoyFilter) (*metav1.PartialObjectMetadata, error) {
 	if have == nil {
-		got, err := f.Filters.Create(ctx, want, metav1.CreateOptions{})
+		got, err := f.Slots.Create(ctx, want)
 		if err != nil {
 			return nil, fmt.Errorf("creating slot %s: %w", want.Name, err)
 		}
 		return got, nil
 	}
-	want.ResourceVersion = have.ResourceVersion
-	got, err := f.Filters.Update(ctx, want, metav1.UpdateOptions{})
+	next := &istio.EnvoyFilter{TypeMeta: want.TypeMeta, ObjectMeta: want.ObjectMeta}
+	next.ResourceVersion = have.ResourceVersion
+	want.Spec.DeepCopyInto(&next.Spec)
+	got, err := f.Slots.Update(ctx, next)
 	if err != nil {
 		return nil, fmt.Errorf("updating slot %s: %w", want.Name, err)
 	}

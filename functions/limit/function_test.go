@@ -20,6 +20,7 @@ import (
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
+	istioclient "istio.io/client-go/pkg/clientset/versioned/typed/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
@@ -52,6 +53,7 @@ func TestMain(m *testing.M) {
 type bench struct {
 	*Function
 	t       *testing.T
+	Filters istioclient.EnvoyFilterInterface
 	kube    *kubefake.Clientset
 	serving *servingfake.Clientset
 	istio   *istiofake.Clientset
@@ -190,7 +192,9 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 		}
 	}
 	b.Function = New()
-	informers, err := NewInformers(Clients{Kube: b.kube, Serving: b.serving, Istio: b.istio, Sluice: b.sluice}, "sluice-system", b.Look)
+	informers, err := NewInformers(Clients{
+		Kube: b.kube, Serving: b.serving, Istio: b.istio, Metadata: metadataIn{istio: b.istio}, Sluice: b.sluice,
+	}, "sluice-system", b.Look)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +205,7 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 	prover.ask = b.ask
 	b.Caches, b.Prover, b.Demand, b.Events = informers.Caches(), prover, demandAt{b}, b
 	b.Filters = b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
+	b.Slots = slotWriterOf{b.Filters}
 	b.Limits, b.ProbeToken = b.sluice.SluiceV1alpha1(), func() string { return "token" }
 	b.Log = zap.NewNop().Sugar()
 	b.Recorder = b

@@ -7,18 +7,19 @@ import (
 	"slices"
 	"strings"
 
-	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	istiolisters "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/client-go/metadata/metadatalister"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -33,7 +34,10 @@ type Caches struct {
 	Autoscalers    autoscalinglisters.PodAutoscalerLister
 	EndpointSlices discoverylisters.EndpointSliceLister
 	GatewayPods    corelisters.PodNamespaceLister
-	// EnvoyFilters of every namespace: some reach gateways from elsewhere.
+	// Slots are the metadata of the EnvoyFilters that are labelled as slots, and
+	// EnvoyFilters the others: of every namespace, since some reach gateways from
+	// elsewhere.
+	Slots        metadatalister.Lister
 	EnvoyFilters istiolisters.EnvoyFilterLister
 	// VirtualServices are what limits are for, IstioGateways where they are served.
 	VirtualServices istiov1listers.VirtualServiceNamespaceLister
@@ -58,9 +62,9 @@ type state struct {
 	// while pods of another number take over.
 	counts map[string]sets.Set[int]
 	// slots by object name.
-	slots map[string]*istio.EnvoyFilter
-	// strangers are the other EnvoyFilters that have a slot's extension, by name.
-	strangers []*istio.EnvoyFilter
+	slots map[string]*metav1.PartialObjectMetadata
+	// strangers are the other EnvoyFilters that have a slot's extension or label, by name.
+	strangers []*metav1.PartialObjectMetadata
 	routing   *routing
 }
 
@@ -80,7 +84,7 @@ func (c Caches) gather() (*state, error) {
 		replicas: make(map[string][]Replicas, len(limits)),
 		pods:     map[string][]Pod{},
 		counts:   map[string]sets.Set[int]{},
-		slots:    map[string]*istio.EnvoyFilter{},
+		slots:    map[string]*metav1.PartialObjectMetadata{},
 	}
 	endpoints, err := c.endpoints()
 	if err != nil {
@@ -99,7 +103,11 @@ func (c Caches) gather() (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing envoy filters: %w", err)
 	}
-	s.sortOut(filters)
+	labelled, err := c.Slots.List(labels.Everything())
+	if err != nil {
+		return nil, fmt.Errorf("listing slots: %w", err)
+	}
+	s.sortOut(labelled, filters)
 	if err := errors.Join(c.gatewayPods(s), c.routes(s)); err != nil {
 		return nil, err
 	}

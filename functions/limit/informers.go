@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
 	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/metadata/metadatalister"
 	"k8s.io/client-go/tools/cache"
 	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
 	servinginformers "knative.dev/serving/pkg/client/informers/externalversions"
@@ -23,6 +27,9 @@ import (
 	sluiceinformers "sluice.dev/sluice/reconciler/client/informers/externalversions"
 )
 
+// envoyFilters are what supplies slots.
+var envoyFilters = istio.SchemeGroupVersion.WithResource("envoyfilters")
+
 // syncTimeout bounds the first filling of the caches.
 const syncTimeout = time.Minute
 
@@ -31,7 +38,9 @@ type Clients struct {
 	Kube    kubernetes.Interface
 	Serving servingclientset.Interface
 	Istio   istioclientset.Interface
-	Sluice  versioned.Interface
+	// Metadata reads objects without their content.
+	Metadata metadata.Interface
+	Sluice   versioned.Interface
 }
 
 // Informers keep the caches of the objects that limits follow, and of no others.
@@ -41,7 +50,9 @@ type Informers struct {
 	endpoints informers.SharedInformerFactory
 	serving   servinginformers.SharedInformerFactory
 	istio     istioinformers.SharedInformerFactory
-	// filters are of every namespace.
+	// slots are what is labelled so, without its content, and filters the other
+	// EnvoyFilters: of every namespace.
+	slots   metadatainformer.SharedInformerFactory
 	filters istioinformers.SharedInformerFactory
 	sluice  sluiceinformers.SharedInformerFactory
 
@@ -64,8 +75,11 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 		endpoints: informers.NewSharedInformerFactoryWithOptions(c.Kube, 0, informers.WithTweakListOptions(models)),
 		serving:   servinginformers.NewSharedInformerFactoryWithOptions(c.Serving, 0, servinginformers.WithTweakListOptions(models)),
 		istio:     istioinformers.NewSharedInformerFactoryWithOptions(c.Istio, 0, istioinformers.WithNamespace(gateway.Namespace)),
-		filters:   istioinformers.NewSharedInformerFactory(c.Istio, 0),
-		sluice:    sluiceinformers.NewSharedInformerFactory(c.Sluice, 0),
+		slots: metadatainformer.NewFilteredSharedInformerFactory(c.Metadata, 0, metav1.NamespaceAll,
+			func(o *metav1.ListOptions) { o.LabelSelector = gateway.SlotLabelKey }),
+		filters: istioinformers.NewSharedInformerFactoryWithOptions(c.Istio, 0,
+			istioinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = "!" + gateway.SlotLabelKey })),
+		sluice: sluiceinformers.NewSharedInformerFactory(c.Sluice, 0),
 	}
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { changed() },
@@ -78,6 +92,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 		i.gateways.Core().V1().Pods().Informer(),
 		i.endpoints.Discovery().V1().EndpointSlices().Informer(),
 		i.serving.Autoscaling().V1alpha1().PodAutoscalers().Informer(),
+		i.slots.ForResource(envoyFilters).Informer(),
 		i.filters.Networking().V1alpha3().EnvoyFilters().Informer(),
 		i.istio.Networking().V1().VirtualServices().Informer(),
 		i.istio.Networking().V1().Gateways().Informer(),
@@ -96,7 +111,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 // Start fills the caches and keeps them until the context ends.
 func (i *Informers) Start(ctx context.Context) error {
 	for _, start := range []func(<-chan struct{}){
-		i.system.Start, i.gateways.Start, i.endpoints.Start, i.serving.Start, i.istio.Start, i.filters.Start, i.sluice.Start,
+		i.system.Start, i.gateways.Start, i.endpoints.Start, i.serving.Start, i.istio.Start, i.slots.Start, i.filters.Start, i.sluice.Start,
 	} {
 		start(ctx.Done())
 	}
@@ -115,6 +130,7 @@ func (i *Informers) Caches() Caches {
 		Autoscalers:    i.serving.Autoscaling().V1alpha1().PodAutoscalers().Lister(),
 		EndpointSlices: i.endpoints.Discovery().V1().EndpointSlices().Lister(),
 		GatewayPods:    i.gateways.Core().V1().Pods().Lister().Pods(gateway.Namespace),
+		Slots:          metadatalister.New(i.slots.ForResource(envoyFilters).Informer().GetIndexer(), envoyFilters),
 		EnvoyFilters:   i.filters.Networking().V1alpha3().EnvoyFilters().Lister(),
 
 		VirtualServices: i.istio.Networking().V1().VirtualServices().Lister().VirtualServices(gateway.Namespace),

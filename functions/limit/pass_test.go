@@ -23,7 +23,7 @@ func BenchmarkPass(b *testing.B) {
 	istio, sluice := istiofake.NewSimpleClientset(), sluicefake.NewSimpleClientset()
 	f := New()
 	informers, err := NewInformers(Clients{
-		Kube: kubefake.NewClientset(), Serving: servingfake.NewSimpleClientset(), Istio: istio, Sluice: sluice,
+		Kube: kubefake.NewClientset(), Serving: servingfake.NewSimpleClientset(), Istio: istio, Metadata: metadataIn{istio: istio}, Sluice: sluice,
 	}, "sluice-system", func() {})
 	if err == nil {
 		err = informers.Start(b.Context())
@@ -55,7 +55,7 @@ func BenchmarkPass(b *testing.B) {
 		add(informers.istio.Networking().V1().VirtualServices().Informer(), routeTo(l.Spec.VirtualService, []string{gatewayOf(i)}))
 		scale(i, 1)
 	}
-	f.Caches, f.Filters = informers.Caches(), istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
+	f.Caches, f.Slots = informers.Caches(), slotWriterOf{istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)}
 	f.Limits, f.ProbeToken = sluice.SluiceV1alpha1(), func() string { return "token" }
 	f.Prover, f.Demand, f.Log = NewProver(clock.RealClock{}, func() {}), demandAt{&bench{}}, zap.NewNop().Sugar()
 

@@ -52,41 +52,52 @@ func suppliesSlot(f *istio.EnvoyFilter) bool {
 
 // isSlot is true for the one object that is to supply a slot of a gateway, also of one
 // that is being taken down. A copy by hand has its labels, but not its name.
-func isSlot(f *istio.EnvoyFilter) bool {
-	of := f.Labels[gateway.LabelKey]
-	suffix, ok := strings.CutPrefix(f.Name, of)
-	return ok && of != "" && f.Namespace == gateway.Namespace && slotSuffixes.Has(suffix)
+func isSlot(f metav1.Object) bool {
+	of := f.GetLabels()[gateway.LabelKey]
+	suffix, ok := strings.CutPrefix(f.GetName(), of)
+	return ok && of != "" && f.GetNamespace() == gateway.Namespace && slotSuffixes.Has(suffix)
 }
 
-// sortOut fills in what is written, and what others wrote in its way.
-func (s *state) sortOut(all []*istio.EnvoyFilter) {
-	for _, f := range all {
+// sortOut fills in what is written, and what others wrote in its way. Where slots lost
+// their label they are among the others.
+func (s *state) sortOut(labelled []*metav1.PartialObjectMetadata, others []*istio.EnvoyFilter) {
+	for _, f := range labelled {
+		if isSlot(f) {
+			s.slots[f.Name] = f
+		} else {
+			s.strangers = append(s.strangers, f)
+		}
+	}
+	for _, f := range others {
 		switch {
 		case isSlot(f):
-			s.slots[f.Name] = f
+			s.slots[f.Name] = metadataOf(f)
 		case suppliesSlot(f):
-			s.strangers = append(s.strangers, f)
-		case f.Namespace == gateway.Namespace && f.Labels[gateway.SlotLabelKey] == "": // what inserts slots
+			s.strangers = append(s.strangers, metadataOf(f))
+		case f.Namespace == gateway.Namespace: // what inserts slots
 			s.count(f.Labels[gateway.LabelKey], gateway.SlotsOf(f.Labels))
 		}
 	}
-	slices.SortFunc(s.strangers, func(a, b *istio.EnvoyFilter) int { return strings.Compare(named(a), named(b)) })
+	slices.SortFunc(s.strangers, func(a, b *metav1.PartialObjectMetadata) int { return strings.Compare(named(a), named(b)) })
 }
 
-func named(f *istio.EnvoyFilter) string { return f.Namespace + "/" + f.Name }
+func metadataOf(f *istio.EnvoyFilter) *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{ObjectMeta: f.ObjectMeta}
+}
+
+func named(f metav1.Object) string { return f.GetNamespace() + "/" + f.GetName() }
 
 // expel deletes duplicates of slots from the gateways' namespace, which is ours, and
 // returns the names of those elsewhere: in the mesh's root namespace one reaches every
 // gateway, but it isn't for us to delete.
-func (f *Function) expel(ctx context.Context, strangers []*istio.EnvoyFilter) (elsewhere []string, err error) {
+func (f *Function) expel(ctx context.Context, strangers []*metav1.PartialObjectMetadata) (elsewhere []string, err error) {
 	var errs []error
 	for _, s := range strangers {
 		if s.Namespace != gateway.Namespace {
 			elsewhere = append(elsewhere, named(s))
 			continue
 		}
-		uid := s.UID
-		err := f.Filters.Delete(ctx, s.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		err := f.Slots.Delete(ctx, s)
 		switch {
 		case apierrs.IsNotFound(err), apierrs.IsConflict(err): // gone, and the cache will say so
 		case err != nil:
@@ -100,7 +111,7 @@ func (f *Function) expel(ctx context.Context, strangers []*istio.EnvoyFilter) (e
 
 // notice tells of slots that were seen as they should be and aren't any more. Nobody
 // but the limiter writes them.
-func (f *Function) notice(name string, s *slot, have *istio.EnvoyFilter) {
+func (f *Function) notice(name string, s *slot, have *metav1.PartialObjectMetadata) {
 	switch {
 	case s.standing == nil:
 	case have == nil:
@@ -112,11 +123,11 @@ func (f *Function) notice(name string, s *slot, have *istio.EnvoyFilter) {
 }
 
 // interfered counts and tells of what others did to slots.
-func (f *Function) interfered(with *istio.EnvoyFilter, how, message string) {
+func (f *Function) interfered(with metav1.Object, how, message string) {
 	repairs.WithLabelValues(how).Inc()
 	f.Log.Warnw("Slot repaired", zap.String("envoyFilter", named(with)), zap.String("was", how))
 	f.Recorder.Event(&corev1.ObjectReference{
 		APIVersion: istio.SchemeGroupVersion.String(), Kind: "EnvoyFilter",
-		Namespace: with.Namespace, Name: with.Name, UID: with.UID, ResourceVersion: with.ResourceVersion,
+		Namespace: with.GetNamespace(), Name: with.GetName(), UID: with.GetUID(), ResourceVersion: with.GetResourceVersion(),
 	}, corev1.EventTypeWarning, "Slot"+strings.ToUpper(how[:1])+how[1:], message)
 }

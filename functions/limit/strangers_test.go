@@ -8,6 +8,7 @@ import (
 	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
@@ -91,15 +92,23 @@ func TestStrangers(t *testing.T) {
 	}
 	renamed := slot.DeepCopy()
 	renamed.Name = "own"
-	other := renamed.DeepCopy()
-	other.Spec.ConfigPatches = other.Spec.ConfigPatches[:1]
-	other.Spec.ConfigPatches[0].Patch.Value.Fields["name"] = other.Spec.ConfigPatches[0].Patch.Value.Fields["typed_config"]
+	unlabelled := renamed.DeepCopy()
+	unlabelled.Name, unlabelled.Labels = "other", nil
+	harmless := unlabelled.DeepCopy()
+	harmless.Spec.ConfigPatches = harmless.Spec.ConfigPatches[:1]
+	harmless.Spec.ConfigPatches[0].Patch.Value.Fields["name"] = harmless.Spec.ConfigPatches[0].Patch.Value.Fields["typed_config"]
 	going := slot.DeepCopy()
 	going.Labels = map[string]string{gateway.LabelKey: "tenant-blue"}
 	going.Name = gateway.SlotObjectName("tenant-blue", gateway.DefaultSlots, 1)
-	s := &state{slots: map[string]*istio.EnvoyFilter{}}
-	s.sortOut([]*istio.EnvoyFilter{slot, renamed, other, going})
-	if len(s.slots) != 2 || !slices.Equal(s.strangers, []*istio.EnvoyFilter{renamed}) {
-		t.Errorf("slots %v, strangers %v", s.slots, s.strangers)
+	s := &state{slots: map[string]*metav1.PartialObjectMetadata{}, counts: map[string]sets.Set[int]{}}
+	s.sortOut([]*metav1.PartialObjectMetadata{metadataOf(slot), metadataOf(renamed)}, []*istio.EnvoyFilter{unlabelled, harmless, going})
+	names := func(of []*metav1.PartialObjectMetadata) (names []string) {
+		for _, f := range of {
+			names = append(names, f.Name)
+		}
+		return names
+	}
+	if got := names(s.strangers); len(s.slots) != 2 || !slices.Equal(got, []string{"other", "own"}) {
+		t.Errorf("slots %v, strangers %v", s.slots, got)
 	}
 }

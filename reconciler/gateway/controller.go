@@ -3,15 +3,20 @@ package gateway
 import (
 	"context"
 
+	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	kubeinformers "k8s.io/client-go/informers"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/metadata/metadatalister"
 	"k8s.io/client-go/tools/cache"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
+	"knative.dev/pkg/injection"
 	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/logging"
 	pkgreconciler "knative.dev/pkg/reconciler"
@@ -23,6 +28,9 @@ import (
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
 )
+
+// slotResource is what supplies slots.
+var slotResource = istiov1alpha3.SchemeGroupVersion.WithResource("envoyfilters")
 
 // NewController wires the reconciler. It starts its own informers, because they
 // see the gateways' namespace alone: the controller needs no right to list
@@ -43,6 +51,18 @@ func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl 
 		istioinformers.WithNamespace(gateway.Namespace),
 		istioinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = gateway.LabelKey }))
 
+	// Of slots it matters only that they are there: what they hold changes often, and
+	// costs much to read.
+	objects, err := metadata.NewForConfig(injection.GetConfig(ctx))
+	if err != nil {
+		logger.Fatalw("Failed to build the metadata client", "error", err)
+	}
+	slots := metadatainformer.NewFilteredSharedInformerFactory(objects, controller.GetResyncPeriod(ctx), gateway.Namespace,
+		func(o *metav1.ListOptions) { o.LabelSelector = gateway.SlotLabelKey }).ForResource(slotResource).Informer()
+	filters := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
+		istioinformers.WithNamespace(gateway.Namespace),
+		istioinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = "!" + gateway.SlotLabelKey }))
+
 	r := &Reconciler{
 		kube:            kubeclient.Get(ctx),
 		istio:           istioclient.Get(ctx),
@@ -55,7 +75,8 @@ func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl 
 		pods:            kube.Core().V1().Pods().Lister(),
 		gateways:        istio.Networking().V1().Gateways().Lister(),
 		virtualServices: labelled.Networking().V1().VirtualServices().Lister(),
-		envoyFilters:    istio.Networking().V1alpha3().EnvoyFilters().Lister(),
+		envoyFilters:    filters.Networking().V1alpha3().EnvoyFilters().Lister(),
+		slots:           metadatalister.New(slots.GetIndexer(), slotResource).Namespace(gateway.Namespace),
 		tenants:         tenantinformer.Get(ctx).Lister(),
 	}
 	impl := controller.NewContext(ctx, r, controller.ControllerOptions{WorkQueueName: "gateways", Logger: logger})
@@ -68,7 +89,8 @@ func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl 
 		kube.Autoscaling().V2().HorizontalPodAutoscalers().Informer(),
 		istio.Networking().V1().Gateways().Informer(),
 		labelled.Networking().V1().VirtualServices().Informer(),
-		istio.Networking().V1alpha3().EnvoyFilters().Informer(),
+		filters.Networking().V1alpha3().EnvoyFilters().Informer(),
+		slots,
 	}
 	tenants := tenantinformer.Get(ctx).Informer()
 	names := func() []string { return gatewayNames(tenants, owned) }

@@ -20,6 +20,7 @@ import (
 	autoscalingv2listers "k8s.io/client-go/listers/autoscaling/v2"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	policyv1listers "k8s.io/client-go/listers/policy/v1"
+	"k8s.io/client-go/metadata/metadatalister"
 	"k8s.io/utils/ptr"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
@@ -50,8 +51,10 @@ type Reconciler struct {
 	pods            corev1listers.PodLister
 	gateways        istiov1listers.GatewayLister
 	virtualServices istiov1listers.VirtualServiceLister
-	envoyFilters    istiov1alpha3listers.EnvoyFilterLister
-	tenants         listers.TenantLister
+	// slots are EnvoyFilters, too, without their content; envoyFilters are the others.
+	slots        metadatalister.NamespaceLister
+	envoyFilters istiov1alpha3listers.EnvoyFilterLister
+	tenants      listers.TenantLister
 }
 
 // configStore attaches the present configuration to a context.

@@ -28,6 +28,7 @@ import (
 	autoscalingv2listers "k8s.io/client-go/listers/autoscaling/v2"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	policyv1listers "k8s.io/client-go/listers/policy/v1"
+	"k8s.io/client-go/metadata/metadatalister"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/controller"
@@ -112,7 +113,8 @@ func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 		tenants:          listers.NewTenantLister(tenants),
 		gateways:         istiov1listers.NewGatewayLister(list(t, w.istio.NetworkingV1().Gateways(gateway.Namespace).List)),
 		virtualServices:  istiov1listers.NewVirtualServiceLister(list(t, w.istio.NetworkingV1().VirtualServices(gateway.Namespace).List)),
-		envoyFilters:     istiov1alpha3listers.NewEnvoyFilterLister(list(t, w.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).List)),
+		envoyFilters:     istiov1alpha3listers.NewEnvoyFilterLister(w.filters(t, "!"+gateway.SlotLabelKey)),
+		slots:            metadatalister.New(metadataOf(t, w.filters(t, gateway.SlotLabelKey)), slotResource).Namespace(gateway.Namespace),
 	}
 	if leads {
 		if err := r.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
@@ -121,6 +123,25 @@ func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 	}
 	err := r.Reconcile(ctx, name)
 	return append(writes(w.istio.Actions()), writes(w.kube.Actions())...), err
+}
+
+// filters returns an indexer of the EnvoyFilters that a selector picks.
+func (w *world) filters(t *testing.T, selector string) cache.Indexer {
+	t.Helper()
+	return list(t, func(ctx context.Context, o metav1.ListOptions) (*istiov1alpha3.EnvoyFilterList, error) {
+		o.LabelSelector = selector
+		return w.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).List(ctx, o)
+	})
+}
+
+// metadataOf returns an indexer of objects' metadata.
+func metadataOf(t *testing.T, objects cache.Indexer) cache.Indexer {
+	t.Helper()
+	out := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	for _, object := range objects.List() {
+		ok(t, out.Add(&metav1.PartialObjectMetadata{ObjectMeta: object.(*istiov1alpha3.EnvoyFilter).ObjectMeta}))
+	}
+	return out
 }
 
 // list returns an indexer of what a fake client lists.

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/logging"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -22,7 +23,7 @@ func (r *Reconciler) ensureSlots(ctx context.Context, gw resources.Gateway) erro
 	var missing []string
 	for slot := range gw.Slots {
 		name := gateway.SlotObjectName(gw.Name, gw.Slots, slot)
-		_, err := r.envoyFilters.EnvoyFilters(gateway.Namespace).Get(name)
+		_, err := r.slots.Get(name)
 		if apierrs.IsNotFound(err) {
 			missing = append(missing, name)
 		} else if err != nil {
@@ -50,20 +51,40 @@ func (r *Reconciler) retireSlots(ctx context.Context, gw resources.Gateway) erro
 	if err != nil {
 		return fmt.Errorf("listing the EnvoyFilters of gateway %s: %w", gw.Name, err)
 	}
-	former := slices.DeleteFunc(slices.Clone(filters), func(f *istiov1alpha3.EnvoyFilter) bool {
-		n := gateway.SlotsOf(f.Labels)
-		return n == 0 || n == gw.Slots
-	})
-	inserting := slices.DeleteFunc(slices.Clone(former), func(f *istiov1alpha3.EnvoyFilter) bool {
-		return f.Labels[gateway.SlotLabelKey] != ""
-	})
-	if len(inserting) > 0 {
-		former = inserting
-	}
 	var errs []error
-	for _, f := range former {
+	inserting := slices.DeleteFunc(slices.Clone(filters), func(f *istiov1alpha3.EnvoyFilter) bool { return !former(f, gw) })
+	for _, f := range inserting {
 		_, err := r.envoyFilterKind().remove(ctx, gw.Name, f.Name)
 		errs = append(errs, err)
+	}
+	if len(inserting) > 0 {
+		return errors.Join(errs...)
+	}
+	return r.removeSlots(ctx, gw.Name, func(slot metav1.Object) bool { return former(slot, gw) })
+}
+
+// former is true for what is for another number of slots than a gateway's present one.
+func former(object metav1.Object, gw resources.Gateway) bool {
+	n := gateway.SlotsOf(object.GetLabels())
+	return n != 0 && n != gw.Slots
+}
+
+// removeSlots deletes those of a gateway's slots that are chosen.
+func (r *Reconciler) removeSlots(ctx context.Context, name string, chosen func(metav1.Object) bool) error {
+	slots, err := r.slots.List(of(name))
+	if err != nil {
+		return fmt.Errorf("listing the slots of gateway %s: %w", name, err)
+	}
+	var errs []error
+	for _, slot := range slots {
+		if !chosen(slot) || !belongs(slot, name) || slot.DeletionTimestamp != nil {
+			continue
+		}
+		opts := metav1.NewPreconditionDeleteOptions(string(slot.UID))
+		err := r.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Delete(ctx, slot.Name, *opts)
+		if err != nil && !apierrs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("deleting slot %s: %w", slot.Name, err))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -49,6 +50,7 @@ func (r *Reconciler) removeRest(ctx context.Context, name string) (bool, error) 
 		_, err := r.envoyFilterKind().remove(ctx, name, filter.Name)
 		errs = append(errs, err)
 	}
+	errs = append(errs, r.removeSlots(ctx, name, func(metav1.Object) bool { return true }))
 	_, errBudget := r.budgetKind().remove(ctx, name, name)
 	_, errAccount := r.serviceAccountKind().remove(ctx, name, name)
 	return true, errors.Join(append(errs, errBudget, errAccount)...)

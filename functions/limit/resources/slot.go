@@ -155,6 +155,7 @@ func (s Slot) Filter(entry int) (*localv3.LocalRateLimit, string, error) {
 // could add up to more than it.
 func (s Slot) EnvoyFilter() (object *istio.EnvoyFilter, generations []string, err error) {
 	object = &istio.EnvoyFilter{
+		TypeMeta: metav1.TypeMeta{APIVersion: istio.SchemeGroupVersion.String(), Kind: "EnvoyFilter"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: gateway.Namespace,
 			Name:      s.Name(),
