@@ -71,7 +71,7 @@ func (l level) String() string {
 // easily has, and so tells of the limiter by itself.
 var levels = []level{
 	{subjects: 100, rate: 500, lasts: 15 * time.Second},
-	{subjects: 1000, rate: 50, lasts: 15 * time.Second},
+	{subjects: 1000, rate: 20, lasts: 15 * time.Second},
 	{subjects: 1000, rate: 500, lasts: 60 * time.Second},
 }
 

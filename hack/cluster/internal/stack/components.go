@@ -31,6 +31,7 @@ type component struct {
 	binary *toolset.Binary
 	host   string
 	args   []string
+	env    []string
 	// configs are rendered before it starts: the file's template by its path.
 	configs map[string]string
 	// prepare is done before it starts, and again whenever it runs already.
@@ -43,6 +44,10 @@ type component struct {
 }
 
 const local = "127.0.0.1"
+
+// fewerCollections has a Go program collect garbage a quarter as often. A small machine
+// has more memory than cores.
+const fewerCollections = "GOGC=400"
 
 // components are declared in the order in which they start; they end in the
 // order of stopOrder.
@@ -70,6 +75,7 @@ func (s *Stack) storage() []component {
 				// A throw-away cluster need not survive a power cut.
 				"--unsafe-no-fsync", "--auto-compaction-retention=10m", "--log-level=warn",
 			},
+			env:     []string{fewerCollections},
 			listens: []string{local + ":2379", local + ":2380"},
 			ready:   s.answers("http://127.0.0.1:2379/health"),
 		},
@@ -92,6 +98,7 @@ func (s *Stack) controlPlane() []component {
 				"--service-account-key-file=" + filepath.Join(l.Certs(), "tokens.pub"), "--service-account-signing-key-file=" + l.Key("tokens"),
 				"--shutdown-delay-duration=0s", "--event-ttl=2h", "--profiling=false",
 			},
+			env:     []string{fewerCollections},
 			listens: []string{layout.BridgeAddress + ":6443"},
 			ready: func(ctx context.Context) error {
 				c, err := s.client()
@@ -186,7 +193,7 @@ func (s *Stack) nodeComponents() []component {
 
 func (s *Stack) daemon(c component) process.Daemon {
 	d := process.Daemon{
-		Name: c.name, Path: s.self, Args: c.args,
+		Name: c.name, Path: s.self, Args: c.args, Env: c.env,
 		PidFile: filepath.Join(s.layout.Pids(), c.name), LogFile: s.layout.Log(c.name),
 	}
 	switch {
