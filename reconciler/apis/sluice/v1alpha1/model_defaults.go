@@ -39,6 +39,7 @@ func (m *Model) SetDefaults(context.Context) {
 	if limit.RequestsPerSecondPerReplica == nil {
 		limit.RequestsPerSecondPerReplica = m.targetRate()
 	}
+	m.Spec.WarmUp.setDefaults()
 }
 
 // targetRate is the autoscaler's target where that is a rate, or nil: a team that

@@ -25,6 +25,7 @@ import (
 // +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.status.desiredReplicas`
 // +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.readyReplicas`
 // +kubebuilder:printcolumn:name="Limit",type=string,JSONPath=`.status.limit.requestsPerSecond`
+// +kubebuilder:printcolumn:name="Warm",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Warm")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Model struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -91,6 +92,10 @@ type ModelSpec struct {
 	// Limit says what one replica can serve, from which the gateway's rate limit
 	// follows.
 	Limit LimitSpec `json:"limit"`
+
+	// WarmUp says how a replica is made ready for its first request.
+	// +optional
+	WarmUp *WarmUpSpec `json:"warmUp,omitempty"`
 }
 
 // AutoscalingMetric is what the autoscaler counts.
@@ -197,6 +202,9 @@ type ModelStatus struct {
 	// Limit is the limit in force.
 	// +optional
 	Limit *LimitStatus `json:"limit,omitempty"`
+	// WarmUp is how far the replicas are that are warmed up.
+	// +optional
+	WarmUp *WarmUpStatus `json:"warmUp,omitempty"`
 	// ServiceGeneration is the generation of the Knative Service that Sluice wrote
 	// last. Any other one means that somebody else changed its spec; it is then
 	// rebuilt.

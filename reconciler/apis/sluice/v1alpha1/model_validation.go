@@ -34,6 +34,7 @@ func (m *Model) Validate(ctx context.Context) *apis.FieldError {
 		m.validateAutoscaling(ctx),
 		m.Spec.Limit.validate().ViaField("spec", "limit"),
 		m.validateRevision(ctx),
+		m.validateWarmUp(ctx),
 		m.validateCaps(ctx),
 		m.warnOfContradictions(ctx),
 		m.warnOfChanges(ctx),
