@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/textproto"
 	"net/url"
 	"regexp"
@@ -161,7 +162,7 @@ func (r *WarmUpRequest) validateCall() *apis.FieldError {
 	if _, err := url.ParseRequestURI(r.Path); err != nil || !strings.HasPrefix(r.Path, "/") || strings.ContainsAny(r.Path, " #") {
 		errs = invalid("path", "must be a path that begins with /, with or without a query, is %q", r.Path)
 	}
-	if r.Method != "" && (!methodName.MatchString(r.Method) || r.Method == "CONNECT") {
+	if r.Method != "" && (!methodName.MatchString(r.Method) || r.Method == http.MethodConnect) {
 		errs = errs.Also(invalid("method", "must be an HTTP method in capital letters, other than CONNECT, is %q", r.Method))
 	}
 	return errs
