@@ -30,6 +30,14 @@ const (
 	// of the fields that make a revision. The template is rebuilt only when it
 	// changes, so tuning never makes a revision.
 	TemplateHashAnnotationKey = GroupName + "/template-hash"
+
+	// WarmUpImageAnnotationKey is on the Knative Service of a Model that is warmed
+	// up: the image that its template was built with. A later one, that comes with
+	// an upgrade of Sluice, waits for the next revision.
+	WarmUpImageAnnotationKey = GroupName + "/warm-up-image"
+	// WarmUpBodiesAnnotationKey is on it too where bodies lie beside the template:
+	// the ConfigMap that has them.
+	WarmUpBodiesAnnotationKey = GroupName + "/warm-up-bodies"
 )
 
 var (

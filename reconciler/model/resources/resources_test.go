@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"minimal", "full"} {
+	for _, name := range []string{"minimal", "full", "warmed", "corpus"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join("testdata", name)
@@ -31,7 +31,7 @@ func TestGolden(t *testing.T) {
 			routed := &servingv1.Service{}
 			read(t, filepath.Join(dir, "service.in.yaml"), routed)
 			holder := tenant(t, name)
-			golden(t, filepath.Join(dir, "service.out.yaml"), Service(m, holder))
+			golden(t, filepath.Join(dir, "service.out.yaml"), RebuildService(m, holder, pinned(t, m)))
 			golden(t, filepath.Join(dir, "ratelimit.out.yaml"), RateLimit(m, holder, routed))
 		})
 	}
@@ -44,6 +44,8 @@ func TestTemplateHashIsPinned(t *testing.T) {
 	for name, want := range map[string]string{
 		"minimal": "v1-a06a3fa2dc29c16f79766c55d42bd613",
 		"full":    "v1-5e35bb0061deada204f7e72745d46211",
+		"warmed":  "v1-9ed5851c215aceb4d11a41bdc70c5b88",
+		"corpus":  "v1-c6a72a61059ce14880eb85c4e9a4231d",
 	} {
 		if got := TemplateHash(model(t, name)); got != want {
 			t.Errorf("hash of %s = %q, want %q", name, got, want)

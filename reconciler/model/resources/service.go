@@ -16,13 +16,19 @@ import (
 // Service is the Knative Service of a Model that has none yet. Here and below, t is
 // the Tenant that holds the Model's namespace; nil for none.
 func Service(m *v1alpha1.Model, t *v1alpha1.Tenant) *servingv1.Service {
-	return RebuildService(m, t, &servingv1.Service{
+	return RebuildService(m, t, EmptyService(m))
+}
+
+// EmptyService is a Knative Service that a Model will own, without all that makes it
+// one.
+func EmptyService(m *v1alpha1.Model) *servingv1.Service {
+	return &servingv1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            m.Name,
 			Namespace:       m.Namespace,
 			OwnerReferences: []metav1.OwnerReference{*kmeta.NewControllerRef(m)},
 		},
-	})
+	}
 }
 
 // RebuildService is the existing Service with the template that the Model asks for
@@ -31,6 +37,7 @@ func RebuildService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.S
 	out := LabelService(m, t, existing)
 	out.Annotations[sluice.TemplateHashAnnotationKey] = TemplateHash(m)
 	out.Spec = serviceSpec(m, m.AutoscalingAnnotations())
+	addWarmUp(m, out)
 	return out
 }
 
@@ -43,6 +50,7 @@ func RestoreService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.S
 	autoscaling := maps.Clone(existing.Spec.Template.Annotations)
 	maps.DeleteFunc(autoscaling, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.AutoscalingPrefix) })
 	out.Spec = serviceSpec(m, autoscaling)
+	addWarmUp(m, out)
 	return out
 }
 

@@ -48,6 +48,7 @@ func canonicalForm1(s *v1alpha1.ModelSpec) map[string]any {
 		"timeoutSeconds":              s.TimeoutSeconds,
 		"responseStartTimeoutSeconds": s.ResponseStartTimeoutSeconds,
 		"idleTimeoutSeconds":          s.IdleTimeoutSeconds,
+		"warmUp":                      s.WarmUp,
 	})
 }
 
@@ -104,6 +105,9 @@ func canonicalValue(v reflect.Value) any {
 	case reflect.Struct:
 		return canonicalStruct(v)
 	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return v.Interface() // base64
+		}
 		list := make([]any, v.Len())
 		for i := range list {
 			list[i] = canonicalValue(v.Index(i))

@@ -1,0 +1,328 @@
+package resources
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"knative.dev/pkg/kmap"
+	"knative.dev/pkg/kmeta"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/warmup"
+)
+
+const (
+	stateVolume       = "sluice-warm-up"
+	bodiesVolume      = "sluice-warm-up-bodies"
+	credentialsVolume = "sluice-warm-up-registries"
+	// maxInlineBodies is what a template may carry itself: every revision, Deployment,
+	// ReplicaSet and pod has a copy, and the kernel bounds a variable to 128 KiB, of
+	// which base64 takes a third.
+	maxInlineBodies = 32 << 10
+	// startFor is what a revision may take to start but for its warm-up: Knative's
+	// default progress deadline.
+	startFor  = 10 * time.Minute
+	probeEach = 1
+)
+
+// WarmUpPins are what a revision is warmed up by that its Model doesn't say: they
+// are settled when its template is built.
+type WarmUpPins struct {
+	// Image of the container.
+	Image string
+	// Bodies names the ConfigMap of those that the template has no room for; empty
+	// for none.
+	Bodies string
+}
+
+// PinWarmUp is the Service with other pins, for its next template.
+func PinWarmUp(m *v1alpha1.Model, service *servingv1.Service, pins WarmUpPins) *servingv1.Service {
+	out := service.DeepCopy()
+	out.Annotations = kmap.Filter(out.Annotations, func(key string) bool {
+		return key == sluice.WarmUpImageAnnotationKey || key == sluice.WarmUpBodiesAnnotationKey
+	})
+	if m.Spec.WarmUp == nil {
+		return out
+	}
+	pinned := map[string]string{sluice.WarmUpImageAnnotationKey: pins.Image}
+	if pins.Bodies != "" {
+		pinned[sluice.WarmUpBodiesAnnotationKey] = pins.Bodies
+	}
+	out.Annotations = kmeta.UnionMaps(out.Annotations, pinned)
+	return out
+}
+
+// WarmUpPinsOf are the pins that a Service's template was built with.
+func WarmUpPinsOf(service *servingv1.Service) WarmUpPins {
+	return WarmUpPins{
+		Image:  service.Annotations[sluice.WarmUpImageAnnotationKey],
+		Bodies: service.Annotations[sluice.WarmUpBodiesAnnotationKey],
+	}
+}
+
+// WarmUpSources are the ConfigMaps that a warm-up takes bodies from, in order, each
+// once.
+func WarmUpSources(w *v1alpha1.WarmUpSpec) []string {
+	if w == nil {
+		return nil
+	}
+	var names []string
+	for _, r := range w.Requests {
+		if r.BodyFrom != nil {
+			names = append(names, r.BodyFrom.ConfigMapKeyRef.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// bodiesBeside tells whether a template has no room for the bodies: as soon as one
+// comes from elsewhere, or they are too many bytes.
+func bodiesBeside(w *v1alpha1.WarmUpSpec) bool {
+	size := 0
+	for _, r := range w.Requests {
+		if r.BodyFrom != nil {
+			return true
+		}
+		size += len(r.Body) + len(r.BodyBytes)
+	}
+	return size > maxInlineBodies
+}
+
+// WarmUpBodies is an immutable copy of the bodies that the template has no room for,
+// named by what it holds; nil where there are none. sources has the ConfigMaps that
+// bodies come from, by name. The error says what they lack.
+func WarmUpBodies(m *v1alpha1.Model, sources map[string]*corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	w := m.Spec.WarmUp
+	if w == nil || !bodiesBeside(w) {
+		return nil, nil
+	}
+	bodies, size, sum := map[string][]byte{}, 0, sha256.New()
+	for i, r := range w.Requests {
+		body, err := bodyOf(r, sources)
+		if err != nil {
+			return nil, fmt.Errorf("request %s: %w", cmp.Or(r.Name, strconv.Itoa(i)), err)
+		}
+		if len(body) == 0 {
+			continue
+		}
+		bodies[bodyFile(i)] = body
+		size += len(body)
+		fmt.Fprintf(sum, "%d %d\n%s\n", i, len(body), body)
+	}
+	if size > warmup.MaxBodies {
+		return nil, v1alpha1.WarmUpBodiesTooLarge(size).ViaField("spec", "warmUp")
+	}
+	immutable := true
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            kmeta.ChildName(m.Name, "-warm-up-"+hex.EncodeToString(sum.Sum(nil)[:8])),
+			Namespace:       m.Namespace,
+			Labels:          map[string]string{sluice.ModelLabelKey: m.Name, sluice.ManagedByLabelKey: sluice.ManagedBy},
+			OwnerReferences: []metav1.OwnerReference{*kmeta.NewControllerRef(m)},
+		},
+		Immutable:  &immutable,
+		BinaryData: bodies,
+	}, nil
+}
+
+func bodyOf(r v1alpha1.WarmUpRequest, sources map[string]*corev1.ConfigMap) ([]byte, error) {
+	if r.BodyFrom == nil {
+		return append([]byte(r.Body), r.BodyBytes...), nil // at most one of them is there
+	}
+	ref := r.BodyFrom.ConfigMapKeyRef
+	source, ok := sources[ref.Name]
+	if !ok {
+		return nil, fmt.Errorf("there is no ConfigMap %q", ref.Name)
+	}
+	if text, ok := source.Data[ref.Key]; ok {
+		return []byte(text), nil
+	}
+	if body, ok := source.BinaryData[ref.Key]; ok {
+		return body, nil
+	}
+	return nil, fmt.Errorf("ConfigMap %q has no key %q", ref.Name, ref.Key)
+}
+
+func bodyFile(request int) string { return strconv.Itoa(request) }
+
+// addWarmUp puts the container that warms the model up beside it, by the Service's
+// pins.
+func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
+	w := m.Spec.WarmUp
+	if w == nil {
+		return
+	}
+	template, pins := &service.Spec.Template, WarmUpPinsOf(service)
+	deadline := startFor + w.Timeout.Round(time.Second)
+	template.Annotations = kmeta.UnionMaps(template.Annotations, map[string]string{serving.ProgressDeadlineAnnotationKey: deadline.String()})
+	pod := &template.Spec.PodSpec
+	holdBack(&pod.Containers[0], &m.Spec, deadline)
+
+	container := warmUpContainer(m, pins)
+	volumes := []corev1.Volume{{Name: stateVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	container.VolumeMounts = []corev1.VolumeMount{{Name: stateVolume, MountPath: warmup.StateDir}}
+	if pins.Bodies != "" {
+		volumes = append(volumes, corev1.Volume{Name: bodiesVolume, VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: pins.Bodies}},
+		}})
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: bodiesVolume, MountPath: warmup.BodiesDir, ReadOnly: true})
+	}
+	if w.Corpus != nil && len(pod.ImagePullSecrets) > 0 {
+		volumes = append(volumes, credentials(pod.ImagePullSecrets))
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: credentialsVolume, MountPath: warmup.CredentialsDir, ReadOnly: true})
+	}
+	pod.Containers = append(pod.Containers, container)
+	pod.Volumes = append(pod.Volumes, volumes...)
+}
+
+// holdBack has the model's container count as started only once it is warm. Its
+// readiness alone, which Knative has queue-proxy ask for in place of the kubelet, is
+// known up to a few periods late: a container that restarts in place would have
+// requests in between. By default it is asked for each second; Knative leaves that to
+// the kubelet's ten.
+func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec, deadline time.Duration) {
+	if len(model.Ports) == 0 {
+		// Of several containers the one with a port is the model.
+		model.Ports = []corev1.ContainerPort{{ContainerPort: spec.ModelPort()}}
+	}
+	if model.ReadinessProbe == nil {
+		model.ReadinessProbe = &corev1.Probe{}
+	}
+	if model.ReadinessProbe.PeriodSeconds == 0 {
+		model.ReadinessProbe.PeriodSeconds = probeEach
+	}
+	if model.StartupProbe == nil {
+		model.StartupProbe = warmProbe()
+		// What isn't warm by the deadline is started anew, and warmed up again.
+		model.StartupProbe.FailureThreshold = int32(deadline.Seconds()) / probeEach
+	}
+}
+
+func warmProbe() *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:   corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: warmup.ReadyPath, Port: intstr.FromInt32(warmup.Port)}},
+		PeriodSeconds:  probeEach,
+		TimeoutSeconds: 1,
+	}
+}
+
+func warmUpContainer(m *v1alpha1.Model, pins WarmUpPins) corev1.Container {
+	yes, no := true, false
+	return corev1.Container{
+		Name:           warmup.ContainerName,
+		Image:          pins.Image,
+		Env:            []corev1.EnvVar{{Name: warmup.PlanVariable, Value: encodePlan(warmUpPlan(&m.Spec))}},
+		ReadinessProbe: warmProbe(),
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
+		},
+		SecurityContext: &corev1.SecurityContext{
+			RunAsNonRoot:             &yes,
+			ReadOnlyRootFilesystem:   &yes,
+			AllowPrivilegeEscalation: &no,
+			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+	}
+}
+
+// credentials are what the pod's images are pulled with, a file for each Secret.
+func credentials(secrets []corev1.LocalObjectReference) corev1.Volume {
+	projected := &corev1.ProjectedVolumeSource{}
+	optional := true // as for the kubelet, which does without those that aren't there
+	for i, secret := range secrets {
+		projected.Sources = append(projected.Sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+			LocalObjectReference: secret,
+			Items:                []corev1.KeyToPath{{Key: corev1.DockerConfigJsonKey, Path: strconv.Itoa(i) + ".json"}},
+			Optional:             &optional,
+		}})
+	}
+	return corev1.Volume{Name: credentialsVolume, VolumeSource: corev1.VolumeSource{Projected: projected}}
+}
+
+// warmUpPlan is the Model's warm-up as the container goes by it.
+func warmUpPlan(spec *v1alpha1.ModelSpec) *warmup.Plan {
+	w := spec.WarmUp
+	plan := &warmup.Plan{
+		Model:               warmup.Target{Port: int(spec.ModelPort()), H2C: spec.SpeaksH2C(), Ready: readiness(spec)},
+		Concurrency:         int(w.Concurrency),
+		Repeat:              int(w.Repeat),
+		TimeoutMilliseconds: w.Timeout.Milliseconds(),
+		ServeCold:           w.OnFailure == v1alpha1.WarmUpServe,
+	}
+	if w.Corpus != nil {
+		plan.Corpus = w.Corpus.Image
+	}
+	if w.Until != nil && w.Until.Stable != nil {
+		plan.Stable = &warmup.Stable{Window: int(w.Until.Stable.Window), Tolerance: int(w.Until.Stable.Tolerance)}
+	}
+	beside := bodiesBeside(w)
+	for i, r := range w.Requests {
+		request := planned(r)
+		if beside {
+			request.Body, request.BodyBytes = "", nil
+			if r.BodyFrom != nil || r.Body != "" || len(r.BodyBytes) > 0 {
+				request.BodyFile = bodyFile(i)
+			}
+		}
+		plan.Requests = append(plan.Requests, request)
+	}
+	return plan
+}
+
+func planned(r v1alpha1.WarmUpRequest) warmup.Request {
+	out := warmup.Request{
+		Name: r.Name, Method: r.Method, Path: r.Path, GRPC: r.GRPC, Headers: r.Headers, Body: r.Body, BodyBytes: r.BodyBytes,
+	}
+	if r.Expect == nil {
+		return out
+	}
+	out.Expect = &warmup.Expect{Status: r.Expect.Status}
+	if j := r.Expect.JSON; j != nil {
+		out.Expect.JSON = &warmup.JSONValue{Path: j.Path, Value: j.Value}
+	}
+	if body := append([]byte(r.Expect.Body), r.Expect.BodyBytes...); len(body) > 0 {
+		sum := sha256.Sum256(body)
+		out.Expect.BodySHA256 = hex.EncodeToString(sum[:])
+	}
+	return out
+}
+
+// readiness is the model's own endpoint, where it has one that can be asked.
+func readiness(spec *v1alpha1.ModelSpec) *warmup.Endpoint {
+	probe := spec.Container.ReadinessProbe
+	if probe == nil || probe.HTTPGet == nil {
+		return nil
+	}
+	endpoint := &warmup.Endpoint{
+		Port: int(cmp.Or(probe.HTTPGet.Port.IntVal, spec.ModelPort())), Path: cmp.Or(probe.HTTPGet.Path, "/"),
+		HTTPS: probe.HTTPGet.Scheme == corev1.URISchemeHTTPS,
+	}
+	for _, header := range probe.HTTPGet.HTTPHeaders {
+		endpoint.Headers = kmeta.UnionMaps(endpoint.Headers, map[string]string{header.Name: header.Value})
+	}
+	return endpoint
+}
+
+func encodePlan(plan *warmup.Plan) string {
+	text, err := json.Marshal(plan)
+	if err != nil {
+		panic(fmt.Sprintf("a plan is plain data: %v", err))
+	}
+	return string(text)
+}
