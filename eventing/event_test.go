@@ -70,6 +70,17 @@ func TestEventsKeepTheirSchemas(t *testing.T) {
 			Since: time.Unix(rapid.Int64Range(0, 1e10).Draw(t, "since"), 0).UTC(),
 		})
 	}))
+	t.Run(ModelWarmedType, rapid.MakeCheck(func(t *rapid.T) {
+		duration := rapid.Float64Range(0, 1e9)
+		keepsSchema(t, NewModelWarmed, read[ModelWarmed](ModelWarmedType), ModelWarmed{
+			Model: ref.Draw(t, "model"), Revision: name.Draw(t, "revision"), Pod: name.Draw(t, "pod"),
+			Verdict:  rapid.SampledFrom([]string{"Warm", "Failed", "ServingCold"}).Draw(t, "verdict"),
+			Starts:   rapid.Int32Min(1).Draw(t, "starts"),
+			Requests: rapid.Int64Range(0, 1<<53).Draw(t, "requests"), FirstMilliseconds: duration.Draw(t, "first"),
+			LastMilliseconds: duration.Draw(t, "last"), Seconds: duration.Draw(t, "seconds"),
+			Reason: rapid.String().Draw(t, "reason"), UID: name.Draw(t, "uid"),
+		})
+	}))
 }
 
 func read[T data](eventType string) func(cloudevents.Event) (T, error) {
@@ -98,6 +109,7 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		RevisionScaledType:  reflect.TypeFor[RevisionScaled](),
 		LimitAppliedType:    reflect.TypeFor[LimitApplied](),
 		GatewayMigratedType: reflect.TypeFor[GatewayMigrated](),
+		ModelWarmedType:     reflect.TypeFor[ModelWarmed](),
 	}
 	for _, eventType := range Types() {
 		t.Run(eventType, func(t *testing.T) {

@@ -18,7 +18,9 @@ import (
 var schemas embed.FS
 
 // Types are the types of all events.
-func Types() []string { return []string{RevisionScaledType, LimitAppliedType, GatewayMigratedType} }
+func Types() []string {
+	return []string{RevisionScaledType, LimitAppliedType, GatewayMigratedType, ModelWarmedType}
+}
 
 // Schema returns the JSON schema of a type's data.
 func Schema(eventType string) ([]byte, error) {

@@ -20,9 +20,11 @@ import (
 )
 
 type environment struct {
-	// KnativeServingNamespace is where Knative Serving keeps the ConfigMap that says
-	// which routes get which domain.
+	// KnativeServingNamespace is where Knative Serving keeps the ConfigMaps that say
+	// which routes get which domain, and what pods may be.
 	KnativeServingNamespace string `envconfig:"KNATIVE_SERVING_NAMESPACE" default:"knative-serving"`
+	// WarmUpImage warms up the replicas of revisions that are made from now on.
+	WarmUpImage string `envconfig:"WARM_UP_IMAGE"`
 }
 
 func main() {
@@ -33,7 +35,7 @@ func main() {
 	ctx := filteredinformers.WithSelectors(signals.NewContext(), revisionscale.Selector)
 	ctx = filteredserving.WithSelectors(ctx, revisionscale.Selector)
 	sharedmain.MainWithConfig(ctx, "controller", config(),
-		model.NewController,
+		model.NewController(model.Options{ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage}),
 		ingress.NewController,
 		gateway.NewController,
 		revisionscale.NewController,

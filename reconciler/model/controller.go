@@ -4,10 +4,14 @@ import (
 	"context"
 
 	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+	"knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker"
+	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
+	"knative.dev/pkg/injection"
 	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/logging"
 	"knative.dev/pkg/reconciler"
@@ -15,6 +19,7 @@ import (
 	revisioninformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision"
 	serviceinformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/service"
 
+	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
 	sluiceclient "sluice.dev/sluice/reconciler/client/injection/client"
@@ -25,8 +30,20 @@ import (
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
 
-// NewController watches Models and all that they are made of.
-func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
+// Options are what the process says.
+type Options struct {
+	// ServingNamespace is where Knative Serving keeps what it allows.
+	ServingNamespace string
+	// WarmUpImage is that of the container that warms replicas of new revisions up.
+	WarmUpImage string
+}
+
+// NewController returns what watches Models and all that they are made of.
+func NewController(options Options) injection.ControllerConstructor {
+	return func(ctx context.Context, _ configmap.Watcher) *controller.Impl { return newController(ctx, options) }
+}
+
+func newController(ctx context.Context, options Options) *controller.Impl {
 	models := modelinformer.Get(ctx)
 	services := serviceinformer.Get(ctx)
 	revisions := revisioninformer.Get(ctx)
@@ -36,7 +53,19 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		logging.FromContext(ctx).Fatalw("Error preparing the cache of Tenants", zap.Error(err))
 	}
 
+	brokers := broker.Get(ctx).Lister().Brokers(sluice.SystemNamespace)
+	sender, err := eventing.NewSender(eventing.BrokerAddress(brokers.Get))
+	if err != nil {
+		logging.FromContext(ctx).Fatalw("Error setting up the event sender", zap.Error(err))
+	}
+	own := newParts(kubeclient.Get(ctx), options.ServingNamespace)
+
 	r := &Reconciler{
+		kube:          kubeclient.Get(ctx),
+		sender:        sender,
+		pods:          own.replicas.Core().V1().Pods().Lister(),
+		probing:       probes(own.features.Core().V1().ConfigMaps().Lister().ConfigMaps(options.ServingNamespace)),
+		warmUpImage:   options.WarmUpImage,
 		sluiceClient:  sluiceclient.Get(ctx),
 		servingClient: servingclient.Get(ctx),
 		services:      services.Lister(),
@@ -48,6 +77,7 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	}
 	impl := modelreconciler.NewImpl(ctx, r)
 	r.later = impl.EnqueueAfter
+	r.warmth = newWarmth(impl.EnqueueKey, clock.RealClock{})
 
 	watch(models.Informer(), controller.HandleAll(impl.Enqueue))
 	watch(models.Informer(), r.whenRoomIsLeft(impl.Enqueue))
@@ -66,6 +96,20 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		FilterFunc: reconciler.LabelExistsFilterFunc(sluice.ModelLabelKey),
 		Handler:    controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey)),
 	})
+	watch(own.replicas.Core().V1().Pods().Informer(), cache.FilteringResourceEventHandler{
+		FilterFunc: func(object any) bool {
+			if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = last.Obj
+			}
+			pod, ok := object.(*corev1.Pod)
+			return ok && isWarmed(pod)
+		},
+		Handler: controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey)),
+	})
+	watch(own.features.Core().V1().ConfigMaps().Informer(), controller.HandleAll(func(any) { impl.GlobalResync(models.Informer()) }))
+	if err := controller.StartInformers(ctx.Done(), own.all()...); err != nil {
+		logging.FromContext(ctx).Fatalw("Error starting the Models' informers", zap.Error(err))
+	}
 	return impl
 }
 

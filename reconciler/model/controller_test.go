@@ -5,6 +5,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+	_ "knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker/fake"
+	_ "knative.dev/pkg/client/injection/kube/client/fake"
 	"knative.dev/pkg/configmap"
 	rtesting "knative.dev/pkg/reconciler/testing"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -20,7 +22,7 @@ import (
 
 func TestNewController(t *testing.T) {
 	ctx, _ := rtesting.SetupFakeContext(t)
-	if NewController(ctx, configmap.NewStaticWatcher()) == nil {
+	if NewController(Options{ServingNamespace: "knative-serving"})(ctx, configmap.NewStaticWatcher()) == nil {
 		t.Error("no controller")
 	}
 }

@@ -13,6 +13,8 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	corev1listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/pkg/controller"
@@ -35,6 +37,8 @@ import (
 type Reconciler struct {
 	sluiceClient  sluiceclientset.Interface
 	servingClient servingclientset.Interface
+	kube          kubernetes.Interface
+	sender        Sender
 
 	services   servinglisters.ServiceLister
 	revisions  servinglisters.RevisionLister
@@ -42,6 +46,14 @@ type Reconciler struct {
 	models     sluicelisters.ModelLister
 	// tenants are indexed by tenancy.Index.
 	tenants cache.Indexer
+	// pods are the Models' replicas.
+	pods corev1listers.PodLister
+
+	warmth *warmth
+	// warmUpImage is that of the container that warms replicas of new revisions up.
+	warmUpImage string
+	// probing tells whether Knative probes more than one container of a pod.
+	probing func() bool
 
 	clock clock.PassiveClock
 	// later brings a Model back after a while.
@@ -52,8 +64,8 @@ var _ modelreconciler.Interface = (*Reconciler)(nil)
 
 // ReconcileKind implements modelreconciler.Interface: the Knative Service, whose
 // status becomes RevisionReady and Routed; the autoscaling of its live revisions,
-// also RevisionReady; the RateLimit, whose status becomes Limited. What the tenant's
-// caps have no room for is held back.
+// also RevisionReady; its replicas' warm-up, which becomes Warm; the RateLimit, whose
+// status becomes Limited. What the tenant's caps have no room for is held back.
 func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) reconciler.Event {
 	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
 	defer cancel()
@@ -73,30 +85,45 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) recon
 	if err != nil {
 		return fmt.Errorf("reconciling the Knative Service: %w", err)
 	}
+	if service == nil {
+		return nil
+	}
 	// A limit must not wait for a revision that can't be tuned, nor the reverse.
 	return errors.Join(
 		r.reconcileTuning(ctx, m, service),
+		r.reconcileWarmUp(ctx, m, service),
 		r.reconcileRateLimit(ctx, m, tenant, service),
 	)
 }
 
 // reconcileService keeps the Model's Knative Service and marks RevisionReady and
-// Routed.
+// Routed. There is none yet, and no error, where its warm-up lacks something.
 func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant) (*servingv1.Service, error) {
 	existing, err := r.services.Services(m.Namespace).Get(m.Name)
-	var service *servingv1.Service
 	switch {
 	case apierrs.IsNotFound(err):
-		service, err = r.createService(ctx, m, resources.Service(m, tenant))
+		existing = nil
 	case err != nil:
 		return nil, fmt.Errorf("getting %q: %w", m.Name, err)
 	case !metav1.IsControlledBy(existing, m):
 		m.Status.MarkServiceNotOwned(m.Name)
 		// Its change or removal will bring us back here; trying again would not.
 		return nil, controller.NewPermanentError(fmt.Errorf("%q is not owned by the Model", m.Name))
-	default:
-		service, err = r.updateService(ctx, existing, desiredService(m, tenant, existing))
 	}
+	desired, err := r.desiredService(ctx, m, tenant, existing)
+	var lack *lackError
+	if errors.As(err, &lack) {
+		r.later(m, lookAgain)
+		if existing == nil {
+			m.Status.MarkNothingWithoutWarmUp(lack.reason, lack.message)
+			return nil, nil
+		}
+		desired, err = resources.LabelService(m, tenant, existing), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("settling the warm-up: %w", err)
+	}
+	service, err := r.writeService(ctx, m, existing, desired)
 	if err != nil {
 		m.Status.MarkServiceNotWritten(m.Name, err)
 		return nil, err
@@ -104,7 +131,21 @@ func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model, te
 	m.Status.ServiceGeneration = service.Generation
 	m.Status.PropagateService(service)
 	m.Status.PropagateTenant(tenant)
+	if lack != nil {
+		m.Status.MarkWarmUpLacking(lack.reason, lack.message)
+	}
 	return service, nil
+}
+
+func (r *Reconciler) writeService(ctx context.Context, m *v1alpha1.Model, existing, desired *servingv1.Service) (*servingv1.Service, error) {
+	if existing == nil {
+		return r.createService(ctx, m, desired)
+	}
+	service, err := r.updateService(ctx, existing, desired)
+	if err != nil || resources.WarmUpPinsOf(existing) == resources.WarmUpPinsOf(desired) {
+		return service, err
+	}
+	return service, r.sweepBodies(ctx, m, service)
 }
 
 func (r *Reconciler) createService(ctx context.Context, m *v1alpha1.Model, desired *servingv1.Service) (*servingv1.Service, error) {
@@ -132,14 +173,16 @@ func (r *Reconciler) updateService(ctx context.Context, existing, desired *servi
 // compared with what the Model asks for. It is rebuilt when the hash of the Model
 // it was built from is another, restored when its generation, which counts every
 // change of its spec, is not the one that we wrote last, and else left as it is.
-func desiredService(m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
+func (r *Reconciler) desiredService(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servingv1.Service) (*servingv1.Service, error) {
 	switch {
+	case existing == nil:
+		return r.rebuild(ctx, m, tenant, resources.EmptyService(m))
 	case !resources.BuiltFrom(m, existing):
-		return resources.RebuildService(m, tenant, existing)
+		return r.rebuild(ctx, m, tenant, existing)
 	case existing.Generation != m.Status.ServiceGeneration:
-		return resources.RestoreService(m, tenant, existing)
+		return resources.RestoreService(m, tenant, existing), nil
 	default:
-		return resources.LabelService(m, tenant, existing)
+		return resources.LabelService(m, tenant, existing), nil
 	}
 }
 

@@ -14,17 +14,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	kubescheme "k8s.io/client-go/kubernetes/scheme"
+	corev1listers "k8s.io/client-go/listers/core/v1"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	clocktesting "k8s.io/utils/clock/testing"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
+	fakekubeclient "knative.dev/pkg/client/injection/kube/client/fake"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 	logtesting "knative.dev/pkg/logging/testing"
 	"knative.dev/pkg/reconciler"
 	rtesting "knative.dev/pkg/reconciler/testing"
+	servingconfig "knative.dev/serving/pkg/apis/config"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
 	fakeservingclient "knative.dev/serving/pkg/client/injection/client/fake"
@@ -49,7 +53,7 @@ const (
 )
 
 func TestReconcile(t *testing.T) {
-	slices.Concat(lifeRows(), changeRows(), failureRows(), tenantRows(), capRows()).Test(t, factory)
+	slices.Concat(lifeRows(), changeRows(), failureRows(), tenantRows(), capRows(), warmUpRows()).Test(t, factory)
 }
 
 // lifeRows take a Model from its creation to rest.
@@ -295,6 +299,7 @@ func failureRows() rtesting.TableTest {
 			"reconciling the Knative Service: %q is not owned by the Model", name)},
 		WantStatusUpdates: status(model(observed, written, withConditions(
 			isFalse(v1alpha1.ModelConditionRevisionReady, "NotOwned", `There is a Knative Service "ranker" that this Model does not own; delete it or rename the Model.`),
+			unknown(v1alpha1.ModelConditionWarm, "NotOwned", "There is no Knative Service of this Model."),
 			unknown(v1alpha1.ModelConditionRouted, "NotOwned", "There is no Knative Service of this Model."),
 			unknown(v1alpha1.ModelConditionLimited, "NotOwned", "There is no Knative Service of this Model."),
 		))),
@@ -469,6 +474,7 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 	notLetIn := func(refusal string) []clientgotesting.UpdateActionImpl {
 		return status(model(observed, withConditions(
 			isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", refusal),
+			unknown(v1alpha1.ModelConditionWarm, "TenantCap", without),
 			unknown(v1alpha1.ModelConditionRouted, "TenantCap", without), unknown(v1alpha1.ModelConditionLimited, "TenantCap", without),
 		)))
 	}
@@ -566,7 +572,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtesting.ActionRecorderList, rtesting.EventList) {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{servingfake.AddToScheme, sluicefake.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{servingfake.AddToScheme, sluicefake.AddToScheme, kubescheme.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -586,9 +592,22 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 	ctx, sluiceClient := fakesluiceclient.With(ctx, objects.ObjectsForSchemeFunc(sluicefake.AddToScheme)...)
 
 	models := sluicelisters.NewModelLister(objects.IndexerForObjectType(&v1alpha1.Model{}))
+	ctx, kube := fakekubeclient.With(ctx, objects.ObjectsForSchemeFunc(kubescheme.AddToScheme)...)
+	warmth := newWarmth(func(types.NamespacedName) {}, clocktesting.NewFakePassiveClock(noon))
+	if known, ok := row.OtherTestData["seen"].(map[types.UID]*seen); ok {
+		warmth.seen = known
+	}
+	sender := &sender{}
+
 	c := modelreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluiceClient, models, recorder, &Reconciler{
 		sluiceClient:  sluiceClient,
 		servingClient: servingClient,
+		kube:          kube,
+		sender:        sender,
+		pods:          corev1listers.NewPodLister(objects.IndexerForObjectType(&corev1.Pod{})),
+		warmth:        warmth,
+		warmUpImage:   warmUpImage,
+		probing:       func() bool { return row.OtherTestData["not probing"] == nil },
 		models:        models,
 		tenants:       tenants,
 		services:      servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
@@ -596,6 +615,9 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		rateLimits:    sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
 		clock:         clocktesting.NewFakePassiveClock(noon),
 		later: func(_ any, after time.Duration) {
+			if want, ok := row.OtherTestData["again"].([]time.Duration); ok && slices.Contains(want, after) {
+				return
+			}
 			if want := row.OtherTestData["again"]; want != after {
 				t.Errorf("looks again after %v, want %v", after, want)
 			}
@@ -610,9 +632,16 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 	for _, reactor := range row.WithReactors {
 		servingClient.PrependReactor("*", "*", reactor)
 		sluiceClient.PrependReactor("*", "*", reactor)
+		kube.PrependReactor("*", "*", reactor)
 	}
 	row.Ctx = ctx
-	return c, rtesting.ActionRecorderList{servingClient, sluiceClient}, rtesting.EventList{Recorder: recorder}
+	row.PostConditions = append(row.PostConditions, func(t *testing.T, row *rtesting.TableRow) {
+		want, _ := row.OtherTestData["told"].([]string)
+		if !slices.Equal(want, sender.sent) {
+			t.Errorf("told %q, want %q", sender.sent, want)
+		}
+	})
+	return c, rtesting.ActionRecorderList{servingClient, sluiceClient, kube}, rtesting.EventList{Recorder: recorder}
 }
 
 // knative does to a Service what the API server and Knative's webhook do: default
@@ -627,13 +656,16 @@ func knative(existing cache.Indexer) clientgotesting.ReactionFunc {
 		if !ok {
 			return false, nil, nil
 		}
-		ctx := apis.WithinCreate(context.Background())
+		features := servingconfig.FromContextOrDefaults(context.Background())
+		features.Features.MultiContainerProbing = servingconfig.Enabled
+		allowing := servingconfig.ToContext(context.Background(), features)
+		ctx := apis.WithinCreate(allowing)
 		if action.GetVerb() == "update" {
 			// Knative defaults some fields of a Service that is created only.
-			ctx = apis.WithinUpdate(context.Background(), written.DeepCopy())
+			ctx = apis.WithinUpdate(allowing, written.DeepCopy())
 		}
 		written.SetDefaults(ctx)
-		if err := written.Validate(context.Background()).Filter(apis.ErrorLevel); err != nil {
+		if err := written.Validate(allowing).Filter(apis.ErrorLevel); err != nil {
 			return true, nil, err
 		}
 		before, found, err := existing.Get(written)
@@ -681,7 +713,8 @@ func model(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
 
 // restingModel is one that nothing is left to do for.
 func restingModel(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
-	settled := withConditions(isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited))
+	settled := withConditions(isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionWarm),
+		isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited))
 	return model(append([]func(*v1alpha1.Model){observed, written, serving, settled}, changes...)...)
 }
 
@@ -694,7 +727,12 @@ func outOfDate(m *v1alpha1.Model) {
 	)(m)
 }
 
-func written(m *v1alpha1.Model) { m.Status.ServiceGeneration = 1 }
+func written(m *v1alpha1.Model) {
+	m.Status.ServiceGeneration = 1
+	if m.Spec.WarmUp == nil {
+		m.Status.MarkNoWarmUp()
+	}
+}
 
 func policyReady(m *v1alpha1.Model) { m.Spec.Limit.Policy = v1alpha1.PolicyReady }
 

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -155,6 +156,22 @@ func bodyOf(r v1alpha1.WarmUpRequest, sources map[string]*corev1.ConfigMap) ([]b
 		return body, nil
 	}
 	return nil, fmt.Errorf("ConfigMap %q has no key %q", ref.Name, ref.Key)
+}
+
+// ChangedBodies are the ConfigMaps, in order, that have other bodies now than the
+// copy of them.
+func ChangedBodies(w *v1alpha1.WarmUpSpec, sources map[string]*corev1.ConfigMap, pinned *corev1.ConfigMap) []string {
+	var changed []string
+	for i, r := range w.Requests {
+		if r.BodyFrom == nil {
+			continue
+		}
+		if body, err := bodyOf(r, sources); err != nil || !bytes.Equal(body, pinned.BinaryData[bodyFile(i)]) {
+			changed = append(changed, r.BodyFrom.ConfigMapKeyRef.Name)
+		}
+	}
+	slices.Sort(changed)
+	return slices.Compact(changed)
 }
 
 func bodyFile(request int) string { return strconv.Itoa(request) }

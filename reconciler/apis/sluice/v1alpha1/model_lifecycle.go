@@ -25,7 +25,7 @@ const (
 )
 
 var modelConditions = apis.NewLivingConditionSet(
-	ModelConditionRevisionReady, ModelConditionRouted, ModelConditionLimited)
+	ModelConditionRevisionReady, ModelConditionWarm, ModelConditionRouted, ModelConditionLimited)
 
 // GetConditionSet returns the conditions that Ready is made of.
 func (*Model) GetConditionSet() apis.ConditionSet { return modelConditions }
@@ -81,10 +81,11 @@ func (s *ModelStatus) MarkHeldBack(refusal *apis.FieldError) {
 
 func (s *ModelStatus) forgetService(reason string) {
 	m := modelConditions.Manage(s)
+	m.MarkUnknown(ModelConditionWarm, reason, "There is no Knative Service of this Model.")
 	m.MarkUnknown(ModelConditionRouted, reason, "There is no Knative Service of this Model.")
 	m.MarkUnknown(ModelConditionLimited, reason, "There is no Knative Service of this Model.")
 	s.URL, s.Address, s.LatestReadyRevision = nil, nil, ""
-	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit = 0, 0, nil, nil
+	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit, s.WarmUp = 0, 0, nil, nil, nil
 }
 
 // MarkServiceNotWritten says why the Model's Knative Service could not be written.

@@ -47,7 +47,9 @@ func TestValidWarmUps(t *testing.T) {
 		"levels off, most": warmingBy(func(w *WarmUpSpec) { w.Until = &WarmUpUntil{Stable: &WarmUpStable{Window: 5, Tolerance: 50}} }),
 		"bodies":           warming(WarmUpRequest{Path: "/", Body: "{}"}, WarmUpRequest{Path: "/", Method: "PUT", BodyBytes: []byte{0}}),
 		"from a ConfigMap": warming(WarmUpRequest{Path: "/", BodyFrom: &WarmUpBodySource{ConfigMapKeyRef: &WarmUpConfigMapKey{Name: "bodies", Key: "a.json"}}}),
-		"corpus":           warmingBy(func(w *WarmUpSpec) { w.Requests, w.Corpus = nil, &WarmUpCorpus{Image: "10.88.0.1:5000/corpus:1" + digest} }),
+		"corpus": warmingBy(func(w *WarmUpSpec) {
+			w.Requests, w.Corpus = nil, &WarmUpCorpus{Image: "10.88.0.1:5000/corpus:1" + digest}
+		}),
 		"expectations": warming(WarmUpRequest{Path: "/", Expect: &WarmUpExpectation{
 			Status: ptr(int32(404)), JSON: &WarmUpJSONValue{Path: "{.outputs[0].name}", Value: "score"}, Body: "x",
 		}}),

@@ -1,0 +1,185 @@
+package model
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"sluice.dev/sluice/reconciler/apis/warmup"
+)
+
+const (
+	// pullsAtOnce bounds the questions to replicas that are under way.
+	pullsAtOnce = 16
+	// pullTimeout bounds one.
+	pullTimeout = time.Second
+	// pullAgain is how often a replica is asked that has no verdict yet.
+	pullAgain = time.Second
+	// maxPulled bounds an answer, maxReason what is shown of it. Replicas are the
+	// tenants': their answers are not to be trusted.
+	maxPulled = 16 << 10
+	maxReason = 400
+)
+
+// warmth knows how far replicas are, by asking them; those without a verdict once a
+// second, the others when something about their pod changes.
+type warmth struct {
+	ask func(ctx context.Context, ip string) (warmup.Status, error)
+	// changed is told of the Model when a replica of it has come further.
+	changed func(model types.NamespacedName)
+	clock   clock.PassiveClock
+	slots   chan struct{}
+
+	mu   sync.Mutex
+	seen map[types.UID]*seen
+}
+
+// seen is what a replica has said.
+type seen struct {
+	model types.NamespacedName
+	// state of the pod when it was asked last.
+	state  string
+	asked  time.Time
+	asking bool
+	status warmup.Status
+	// told is the verdict that the Broker has.
+	told verdict
+}
+
+// verdict is one of a replica's.
+type verdict struct {
+	starts int
+	state  warmup.State
+}
+
+func newWarmth(changed func(types.NamespacedName), c clock.PassiveClock) *warmth {
+	return &warmth{
+		ask: askReplica, changed: changed, clock: c,
+		slots: make(chan struct{}, pullsAtOnce), seen: map[types.UID]*seen{},
+	}
+}
+
+// of is what a replica of the Model has said last; it is asked again if it may have
+// something new to say.
+func (w *warmth) of(model types.NamespacedName, pod *corev1.Pod) seen {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	known, ok := w.seen[pod.UID]
+	if !ok {
+		known = &seen{model: model, status: warmup.Status{State: warmup.Waiting}}
+		w.seen[pod.UID] = known
+	}
+	state, now := podState(pod), w.clock.Now()
+	due := known.state != state || !known.status.State.Ended() && now.Sub(known.asked) >= pullAgain
+	if due && !known.asking && pod.Status.PodIP != "" {
+		known.asking, known.state, known.asked = true, state, now
+		go w.pull(pod.UID, pod.Status.PodIP)
+	}
+	return *known
+}
+
+// podState is what of a pod tells that its replica may have another verdict.
+func podState(pod *corev1.Pod) string {
+	state := pod.Status.PodIP
+	for _, c := range pod.Status.ContainerStatuses {
+		state += fmt.Sprint(" ", c.RestartCount, c.Ready)
+	}
+	return state
+}
+
+func (w *warmth) pull(pod types.UID, ip string) {
+	w.slots <- struct{}{}
+	ctx, cancel := context.WithTimeout(context.Background(), pullTimeout)
+	status, err := w.ask(ctx, ip)
+	cancel()
+	<-w.slots
+
+	w.mu.Lock()
+	known, ok := w.seen[pod]
+	if !ok {
+		w.mu.Unlock()
+		return
+	}
+	known.asking = false
+	news := err == nil && status != known.status
+	if news {
+		known.status = status
+	}
+	model := known.model
+	w.mu.Unlock()
+	if news {
+		w.changed(model)
+	}
+}
+
+// keep forgets the replicas of a Model that are gone.
+func (w *warmth) keep(model types.NamespacedName, pods []*corev1.Pod) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for uid, known := range w.seen {
+		if known.model == model && !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return p.UID == uid }) {
+			delete(w.seen, uid)
+		}
+	}
+}
+
+// tell remembers which verdict the Broker has.
+func (w *warmth) tell(pod types.UID, v verdict) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if known, ok := w.seen[pod]; ok {
+		known.told = v
+	}
+}
+
+// toReplicas doesn't follow redirects, keeps no connections, and goes past proxies.
+var toReplicas = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+func askReplica(ctx context.Context, ip string) (warmup.Status, error) {
+	var status warmup.Status
+	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(warmup.Port)) + warmup.StatusPath
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return status, fmt.Errorf("building the question: %w", err)
+	}
+	answer, err := toReplicas.Do(request)
+	if err != nil {
+		return status, fmt.Errorf("asking a replica: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return status, fmt.Errorf("asking a replica: %s", answer.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxPulled)).Decode(&status); err != nil {
+		return status, fmt.Errorf("decoding a replica's answer: %w", err)
+	}
+	return sane(status)
+}
+
+// sane is an answer within its bounds.
+func sane(s warmup.Status) (warmup.Status, error) {
+	if !slices.Contains([]warmup.State{warmup.Waiting, warmup.Warming, warmup.Warm, warmup.Failed, warmup.ServingCold}, s.State) {
+		return s, fmt.Errorf("a replica is in no state that there is: %.20q", s.State)
+	}
+	if s.Starts < 0 || s.Requests < 0 || s.FirstMilliseconds < 0 || s.LastMilliseconds < 0 || s.Seconds < 0 || s.State.Ended() && s.Starts < 1 {
+		return s, fmt.Errorf("a replica counts below nothing: %+v", s)
+	}
+	if runes := []rune(s.Reason); len(runes) > maxReason {
+		s.Reason = string(runes[:maxReason]) + "…"
+	}
+	return s, nil
+}
