@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,11 +92,11 @@ func (w *warmth) of(model types.NamespacedName, pod *corev1.Pod) seen {
 
 // podState is what of a pod tells that its replica may have another verdict.
 func podState(pod *corev1.Pod) string {
-	state := pod.Status.PodIP
+	parts := []string{pod.Status.PodIP}
 	for _, c := range pod.Status.ContainerStatuses {
-		state += fmt.Sprint(" ", c.RestartCount, c.Ready)
+		parts = append(parts, fmt.Sprint(c.RestartCount, c.Ready))
 	}
-	return state
+	return strings.Join(parts, " ")
 }
 
 func (w *warmth) pull(pod types.UID, ip string) {

@@ -50,6 +50,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	initialize, err := durationEnv("RANKER_INITIALIZE")
+	if err != nil {
+		return err
+	}
 	model, err := score.Load(weights)
 	if err != nil {
 		return fmt.Errorf("loading the model: %w", err)
@@ -58,6 +62,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Version:     version(),
 		Concurrency: concurrency,
 		MaxWait:     maxWait,
+		Initialize:  initialize,
 		Now:         time.Now,
 		Log:         log,
 	})
@@ -103,6 +108,19 @@ func intEnv(name string, unset, least int) (int, error) {
 	value, err := strconv.Atoi(text)
 	if err != nil || value < least {
 		return 0, errors.New(name + ": got " + strconv.Quote(text) + ", want an integer of at least " + strconv.Itoa(least))
+	}
+	return value, nil
+}
+
+// durationEnv reads a duration from the environment; 0 where it is unset.
+func durationEnv(name string) (time.Duration, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return 0, nil
+	}
+	value, err := time.ParseDuration(text)
+	if err != nil || value < 0 {
+		return 0, errors.New(name + ": got " + strconv.Quote(text) + ", want a duration such as 2s")
 	}
 	return value, nil
 }

@@ -216,7 +216,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestBadEnvironment(t *testing.T) {
-	for _, env := range []string{"PORT=http", "PORT=-1", "RANKER_CONCURRENCY=0", "RANKER_CONCURRENCY=many"} {
+	for _, env := range []string{"PORT=http", "PORT=-1", "RANKER_CONCURRENCY=0", "RANKER_CONCURRENCY=many", "RANKER_INITIALIZE=2"} {
 		t.Run(env, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "RANKER_TEST_SERVE=1", env)

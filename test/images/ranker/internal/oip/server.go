@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,7 @@ type Config struct {
 	Version     string
 	Concurrency int           // inferences that run at once; further requests wait
 	MaxWait     time.Duration // how long a request waits for its turn
+	Initialize  time.Duration // how long the first inference prepares all batch sizes
 	Now         func() time.Time
 	Log         *slog.Logger
 }
@@ -39,12 +41,23 @@ type Server struct {
 	config   Config
 	slots    chan struct{}
 	draining atomic.Bool
+	warmth   warmth
+	// initialize is done by the first inference.
+	initialize func() error
 }
 
 // NewServer returns a server that is ready at once; its first inference at each
 // batch size compiles.
 func NewServer(model *score.Model, config Config) *Server {
-	return &Server{model: model, config: config, slots: make(chan struct{}, config.Concurrency)}
+	s := &Server{model: model, config: config, slots: make(chan struct{}, config.Concurrency)}
+	s.initialize = sync.OnceValue(func() error {
+		if config.Initialize == 0 {
+			return nil
+		}
+		until := config.Now().Add(config.Initialize)
+		return model.Exercise(func() bool { return config.Now().Before(until) })
+	})
+	return s
 }
 
 // Drain makes the ready endpoints say no, while inference goes on.
@@ -58,7 +71,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/v2/health/ready", only(http.MethodGet, s.ready))
 	mux.HandleFunc("/v2/models/{model}", only(http.MethodGet, s.known(s.modelMetadata)))
 	mux.HandleFunc("/v2/models/{model}/ready", only(http.MethodGet, s.known(s.modelReady)))
-	mux.HandleFunc("/v2/models/{model}/infer", only(http.MethodPost, s.known(s.infer)))
+	mux.HandleFunc("/v2/models/{model}/infer", only(http.MethodPost, s.known(s.counted(s.infer))))
+	mux.HandleFunc("/v2/warmth", only(http.MethodGet, s.told))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("no such path: %s", r.URL.Path))
 	})
@@ -156,7 +170,7 @@ func (s *Server) score(ctx context.Context, b *batch) ([]float32, timing, error)
 	}
 	defer release()
 	started := s.config.Now()
-	if err := s.model.Prepare(b.n); err != nil {
+	if err := errors.Join(s.initialize(), s.model.Prepare(b.n)); err != nil {
 		return nil, timing{}, err
 	}
 	compiled := s.config.Now()

@@ -93,6 +93,22 @@ func (m *Model) Prepare(n int) error {
 	return nil
 }
 
+// Exercise compiles the graphs of all batch sizes and runs them, on candidates that
+// are all zero, as long as asked to: what frameworks do that tune themselves on their
+// first request.
+func (m *Model) Exercise(goOn func() bool) error {
+	for {
+		for n := 1 << minBatchLog2; n <= MaxBatch; n *= 2 {
+			if _, err := m.Score(make([]float32, n*m.features)); err != nil {
+				return fmt.Errorf("exercising: %w", err)
+			}
+			if !goOn() {
+				return nil
+			}
+		}
+	}
+}
+
 // Score returns the score of each candidate, the probability that it is relevant
 // (0 to 1). The candidates are given row after row, Features values each.
 func (m *Model) Score(candidates []float32) ([]float32, error) {

@@ -1,0 +1,53 @@
+package oip
+
+import (
+	"net/http"
+	"sync"
+)
+
+// warmUpHeader is on requests that warm the model up.
+const warmUpHeader = "Sluice-Warm-Up"
+
+// warmth counts requests by whether they warm the model up. One of those that comes
+// after another kind says that the other was served too early.
+type warmth struct {
+	mu     sync.Mutex
+	counts warmthCounts
+}
+
+type warmthCounts struct {
+	WarmUp int `json:"warmUp"` // requests that warm the model up
+	Served int `json:"served"` // all others
+	Early  int `json:"early"`  // of those, the ones before the end of a warm-up
+}
+
+// counted counts a request before it is worked on.
+func (s *Server) counted(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if counts, early := s.warmth.count(r.Header.Get(warmUpHeader) != ""); early {
+			s.config.Log.Error("served before the warm-up ended", "requests", counts.Early)
+		}
+		next(w, r)
+	}
+}
+
+// count returns the counts, and whether they tell of more requests that came too early.
+func (w *warmth) count(warmUp bool) (warmthCounts, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !warmUp {
+		w.counts.Served++
+		return w.counts, false
+	}
+	w.counts.WarmUp++
+	early := w.counts.Served > w.counts.Early
+	w.counts.Early = w.counts.Served
+	return w.counts, early
+}
+
+func (s *Server) told(w http.ResponseWriter, _ *http.Request) {
+	s.warmth.mu.Lock()
+	counts := s.warmth.counts
+	s.warmth.mu.Unlock()
+	reply(w, http.StatusOK, counts)
+}

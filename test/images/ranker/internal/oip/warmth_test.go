@@ -1,0 +1,25 @@
+package oip
+
+import "testing"
+
+// A request that warms up after others tells that those came too early.
+func TestWarmth(t *testing.T) {
+	t.Parallel()
+	var w warmth
+	for i, step := range []struct {
+		warmUp, early bool
+		want          warmthCounts
+	}{
+		{true, false, warmthCounts{1, 0, 0}},
+		{true, false, warmthCounts{2, 0, 0}},
+		{false, false, warmthCounts{2, 1, 0}},
+		{false, false, warmthCounts{2, 2, 0}},
+		{true, true, warmthCounts{3, 2, 2}},
+		{true, false, warmthCounts{4, 2, 2}},
+		{false, false, warmthCounts{4, 3, 2}},
+	} {
+		if counts, early := w.count(step.warmUp); counts != step.want || early != step.early {
+			t.Errorf("step %d: %+v, %t; want %+v", i, counts, early, step)
+		}
+	}
+}
