@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
@@ -103,10 +104,10 @@ func (s *stage) update(model string, change func(*v1alpha1.Model)) {
 			return "", err
 		}
 		change(m)
-		if _, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Update(ctx, m, metav1.UpdateOptions{}); err != nil {
-			return err.Error(), nil
+		if _, err = s.Sluice.SluiceV1alpha1().Models(s.namespace).Update(ctx, m, metav1.UpdateOptions{}); apierrs.IsConflict(err) {
+			return "somebody else changed it", nil
 		}
-		return "", nil
+		return "", err
 	})
 }
 

@@ -24,7 +24,7 @@ type warmthCounts struct {
 // counted counts a request before it is worked on.
 func (s *Server) counted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if counts, early := s.warmth.count(r.Header.Get(warmUpHeader) != ""); early {
+		if counts, early := s.warmth.count(r); early {
 			s.config.Log.Error("served before the warm-up ended", "requests", counts.Early)
 		}
 		next(w, r)
@@ -32,10 +32,10 @@ func (s *Server) counted(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // count returns the counts, and whether they tell of more requests that came too early.
-func (w *warmth) count(warmUp bool) (warmthCounts, bool) {
+func (w *warmth) count(r *http.Request) (warmthCounts, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !warmUp {
+	if r.Header.Get(warmUpHeader) == "" {
 		w.counts.Served++
 		return w.counts, false
 	}

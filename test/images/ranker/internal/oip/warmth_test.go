@@ -1,6 +1,10 @@
 package oip
 
-import "testing"
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
 
 // A request that warms up after others tells that those came too early.
 func TestWarmth(t *testing.T) {
@@ -18,7 +22,11 @@ func TestWarmth(t *testing.T) {
 		{true, false, warmthCounts{4, 2, 2}},
 		{false, false, warmthCounts{4, 3, 2}},
 	} {
-		if counts, early := w.count(step.warmUp); counts != step.want || early != step.early {
+		request := httptest.NewRequest(http.MethodPost, "/v2/models/ranker/infer", http.NoBody)
+		if step.warmUp {
+			request.Header.Set(warmUpHeader, "true")
+		}
+		if counts, early := w.count(request); counts != step.want || early != step.early {
 			t.Errorf("step %d: %+v, %t; want %+v", i, counts, early, step)
 		}
 	}
