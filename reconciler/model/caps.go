@@ -11,7 +11,6 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
-	"sluice.dev/sluice/reconciler/model/resources"
 )
 
 // refuseGrowth says why the tenant's caps keep the Model from what it asks for, or
@@ -88,7 +87,8 @@ func (r *Reconciler) maxReplicas(service *servingv1.Service) (int64, error) {
 }
 
 // holdBack leaves a Model as it is, or uncreated. What there is of it goes on: its
-// limit follows its replicas, and moves with its tenant.
+// limit follows its replicas, and moves with its tenant; a rollout goes as far as the
+// replicas that it has carry it.
 func (r *Reconciler) holdBack(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant, refusal *apis.FieldError) error {
 	existing, err := r.services.Services(m.Namespace).Get(m.Name)
 	if apierrs.IsNotFound(err) || err == nil && !metav1.IsControlledBy(existing, m) {
@@ -98,13 +98,21 @@ func (r *Reconciler) holdBack(ctx context.Context, m *v1alpha1.Model, tenant *v1
 	if err != nil {
 		return fmt.Errorf("getting Knative Service %q: %w", m.Name, err)
 	}
-	service, err := r.updateService(ctx, existing, resources.LabelService(m, tenant, existing))
+	plan, err := r.planRollout(m, existing)
+	if err != nil {
+		return fmt.Errorf("planning the rollout: %w", err)
+	}
+	service, err := r.updateService(ctx, existing, goOn(m, tenant, existing, plan))
 	if err != nil {
 		m.Status.MarkServiceNotWritten(m.Name, err)
-		return fmt.Errorf("labelling the Knative Service: %w", err)
+		return fmt.Errorf("updating the Knative Service: %w", err)
+	}
+	if existing.Generation == m.Status.ServiceGeneration {
+		m.Status.ServiceGeneration = service.Generation
 	}
 	m.Status.PropagateService(service)
 	m.Status.PropagateTenant(tenant)
+	r.markRollout(ctx, m, plan)
 	m.Status.MarkHeldBack(refusal)
 	return r.reconcileRateLimit(ctx, m, tenant, service)
 }

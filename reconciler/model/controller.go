@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 	"knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
+	sliceinformer "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/filtered"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/injection"
@@ -16,6 +17,7 @@ import (
 	"knative.dev/pkg/logging"
 	"knative.dev/pkg/reconciler"
 	servingclient "knative.dev/serving/pkg/client/injection/client"
+	autoscalerinformer "knative.dev/serving/pkg/client/injection/informers/autoscaling/v1alpha1/podautoscaler/filtered"
 	revisioninformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision"
 	serviceinformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/service"
 
@@ -47,6 +49,8 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 	models := modelinformer.Get(ctx)
 	services := serviceinformer.Get(ctx)
 	revisions := revisioninformer.Get(ctx)
+	autoscalers := autoscalerinformer.Get(ctx, sluice.ModelLabelKey)
+	slices := sliceinformer.Get(ctx, sluice.ModelLabelKey)
 	rateLimits := ratelimitinformer.Get(ctx)
 	tenants := tenantinformer.Get(ctx)
 	if err := tenancy.Index(tenants.Informer().GetIndexer()); err != nil {
@@ -70,6 +74,8 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 		servingClient: servingclient.Get(ctx),
 		services:      services.Lister(),
 		revisions:     revisions.Lister(),
+		autoscalers:   autoscalers.Lister(),
+		slices:        slices.Lister(),
 		rateLimits:    rateLimits.Lister(),
 		models:        models.Lister(),
 		tenants:       tenants.Informer().GetIndexer(),
@@ -92,10 +98,14 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 	}
 	watch(services.Informer(), namesakes)
 	watch(rateLimits.Informer(), namesakes)
+	byLabel := controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey))
 	watch(revisions.Informer(), cache.FilteringResourceEventHandler{
 		FilterFunc: reconciler.LabelExistsFilterFunc(sluice.ModelLabelKey),
-		Handler:    controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey)),
+		Handler:    byLabel,
 	})
+	// A rollout follows the replicas.
+	watch(autoscalers.Informer(), byLabel)
+	watch(slices.Informer(), byLabel)
 	watch(own.replicas.Core().V1().Pods().Informer(), cache.FilteringResourceEventHandler{
 		FilterFunc: func(object any) bool {
 			if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
@@ -104,7 +114,7 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 			pod, ok := object.(*corev1.Pod)
 			return ok && isWarmed(pod)
 		},
-		Handler: controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey)),
+		Handler: byLabel,
 	})
 	watch(own.features.Core().V1().ConfigMaps().Informer(), controller.HandleAll(func(any) { impl.GlobalResync(models.Informer()) }))
 	if err := controller.StartInformers(ctx.Done(), own.all()...); err != nil {

@@ -1,18 +1,26 @@
 package model
 
 import (
+	"context"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	_ "knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker/fake"
 	_ "knative.dev/pkg/client/injection/kube/client/fake"
+	_ "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/filtered/fake"
+	filteredinformers "knative.dev/pkg/client/injection/kube/informers/factory/filtered"
+	_ "knative.dev/pkg/client/injection/kube/informers/factory/filtered/fake"
 	"knative.dev/pkg/configmap"
 	rtesting "knative.dev/pkg/reconciler/testing"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	_ "knative.dev/serving/pkg/client/injection/informers/autoscaling/v1alpha1/podautoscaler/filtered/fake"
+	filteredserving "knative.dev/serving/pkg/client/injection/informers/factory/filtered"
+	_ "knative.dev/serving/pkg/client/injection/informers/factory/filtered/fake"
 	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision/fake"
 	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/service/fake"
 
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
@@ -20,15 +28,22 @@ import (
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant/fake"
 )
 
+func fakeContext(t *testing.T) context.Context {
+	ctx, _ := rtesting.SetupFakeContext(t, func(ctx context.Context) context.Context {
+		return filteredserving.WithSelectors(filteredinformers.WithSelectors(ctx, sluice.ModelLabelKey), sluice.ModelLabelKey)
+	})
+	return ctx
+}
+
 func TestNewController(t *testing.T) {
-	ctx, _ := rtesting.SetupFakeContext(t)
+	ctx := fakeContext(t)
 	if NewController(Options{ServingNamespace: "knative-serving"})(ctx, configmap.NewStaticWatcher()) == nil {
 		t.Error("no controller")
 	}
 }
 
 func TestNamesakeOfModel(t *testing.T) {
-	ctx, _ := rtesting.SetupFakeContext(t)
+	ctx := fakeContext(t)
 	models := modelinformer.Get(ctx)
 	if err := models.Informer().GetIndexer().Add(model()); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	corev1listers "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/pkg/controller"
@@ -22,6 +24,7 @@ import (
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
+	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -30,6 +33,7 @@ import (
 	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/model/resources"
+	"sluice.dev/sluice/reconciler/model/rollout"
 )
 
 // Reconciler makes the cluster what a Model says. It deletes nothing: all it
@@ -40,10 +44,12 @@ type Reconciler struct {
 	kube          kubernetes.Interface
 	sender        Sender
 
-	services   servinglisters.ServiceLister
-	revisions  servinglisters.RevisionLister
-	rateLimits sluicelisters.RateLimitLister
-	models     sluicelisters.ModelLister
+	services    servinglisters.ServiceLister
+	revisions   servinglisters.RevisionLister
+	autoscalers autoscalinglisters.PodAutoscalerLister
+	slices      discoverylisters.EndpointSliceLister
+	rateLimits  sluicelisters.RateLimitLister
+	models      sluicelisters.ModelLister
 	// tenants are indexed by tenancy.Index.
 	tenants cache.Indexer
 	// pods are the Models' replicas.
@@ -62,10 +68,11 @@ type Reconciler struct {
 
 var _ modelreconciler.Interface = (*Reconciler)(nil)
 
-// ReconcileKind implements modelreconciler.Interface: the Knative Service, whose
-// status becomes RevisionReady and Routed; the autoscaling of its live revisions,
-// also RevisionReady; its replicas' warm-up, which becomes Warm; the RateLimit, whose
-// status becomes Limited. What the tenant's caps have no room for is held back.
+// ReconcileKind implements modelreconciler.Interface: the Knative Service with the
+// split of its requests, whose status becomes RevisionReady, RolledOut and Routed; the
+// autoscaling of its live revisions, also RevisionReady; its replicas' warm-up, which
+// becomes Warm; the RateLimit, whose status becomes Limited. What the tenant's caps have
+// no room for is held back.
 func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) reconciler.Event {
 	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
 	defer cancel()
@@ -81,7 +88,7 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) recon
 	if refusal != nil {
 		return r.holdBack(ctx, m, tenant, refusal)
 	}
-	service, err := r.reconcileService(ctx, m, tenant)
+	service, plan, err := r.reconcileService(ctx, m, tenant)
 	if err != nil {
 		return fmt.Errorf("reconciling the Knative Service: %w", err)
 	}
@@ -90,19 +97,60 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) recon
 	}
 	// A limit must not wait for a revision that can't be tuned, nor the reverse.
 	return errors.Join(
-		r.reconcileTuning(ctx, m, service),
+		r.reconcileTuning(ctx, m, service, plan),
 		r.reconcileWarmUp(ctx, m, service),
 		r.reconcileRateLimit(ctx, m, tenant, service),
 	)
 }
 
-// reconcileService keeps the Model's Knative Service and marks RevisionReady and
-// Routed. There is none yet, and no error, where its warm-up lacks something.
-func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant) (*servingv1.Service, error) {
+// reconcileService keeps the Model's Knative Service and marks RevisionReady,
+// RolledOut and Routed. There is none yet, and no error, where its warm-up lacks
+// something.
+func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant) (*servingv1.Service, rollout.Plan, error) {
+	plan := rollout.Plan{Pending: true}
+	existing, err := r.ownService(m)
+	if err != nil {
+		return nil, plan, err
+	}
+	if existing != nil {
+		if plan, err = r.planRollout(m, existing); err != nil {
+			return nil, plan, fmt.Errorf("planning the rollout: %w", err)
+		}
+	}
+	desired, err := r.desiredService(ctx, m, tenant, existing, &plan)
+	var lack *lackError
+	if errors.As(err, &lack) {
+		r.later(m, lookAgain)
+		if existing == nil {
+			m.Status.MarkNothingWithoutWarmUp(lack.reason, lack.message)
+			return nil, plan, nil
+		}
+		desired, err = goOn(m, tenant, existing, plan), nil
+	}
+	if err != nil {
+		return nil, plan, fmt.Errorf("settling the warm-up: %w", err)
+	}
+	service, err := r.writeService(ctx, m, existing, desired)
+	if err != nil {
+		m.Status.MarkServiceNotWritten(m.Name, err)
+		return nil, plan, err
+	}
+	m.Status.ServiceGeneration = service.Generation
+	m.Status.PropagateService(service)
+	m.Status.PropagateTenant(tenant)
+	r.markRollout(ctx, m, plan)
+	if lack != nil {
+		m.Status.MarkWarmUpLacking(lack.reason, lack.message)
+	}
+	return service, plan, nil
+}
+
+// ownService is the Model's Knative Service; nil where there is none yet.
+func (r *Reconciler) ownService(m *v1alpha1.Model) (*servingv1.Service, error) {
 	existing, err := r.services.Services(m.Namespace).Get(m.Name)
 	switch {
 	case apierrs.IsNotFound(err):
-		existing = nil
+		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("getting %q: %w", m.Name, err)
 	case !metav1.IsControlledBy(existing, m):
@@ -110,31 +158,7 @@ func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model, te
 		// Its change or removal will bring us back here; trying again would not.
 		return nil, controller.NewPermanentError(fmt.Errorf("%q is not owned by the Model", m.Name))
 	}
-	desired, err := r.desiredService(ctx, m, tenant, existing)
-	var lack *lackError
-	if errors.As(err, &lack) {
-		r.later(m, lookAgain)
-		if existing == nil {
-			m.Status.MarkNothingWithoutWarmUp(lack.reason, lack.message)
-			return nil, nil
-		}
-		desired, err = resources.LabelService(m, tenant, existing), nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("settling the warm-up: %w", err)
-	}
-	service, err := r.writeService(ctx, m, existing, desired)
-	if err != nil {
-		m.Status.MarkServiceNotWritten(m.Name, err)
-		return nil, err
-	}
-	m.Status.ServiceGeneration = service.Generation
-	m.Status.PropagateService(service)
-	m.Status.PropagateTenant(tenant)
-	if lack != nil {
-		m.Status.MarkWarmUpLacking(lack.reason, lack.message)
-	}
-	return service, nil
+	return existing, nil
 }
 
 func (r *Reconciler) writeService(ctx context.Context, m *v1alpha1.Model, existing, desired *servingv1.Service) (*servingv1.Service, error) {
@@ -173,27 +197,50 @@ func (r *Reconciler) updateService(ctx context.Context, existing, desired *servi
 // compared with what the Model asks for. It is rebuilt when the hash of the Model
 // it was built from is another, restored when its generation, which counts every
 // change of its spec, is not the one that we wrote last, and else left as it is.
-func (r *Reconciler) desiredService(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servingv1.Service) (*servingv1.Service, error) {
-	switch {
-	case existing == nil:
+// Its traffic is what is planned. Where a new revision may come of it, the traffic stays
+// where it is, and the rollout is to be planned anew.
+func (r *Reconciler) desiredService(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servingv1.Service, plan *rollout.Plan) (*servingv1.Service, error) {
+	if existing == nil {
 		return r.rebuild(ctx, m, tenant, resources.EmptyService(m))
-	case !resources.BuiltFrom(m, existing):
-		return r.rebuild(ctx, m, tenant, existing)
-	case existing.Generation != m.Status.ServiceGeneration:
-		return resources.RestoreService(m, tenant, existing), nil
-	default:
-		return resources.LabelService(m, tenant, existing), nil
 	}
+	if !resources.BuiltFrom(m, existing) {
+		rebuilt, err := r.rebuild(ctx, m, tenant, existing)
+		if err != nil {
+			return nil, err
+		}
+		resources.StartWith(rebuilt, plan.FirstStep)
+		plan.Pending = true
+		return rebuilt, nil
+	}
+	if existing.Generation != m.Status.ServiceGeneration {
+		existing = resources.RestoreService(m, tenant, existing)
+		plan.Pending = true
+	}
+	return goOn(m, tenant, existing, *plan), nil
+}
+
+// goOn is the existing Service with the requests split as planned, and no new revision.
+func goOn(m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servingv1.Service, plan rollout.Plan) *servingv1.Service {
+	out := resources.LabelService(m, tenant, existing)
+	if plan.Targets != nil {
+		out.Spec.Traffic = plan.Targets
+	}
+	return out
 }
 
 // reconcileTuning makes the live revisions scale as the Model says, without making
 // a new one. Knative hands their autoscaling annotations on at once.
-func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
-	floors, err := r.floors(m)
+func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service, plan rollout.Plan) error {
+	if plan.Pending {
+		return nil // what replicas are kept can't be told
+	}
+	demand, err := r.demand(m)
 	if err != nil {
 		return err
 	}
-	for _, name := range liveRevisions(service) {
+	live := append(liveRevisions(service), slices.Collect(maps.Keys(plan.Floors))...)
+	slices.Sort(live)
+	for _, name := range slices.Compact(live) {
 		revision, err := r.revisions.Revisions(m.Namespace).Get(name)
 		if apierrs.IsNotFound(err) {
 			// Collected, or not in the cache yet, in which case its arrival
@@ -201,7 +248,8 @@ func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, ser
 			continue
 		}
 		if err == nil {
-			err = r.tune(ctx, m, revision, floors.Needed(name, r.clock.Now()))
+			needed := demand.Needed(name, r.clock.Now())
+			err = r.tune(ctx, m, revision, floor{replicas: resources.Floor(m, needed, plan.Floors[name]), held: plan.Holding})
 		}
 		if err != nil {
 			m.Status.MarkNotTuned(name, err)
@@ -211,9 +259,9 @@ func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, ser
 	return nil
 }
 
-// floors are the replicas that the demand calls for, as the limiter sees it. They hold
-// for a while only; after that the Model is looked at again.
-func (r *Reconciler) floors(m *v1alpha1.Model) (*v1alpha1.RateLimitStatus, error) {
+// demand tells the replicas that the demand calls for, as the limiter sees it. They
+// are needed for a while only; after that the Model is looked at again.
+func (r *Reconciler) demand(m *v1alpha1.Model) (*v1alpha1.RateLimitStatus, error) {
 	limit, err := r.rateLimits.RateLimits(m.Namespace).Get(m.Name)
 	if apierrs.IsNotFound(err) || (err == nil && !metav1.IsControlledBy(limit, m)) {
 		return &v1alpha1.RateLimitStatus{}, nil
@@ -238,8 +286,15 @@ func liveRevisions(service *servingv1.Service) []string {
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
-func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *servingv1.Revision, floor int32) error {
-	changes := resources.AutoscalingPatch(m, revision, floor)
+// floor is the least number of replicas of a revision, for now.
+type floor struct {
+	replicas int32
+	// held is true if the rollout has a say in it, or had until now.
+	held bool
+}
+
+func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *servingv1.Revision, floor floor) error {
+	changes := resources.AutoscalingPatch(m, revision, floor.replicas)
 	if len(changes) == 0 {
 		return nil
 	}
@@ -251,8 +306,8 @@ func (r *Reconciler) tune(ctx context.Context, m *v1alpha1.Model, revision *serv
 		ctx, revision.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return err
 	}
-	if _, ok := changes[autoscaling.MinScaleAnnotationKey]; ok && len(changes) == 1 && (floor > 0 || hadFloor(m, revision.Name)) {
-		return nil // a floor comes and goes with the demand; nobody tuned anything
+	if _, ok := changes[autoscaling.MinScaleAnnotationKey]; ok && len(changes) == 1 && (floor.held || floor.replicas > 0 || hadFloor(m, revision.Name)) {
+		return nil // a floor comes and goes; nobody tuned anything
 	}
 	controller.GetEventRecorder(ctx).Eventf(m, corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", revision.Name)
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	kubescheme "k8s.io/client-go/kubernetes/scheme"
 	corev1listers "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -28,10 +30,12 @@ import (
 	logtesting "knative.dev/pkg/logging/testing"
 	"knative.dev/pkg/reconciler"
 	rtesting "knative.dev/pkg/reconciler/testing"
+	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	servingconfig "knative.dev/serving/pkg/apis/config"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
 	fakeservingclient "knative.dev/serving/pkg/client/injection/client/fake"
+	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
@@ -99,7 +103,7 @@ func lifeRows() rtesting.TableTest {
 			Object: rateLimit(service(ready), func(l *v1alpha1.RateLimit) { l.Generation = 3 }, limited),
 		}},
 		WantStatusUpdates: status(model(observed, written, serving, withConditions(
-			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited),
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRolledOut), isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited),
 		))),
 	}, {
 		Name: "at rest, nothing is written",
@@ -115,7 +119,7 @@ func lifeRows() rtesting.TableTest {
 			rateLimit(service(ready), limited, func(l *v1alpha1.RateLimit) { l.Generation = 4 }),
 		},
 		WantStatusUpdates: status(model(observed, written, serving, withConditions(
-			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted),
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRolledOut), isTrue(v1alpha1.ModelConditionRouted),
 			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not taken up the Model's latest limit yet."),
 		))),
 	}}
@@ -133,11 +137,12 @@ func changeRows() rtesting.TableTest {
 		s.Spec.Template.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "DEBUG", Value: "1"}}
 		s.Spec.Template.Annotations["client.knative.dev/user"] = "somebody"
 	}
-	routedToBoth := func(s *servingv1.Service) {
-		s.Status.LatestCreatedRevisionName = second
-		s.Status.Traffic = []servingv1.TrafficTarget{
-			{RevisionName: first, Percent: ptr(int64(100))}, {RevisionName: second, Tag: "next", Percent: ptr(int64(0))},
-		}
+	routedToBoth := routed(resources.Named(first, 100, ""), resources.Named(second, 0, ""), resources.Named(second, 0, "next"))
+	tagged := func(m *v1alpha1.Model) {
+		m.Spec.Rollout.Paused = true
+		m.Spec.Traffic = []v1alpha1.TrafficTarget{{LatestRevision: ptr(true), Tag: "next"}}
+		rolling(v1alpha1.RolloutPaused, 0, noon.Add(-time.Hour))(m)
+		because("Paused", `Revision "ranker-00002" is held at 0 percent; unset spec.rollout.paused to go on.`)(m)
 	}
 	// The limiter sees a demand for four replicas, until a time.
 	floor := func(until time.Time) func(*v1alpha1.RateLimit) {
@@ -190,7 +195,7 @@ func changeRows() rtesting.TableTest {
 		Name: "tuning reaches every live revision",
 		Key:  key,
 		Objects: []runtime.Object{
-			restingModel(tuned, func(m *v1alpha1.Model) { m.Annotations = nil }),
+			restingModel(tuned, tagged, func(m *v1alpha1.Model) { m.Annotations = nil }),
 			service(withGeneration(1), ready, routedToBoth), rateLimit(service(ready, routedToBoth), limited),
 			revision(first), revision(second), revision("ranker-00000"),
 		},
@@ -206,7 +211,7 @@ func changeRows() rtesting.TableTest {
 		Name: "a tag is told to the limiter",
 		Key:  key,
 		Objects: []runtime.Object{
-			restingModel(), service(withGeneration(1), ready, defaulted, routedToBoth), rateLimit(service(ready), limited),
+			restingModel(tagged), service(withGeneration(1), ready, defaulted, routedToBoth), rateLimit(service(ready), limited),
 			revision(first), revision(second),
 		},
 		WantUpdates: []clientgotesting.UpdateActionImpl{{
@@ -241,7 +246,7 @@ func changeRows() rtesting.TableTest {
 			restingModel(), service(withGeneration(1), ready, byHand), revision(first), rateLimit(service(ready), limited),
 		},
 		WantUpdates: []clientgotesting.UpdateActionImpl{{
-			Object: service(withGeneration(2), ready, func(s *servingv1.Service) { s.Status.ObservedGeneration = 2 }),
+			Object: service(withGeneration(2), ready, pinnedToFirst, func(s *servingv1.Service) { s.Status.ObservedGeneration = 2 }),
 		}},
 		WantStatusUpdates: status(restingModel(outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 3 })),
 	}, {
@@ -252,9 +257,9 @@ func changeRows() rtesting.TableTest {
 			service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited),
 		},
 		WantUpdates: []clientgotesting.UpdateActionImpl{{
-			Object: service(withGeneration(1), ready, func(s *servingv1.Service) { s.Annotations = service(defaulted).Annotations }),
+			Object: service(withGeneration(1), ready, pinnedToFirst, func(s *servingv1.Service) { s.Annotations = service(defaulted).Annotations }),
 		}},
-		WantStatusUpdates: status(restingModel()),
+		WantStatusUpdates: status(restingModel(outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 2 })),
 	}, {
 		Name: "labels and class are put back",
 		Key:  key,
@@ -300,6 +305,7 @@ func failureRows() rtesting.TableTest {
 		WantStatusUpdates: status(model(observed, written, withConditions(
 			isFalse(v1alpha1.ModelConditionRevisionReady, "NotOwned", `There is a Knative Service "ranker" that this Model does not own; delete it or rename the Model.`),
 			unknown(v1alpha1.ModelConditionWarm, "NotOwned", "There is no Knative Service of this Model."),
+			unknown(v1alpha1.ModelConditionRolledOut, "NotOwned", "There is no Knative Service of this Model."),
 			unknown(v1alpha1.ModelConditionRouted, "NotOwned", "There is no Knative Service of this Model."),
 			unknown(v1alpha1.ModelConditionLimited, "NotOwned", "There is no Knative Service of this Model."),
 		))),
@@ -310,7 +316,7 @@ func failureRows() rtesting.TableTest {
 		WantErr:    true,
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError", "RateLimit %q is not owned by the Model", name)},
 		WantStatusUpdates: status(restingModel(withConditions(
-			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted),
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRolledOut), isTrue(v1alpha1.ModelConditionRouted),
 			isFalse(v1alpha1.ModelConditionLimited, "NotOwned", `There is a RateLimit "ranker" that this Model does not own; delete it or rename the Model.`),
 		))),
 	}, {
@@ -324,7 +330,7 @@ func failureRows() rtesting.TableTest {
 			"reconciling the Knative Service: creating %q: %v", name, refusal)},
 		WantStatusUpdates: status(model(observed, withConditions(
 			isFalse(v1alpha1.ModelConditionRevisionReady, "Refused", `Knative Service "ranker" was refused: creating "ranker": `+refusal.Error()),
-			unknown(v1alpha1.ModelConditionRouted, "", ""), unknown(v1alpha1.ModelConditionLimited, "", ""),
+			unknown(v1alpha1.ModelConditionRolledOut, "", ""), unknown(v1alpha1.ModelConditionRouted, "", ""), unknown(v1alpha1.ModelConditionLimited, "", ""),
 		), func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 0 })),
 	}, {
 		Name: "what Knative and the limiter say is handed on",
@@ -364,7 +370,7 @@ func failureRows() rtesting.TableTest {
 			service(withGeneration(1), ready), revision(first), rateLimit(service(ready), limited),
 		},
 		WantStatusUpdates: status(restingModel(func(m *v1alpha1.Model) { m.Spec.Limit.RequestsPerSecondPerReplica = nil }, withConditions(
-			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRouted),
+			isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionRolledOut), isTrue(v1alpha1.ModelConditionRouted),
 			isFalse(v1alpha1.ModelConditionLimited, "RateMissing", "Set spec.limit.requestsPerSecondPerReplica: what one warm replica serves."),
 		))),
 	}, {
@@ -372,7 +378,7 @@ func failureRows() rtesting.TableTest {
 		Key:          key,
 		Objects:      []runtime.Object{restingModel(), revision(first), rateLimit(service(ready), limited), service(withGeneration(2), ready, defaulted)},
 		WithReactors: []clientgotesting.ReactionFunc{failing("update", "services", apierrs.NewConflict(servingv1.Resource("services"), name, errors.New("stale")))},
-		WantUpdates:  []clientgotesting.UpdateActionImpl{{Object: service(withGeneration(2), ready, func(s *servingv1.Service) { s.Annotations = service(defaulted).Annotations })}},
+		WantUpdates:  []clientgotesting.UpdateActionImpl{{Object: service(withGeneration(2), ready, pinnedToFirst, func(s *servingv1.Service) { s.Annotations = service(defaulted).Annotations })}},
 		WantErr:      true,
 	}}
 }
@@ -475,6 +481,7 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 		return status(model(observed, withConditions(
 			isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", refusal),
 			unknown(v1alpha1.ModelConditionWarm, "TenantCap", without),
+			unknown(v1alpha1.ModelConditionRolledOut, "TenantCap", without),
 			unknown(v1alpha1.ModelConditionRouted, "TenantCap", without), unknown(v1alpha1.ModelConditionLimited, "TenantCap", without),
 		)))
 	}
@@ -612,6 +619,8 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		tenants:       tenants,
 		services:      servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
 		revisions:     servinglisters.NewRevisionLister(objects.IndexerForObjectType(&servingv1.Revision{})),
+		autoscalers:   autoscalinglisters.NewPodAutoscalerLister(objects.IndexerForObjectType(&autoscalingv1alpha1.PodAutoscaler{})),
+		slices:        discoverylisters.NewEndpointSliceLister(objects.IndexerForObjectType(&discoveryv1.EndpointSlice{})),
 		rateLimits:    sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
 		clock:         clocktesting.NewFakePassiveClock(noon),
 		later: func(_ any, after time.Duration) {
@@ -713,7 +722,7 @@ func model(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
 
 // restingModel is one that nothing is left to do for.
 func restingModel(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
-	settled := withConditions(isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionWarm),
+	settled := withConditions(isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionWarm), isTrue(v1alpha1.ModelConditionRolledOut),
 		isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited))
 	return model(append([]func(*v1alpha1.Model){observed, written, serving, settled}, changes...)...)
 }
@@ -723,7 +732,7 @@ func observed(m *v1alpha1.Model) { m.Status.InitializeConditions(); m.Status.Obs
 func outOfDate(m *v1alpha1.Model) {
 	const message = "Knative has not taken up the Model's latest change yet."
 	withConditions(
-		unknown(v1alpha1.ModelConditionRevisionReady, "OutOfDate", message), unknown(v1alpha1.ModelConditionRouted, "OutOfDate", message),
+		unknown(v1alpha1.ModelConditionRevisionReady, "OutOfDate", message), unknown(v1alpha1.ModelConditionRolledOut, "OutOfDate", message), unknown(v1alpha1.ModelConditionRouted, "OutOfDate", message),
 	)(m)
 }
 
@@ -741,6 +750,9 @@ func serving(m *v1alpha1.Model) {
 	s, l := service(ready), rateLimit(service(ready), limited)
 	m.Status.URL, m.Status.Address, m.Status.LatestReadyRevision = s.Status.URL, s.Status.Address, first
 	m.Status.DesiredReplicas, m.Status.ReadyReplicas = 3, 2
+	m.Status.Rollout = &v1alpha1.RolloutStatus{
+		Phase: v1alpha1.RolloutComplete, To: &v1alpha1.RolloutRevision{RevisionName: first}, Percent: 100, Since: metav1.NewTime(noon),
+	}
 	m.Status.Revisions, m.Status.Limit = l.Status.Revisions, l.Status.Limit
 }
 
@@ -794,12 +806,51 @@ func ready(s *servingv1.Service) {
 	}
 }
 
+// pinnedToFirst names the first revision, and expects another.
+func pinnedToFirst(s *servingv1.Service) {
+	s.Spec.Traffic = []servingv1.TrafficTarget{resources.Named(first, 100, ""), resources.Newest()}
+}
+
+// routed is a Service of two revisions whose targets are served.
+func routed(targets ...servingv1.TrafficTarget) func(*servingv1.Service) {
+	return func(s *servingv1.Service) {
+		s.Status.LatestCreatedRevisionName, s.Status.LatestReadyRevisionName = second, second
+		s.Spec.Traffic, s.Status.Traffic = targets, nil
+		for _, t := range targets {
+			if t.RevisionName == "" {
+				s.Status.LatestReadyRevisionName, t.RevisionName = first, first
+			}
+			s.Status.Traffic = append(s.Status.Traffic, t)
+		}
+	}
+}
+
+// rolling is a Model in a phase of the rollout from its first revision to its second.
+func rolling(phase v1alpha1.RolloutPhase, percent int32, since time.Time) func(*v1alpha1.Model) {
+	return func(m *v1alpha1.Model) {
+		m.Status.LatestReadyRevision = second
+		m.Status.Rollout = &v1alpha1.RolloutStatus{
+			Phase: phase, From: &v1alpha1.RolloutRevision{RevisionName: first}, To: &v1alpha1.RolloutRevision{RevisionName: second},
+			Percent: percent, Since: metav1.NewTime(since),
+		}
+	}
+}
+
+// because is why the rollout is no further.
+func because(reason, message string) func(*v1alpha1.Model) {
+	return func(m *v1alpha1.Model) {
+		m.Status.Rollout.Reason, m.Status.Rollout.Message = reason, message
+		m.Status.PropagateRollout(m.Status.Rollout)
+	}
+}
+
 func revision(name string, changes ...func(*servingv1.Revision)) *servingv1.Revision {
 	r := &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Namespace: namespace,
 		Labels:      map[string]string{sluice.ModelLabelKey: "ranker"},
 		Annotations: model().AutoscalingAnnotations(),
 	}}
+	r.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionTrue}}
 	for _, change := range changes {
 		change(r)
 	}

@@ -180,7 +180,7 @@ func warmUpRows() rtesting.TableTest {
 			}),
 		},
 		WantUpdates: []clientgotesting.UpdateActionImpl{{
-			Object: builtFrom(resting(), "registry.example/sluice/warmup:older", "", withGeneration(2), ready, func(s *servingv1.Service) { s.Status.ObservedGeneration = 2 }),
+			Object: builtFrom(resting(), "registry.example/sluice/warmup:older", "", withGeneration(2), ready, pinnedToFirst, func(s *servingv1.Service) { s.Status.ObservedGeneration = 2 }),
 		}},
 		WantStatusUpdates: status(resting(with(v1alpha1.WarmUpStatus{}), noReplicas, outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 3 })),
 	}, {
@@ -226,8 +226,8 @@ func warmUpRows() rtesting.TableTest {
 		Objects:       []runtime.Object{model(fromRecorded)},
 		OtherTestData: map[string]any{"again": later},
 		WantStatusUpdates: status(model(fromRecorded, observed, withConditions(
-			unknown(v1alpha1.ModelConditionWarm, "BodyMissing", nothing), unknown(v1alpha1.ModelConditionRouted, "BodyMissing", nothing),
-			unknown(v1alpha1.ModelConditionLimited, "BodyMissing", nothing),
+			unknown(v1alpha1.ModelConditionWarm, "BodyMissing", nothing), unknown(v1alpha1.ModelConditionRolledOut, "BodyMissing", nothing),
+			unknown(v1alpha1.ModelConditionRouted, "BodyMissing", nothing), unknown(v1alpha1.ModelConditionLimited, "BodyMissing", nothing),
 			isFalse(v1alpha1.ModelConditionRevisionReady, "BodyMissing", "No revision of what the Model asks for can be made."),
 			isFalse(v1alpha1.ModelConditionWarm, "BodyMissing", missing),
 		))),

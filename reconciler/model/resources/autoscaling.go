@@ -29,7 +29,7 @@ func AutoscalingPatch(m *v1alpha1.Model, revision *servingv1.Revision, floor int
 	if class(wanted) != class(revision.Annotations) {
 		return patch
 	}
-	if class(wanted) == autoscaling.KPA {
+	if scales := class(wanted); scales == autoscaling.KPA || scales == autoscaling.HPA {
 		raise(wanted, floor)
 	}
 	for key, value := range wanted {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
@@ -31,7 +33,7 @@ func TestGolden(t *testing.T) {
 			routed := &servingv1.Service{}
 			read(t, filepath.Join(dir, "service.in.yaml"), routed)
 			holder := tenant(t, name)
-			golden(t, filepath.Join(dir, "service.out.yaml"), RebuildService(m, holder, pinned(t, m)))
+			golden(t, filepath.Join(dir, "service.out.yaml"), RebuildService(m, holder, pinnedService(t, m)))
 			golden(t, filepath.Join(dir, "ratelimit.out.yaml"), RateLimit(m, holder, routed))
 		})
 	}
@@ -142,7 +144,6 @@ func TestRestoreService(t *testing.T) {
 	edited.Spec.Template.Labels["by"] = "hand"
 	edited.Spec.Template.Annotations["client.knative.dev/updateTimestamp"] = "now"
 	edited.Spec.Template.Spec.Containers[0].Image = "registry.example/other:1"
-	edited.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "ranker-00001"}}
 	m.Annotations[v1alpha1.AutoscalingPrefix+"min-scale"] = "7" // tuned since
 
 	restored := RestoreService(m, nil, edited)
@@ -235,7 +236,7 @@ func TestAutoscalingPatch(t *testing.T) {
 			model:    map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "memory"},
 			revision: map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "cpu", prefix + "max-scale": "5"},
 			floor:    4,
-			want:     map[string]*string{prefix + "metric": ptr("memory")},
+			want:     map[string]*string{prefix + "metric": ptr("memory"), prefix + "min-scale": ptr("4")},
 		},
 	}
 	for _, c := range cases {
@@ -260,6 +261,100 @@ func TestAutoscalingPatch(t *testing.T) {
 				t.Error("patch (-want, +got):", diff)
 			}
 		})
+	}
+}
+
+func TestFloor(t *testing.T) {
+	t.Parallel()
+	m := &v1alpha1.Model{}
+	if got := Floor(m, 4, 3); got != 4 {
+		t.Errorf("floor = %d, want what the demand calls for", got)
+	}
+	m.Annotations = map[string]string{v1alpha1.AutoscalingPrefix + "class": "hpa.autoscaling.knative.dev"}
+	if got := Floor(m, 4, 3); got != 3 {
+		t.Errorf("floor = %d, want the rollout's: the limiter knows Knative's own autoscaler only", got)
+	}
+}
+
+// A new template moves no request.
+func TestRebuildServicePinsWhatServes(t *testing.T) {
+	t.Parallel()
+	m := model(t, "minimal")
+	floating := Service(m, nil)
+	if traffic := floating.Spec.Traffic; traffic != nil {
+		t.Errorf("the first revision's traffic is %v, want Knative's default", traffic)
+	}
+	floating.Spec.Traffic = []servingv1.TrafficTarget{{LatestRevision: ptr(true), Percent: ptr(int64(100))}}
+	if traffic := RebuildService(m, nil, floating).Spec.Traffic; traffic != nil {
+		t.Errorf("where nothing serves, the traffic is %v, want Knative's default", traffic)
+	}
+	floating.Status.Traffic = []servingv1.TrafficTarget{{RevisionName: "ranker-00001", LatestRevision: ptr(true), Percent: ptr(int64(100))}}
+	pinned := RebuildService(m, nil, floating)
+	want := []servingv1.TrafficTarget{Named("ranker-00001", 100, ""), Newest()}
+	if diff := cmp.Diff(want, pinned.Spec.Traffic); diff != "" {
+		t.Error("traffic (-want, +got):", diff)
+	}
+	if diff := cmp.Diff(want, RebuildService(m, nil, pinned).Spec.Traffic); diff != "" {
+		t.Error("traffic of another change (-want, +got):", diff)
+	}
+	pinned.SetDefaults(t.Context())
+	if diff := cmp.Diff(want, pinned.Spec.Traffic); diff != "" {
+		t.Error("Knative's defaults would change it (-want, +got):", diff)
+	}
+}
+
+func TestStartWith(t *testing.T) {
+	t.Parallel()
+	const initial, most = v1alpha1.AutoscalingPrefix + "initial-scale", v1alpha1.AutoscalingPrefix + "max-scale"
+	for _, c := range []struct {
+		annotations map[string]string
+		replicas    int32
+		want        string
+	}{
+		{annotations: map[string]string{}, replicas: 0},
+		{annotations: map[string]string{}, replicas: 1},
+		{annotations: map[string]string{}, replicas: 3, want: "3"},
+		{annotations: map[string]string{initial: "0"}, replicas: 1, want: "1"},
+		{annotations: map[string]string{initial: "4"}, replicas: 3, want: "4"},
+		{annotations: map[string]string{most: "2"}, replicas: 3, want: "2"},
+	} {
+		service := &servingv1.Service{}
+		service.Spec.Template.Annotations = c.annotations
+		StartWith(service, c.replicas)
+		if got := c.annotations[initial]; got != c.want {
+			t.Errorf("with %v: starts with %q, want %q", c.annotations, got, c.want)
+		}
+	}
+}
+
+func TestTrafficOfAService(t *testing.T) {
+	t.Parallel()
+	service := &servingv1.Service{}
+	service.Status.LatestReadyRevisionName, service.Status.LatestCreatedRevisionName = "a", "b"
+	service.Status.Traffic = []servingv1.TrafficTarget{{RevisionName: "a", Percent: ptr(int64(100))}}
+	if !Floats(service) || Newly(service) != "" || Routed(service) {
+		t.Error("of a Service that Knative has said nothing of")
+	}
+	service.Status.Conditions = duckv1.Conditions{
+		{Type: servingv1.ServiceConditionConfigurationsReady, Status: corev1.ConditionUnknown},
+		{Type: servingv1.ServiceConditionRoutesReady, Status: corev1.ConditionTrue},
+	}
+	if Newly(service) != "b" || !Routed(service) {
+		t.Error("of a Service that floats")
+	}
+	service.Spec.Traffic = []servingv1.TrafficTarget{Named("a", 75, ""), Named("b", 25, ""), Named("b", 0, "next"), Newest()}
+	if diff := cmp.Diff(map[string]int32{"a": 75, "b": 25}, Split(service)); diff != "" {
+		t.Error("split (-want, +got):", diff)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, Present(service)); diff != "" {
+		t.Error("present (-want, +got):", diff)
+	}
+	if Floats(service) || Routed(service) {
+		t.Error("of a Service whose split is not served yet")
+	}
+	service.Status.MarkConfigurationNotReconciled()
+	if Newly(service) != "" {
+		t.Error("the newest revision is still to be made")
 	}
 }
 

@@ -32,16 +32,17 @@ func EmptyService(m *v1alpha1.Model) *servingv1.Service {
 }
 
 // RebuildService is the existing Service with the template that the Model asks for
-// now, its autoscaling included. It makes a new revision.
+// now, its autoscaling included. It makes a new revision, which gets no requests yet.
 func RebuildService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
 	out := LabelService(m, t, existing)
 	out.Annotations[sluice.TemplateHashAnnotationKey] = TemplateHash(m)
 	out.Spec = serviceSpec(m, m.AutoscalingAnnotations())
+	out.Spec.RouteSpec = pinned(existing)
 	addWarmUp(m, out)
 	return out
 }
 
-// RestoreService is the existing Service without what others changed in its spec.
+// RestoreService is the existing Service without what others changed in its template.
 // The Model is the one it was built from, so the autoscaling that the template was
 // built with is kept: tuning has moved on since, and writing today's would make a
 // revision where nobody had changed anything.
@@ -50,6 +51,7 @@ func RestoreService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.S
 	autoscaling := maps.Clone(existing.Spec.Template.Annotations)
 	maps.DeleteFunc(autoscaling, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.AutoscalingPrefix) })
 	out.Spec = serviceSpec(m, autoscaling)
+	out.Spec.RouteSpec = pinned(existing)
 	addWarmUp(m, out)
 	return out
 }
@@ -68,7 +70,7 @@ func LabelService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Ser
 	return out
 }
 
-// serviceSpec leaves the traffic to Knative's default, the latest ready revision.
+// serviceSpec has no traffic yet.
 func serviceSpec(m *v1alpha1.Model, annotations map[string]string) servingv1.ServiceSpec {
 	return servingv1.ServiceSpec{
 		ConfigurationSpec: servingv1.ConfigurationSpec{

@@ -24,8 +24,8 @@ func recorded(body string) map[string]*corev1.ConfigMap {
 	return map[string]*corev1.ConfigMap{"recorded": {Data: map[string]string{"large.json": body}}}
 }
 
-// pinned is the Service of a Model, before its template is built.
-func pinned(t *testing.T, m *v1alpha1.Model) *servingv1.Service {
+// pinnedService is the Service of a Model, before its template is built.
+func pinnedService(t *testing.T, m *v1alpha1.Model) *servingv1.Service {
 	t.Helper()
 	return PinWarmUp(m, EmptyService(m), pins(t, m))
 }
@@ -62,7 +62,7 @@ func TestKnativeTakesTheTemplate(t *testing.T) {
 	ctx := servingconfig.ToContext(apis.WithinCreate(context.Background()), &servingconfig.Config{Features: features})
 	for _, name := range []string{"warmed", "corpus"} {
 		m := model(t, name)
-		service := RebuildService(m, nil, pinned(t, m))
+		service := RebuildService(m, nil, pinnedService(t, m))
 		service.SetDefaults(ctx)
 		if err := service.Validate(ctx).Filter(apis.ErrorLevel); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -78,7 +78,7 @@ func TestKnativeTakesTheTemplate(t *testing.T) {
 func TestPinsStay(t *testing.T) {
 	t.Parallel()
 	m := model(t, "warmed")
-	built := RebuildService(m, nil, pinned(t, m))
+	built := RebuildService(m, nil, pinnedService(t, m))
 	if !BuiltFrom(m, built) {
 		t.Error("another image makes a revision")
 	}

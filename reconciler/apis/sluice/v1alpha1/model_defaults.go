@@ -25,6 +25,7 @@ func (m *Model) SetDefaults(context.Context) {
 	if m.Spec.Autoscaling.Metric == "" {
 		m.Spec.Autoscaling.Metric = MetricConcurrency
 	}
+	m.Spec.Rollout.setDefaults()
 	limit := &m.Spec.Limit
 	if limit.Policy == "" {
 		limit.Policy = PolicyDemand

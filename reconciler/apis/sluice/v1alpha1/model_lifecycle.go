@@ -17,6 +17,10 @@ const (
 	// ModelConditionRevisionReady is true when the newest revision is ready, is the
 	// one that the Model asks for, and is scaled as the Model says.
 	ModelConditionRevisionReady apis.ConditionType = "RevisionReady"
+	// ModelConditionRolledOut is true when the newest revision has the requests that
+	// the rollout is to give it, all of them but those of spec.traffic. It is unknown
+	// while it gets there, or is held, and false where it can't or was undone.
+	ModelConditionRolledOut apis.ConditionType = "RolledOut"
 	// ModelConditionRouted is true when the gateway was seen to serve the routes.
 	ModelConditionRouted apis.ConditionType = "Routed"
 	// ModelConditionLimited is true when every ready gateway pod was seen to
@@ -25,7 +29,7 @@ const (
 )
 
 var modelConditions = apis.NewLivingConditionSet(
-	ModelConditionRevisionReady, ModelConditionWarm, ModelConditionRouted, ModelConditionLimited)
+	ModelConditionRevisionReady, ModelConditionWarm, ModelConditionRolledOut, ModelConditionRouted, ModelConditionLimited)
 
 // GetConditionSet returns the conditions that Ready is made of.
 func (*Model) GetConditionSet() apis.ConditionSet { return modelConditions }
@@ -82,10 +86,11 @@ func (s *ModelStatus) MarkHeldBack(refusal *apis.FieldError) {
 func (s *ModelStatus) forgetService(reason string) {
 	m := modelConditions.Manage(s)
 	m.MarkUnknown(ModelConditionWarm, reason, "There is no Knative Service of this Model.")
+	m.MarkUnknown(ModelConditionRolledOut, reason, "There is no Knative Service of this Model.")
 	m.MarkUnknown(ModelConditionRouted, reason, "There is no Knative Service of this Model.")
 	m.MarkUnknown(ModelConditionLimited, reason, "There is no Knative Service of this Model.")
 	s.URL, s.Address, s.LatestReadyRevision = nil, nil, ""
-	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit, s.WarmUp = 0, 0, nil, nil, nil
+	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit, s.WarmUp, s.Rollout = 0, 0, nil, nil, nil, nil
 }
 
 // MarkServiceNotWritten says why the Model's Knative Service could not be written.

@@ -22,6 +22,7 @@ import (
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Rollout",type=string,JSONPath=`.status.rollout.phase`
 // +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.status.desiredReplicas`
 // +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.readyReplicas`
 // +kubebuilder:printcolumn:name="Limit",type=string,JSONPath=`.status.limit.requestsPerSecond`
@@ -43,8 +44,8 @@ var (
 	_ runtime.Object     = (*Model)(nil)
 )
 
-// ModelSpec is what the model team asks for. Autoscaling and Limit take effect on
-// the live revision; every other field makes a new one.
+// ModelSpec is what the model team asks for. Autoscaling, Limit, Rollout and Traffic
+// take effect on the live revisions; every other field makes a new one.
 type ModelSpec struct {
 	// Container serves the model. It may say what a Knative container may say.
 	// The webhook checks it by Knative's own rules.
@@ -96,6 +97,13 @@ type ModelSpec struct {
 	// WarmUp says how a replica is made ready for its first request.
 	// +optional
 	WarmUp *WarmUpSpec `json:"warmUp,omitempty"`
+	// Rollout says how a new revision takes over.
+	// +optional
+	Rollout RolloutSpec `json:"rollout,omitempty"`
+	// Traffic gives requests to chosen revisions: a share of all, or those to a host of
+	// their own. The rollout has the rest.
+	// +optional
+	Traffic []TrafficTarget `json:"traffic,omitempty"`
 }
 
 // AutoscalingMetric is what the autoscaler counts.
@@ -205,6 +213,9 @@ type ModelStatus struct {
 	// WarmUp is how far the replicas are that are warmed up.
 	// +optional
 	WarmUp *WarmUpStatus `json:"warmUp,omitempty"`
+	// Rollout is the one under way, or the last one.
+	// +optional
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
 	// ServiceGeneration is the generation of the Knative Service that Sluice wrote
 	// last. Any other one means that somebody else changed its spec; it is then
 	// rebuilt.

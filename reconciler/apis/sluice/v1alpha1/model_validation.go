@@ -33,11 +33,14 @@ func (m *Model) Validate(ctx context.Context) *apis.FieldError {
 	return m.validateName().Also(
 		m.validateAutoscaling(ctx),
 		m.Spec.Limit.validate().ViaField("spec", "limit"),
+		m.Spec.Rollout.validate().ViaField("spec", "rollout"),
+		m.validateTraffic(),
 		m.validateRevision(ctx),
 		m.validateWarmUp(ctx),
 		m.validateCaps(ctx),
 		m.warnOfContradictions(ctx),
 		m.warnOfChanges(ctx),
+		m.warnOfRollout(ctx),
 	)
 }
 
