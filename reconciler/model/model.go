@@ -238,6 +238,9 @@ func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, ser
 	if err != nil {
 		return err
 	}
+	if until := demand.NeededUntil; until != nil && r.clock.Now().Before(until.Time) {
+		r.later(m, until.Sub(r.clock.Now()))
+	}
 	live := append(liveRevisions(service), slices.Collect(maps.Keys(plan.Floors))...)
 	slices.Sort(live)
 	for _, name := range slices.Compact(live) {
@@ -260,7 +263,7 @@ func (r *Reconciler) reconcileTuning(ctx context.Context, m *v1alpha1.Model, ser
 }
 
 // demand tells the replicas that the demand calls for, as the limiter sees it. They
-// are needed for a while only; after that the Model is looked at again.
+// are needed for a while only.
 func (r *Reconciler) demand(m *v1alpha1.Model) (*v1alpha1.RateLimitStatus, error) {
 	limit, err := r.rateLimits.RateLimits(m.Namespace).Get(m.Name)
 	if apierrs.IsNotFound(err) || (err == nil && !metav1.IsControlledBy(limit, m)) {
@@ -268,9 +271,6 @@ func (r *Reconciler) demand(m *v1alpha1.Model) (*v1alpha1.RateLimitStatus, error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("getting RateLimit %q: %w", m.Name, err)
-	}
-	if until := limit.Status.NeededUntil; until != nil && r.clock.Now().Before(until.Time) {
-		r.later(m, until.Sub(r.clock.Now()))
 	}
 	return &limit.Status, nil
 }

@@ -26,6 +26,10 @@ func (r *Reconciler) planRollout(m *v1alpha1.Model, service *servingv1.Service) 
 		Routed:    resources.Routed(service) || service.Generation != m.Status.ServiceGeneration,
 		Revisions: map[string]rollout.Revision{}, Now: r.clock.Now(),
 	}
+	demand, err := r.demand(m)
+	if err != nil {
+		return rollout.Plan{}, err
+	}
 	names := append(liveRevisions(service), state.LatestReady)
 	names = append(names, state.Present...)
 	if before := m.Status.Rollout; before != nil {
@@ -37,6 +41,9 @@ func (r *Reconciler) planRollout(m *v1alpha1.Model, service *servingv1.Service) 
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		seen, err := r.observeRevision(m.Namespace, name)
+		if seen.Kept <= demand.Needed(name, state.Now) {
+			seen.Kept = 0
+		}
 		if apierrs.IsNotFound(err) {
 			continue
 		}
@@ -53,7 +60,7 @@ func (r *Reconciler) observeRevision(namespace, name string) (rollout.Revision, 
 	if err != nil {
 		return rollout.Revision{}, err
 	}
-	seen := rollout.Revision{Ready: corev1.ConditionUnknown}
+	seen := rollout.Revision{Ready: corev1.ConditionUnknown, Kept: resources.MinScale(found)}
 	switch condition := found.Status.GetCondition(servingv1.RevisionConditionReady); {
 	case found.IsReady():
 		seen.Ready = corev1.ConditionTrue

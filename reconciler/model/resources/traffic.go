@@ -132,6 +132,11 @@ func MinReplicas(m *v1alpha1.Model) int32 {
 	return scale(m.AutoscalingAnnotations(), autoscaling.MinScaleAnnotationKey)
 }
 
+// MinScale is the least number of replicas of a revision, for now.
+func MinScale(revision *servingv1.Revision) int32 {
+	return scale(revision.Annotations, autoscaling.MinScaleAnnotationKey)
+}
+
 // Floor is the least number of replicas of a revision: what the demand calls for, which
 // the limiter tells with Knative's own autoscaler in mind, or what the rollout keeps.
 func Floor(m *v1alpha1.Model, needed, kept int32) int32 {

@@ -221,7 +221,8 @@ func (r *rollout) carries(name string) int32 {
 
 // capacity is how many replicas serving all requests takes. While replicas are held,
 // an autoscaler that asks for no more than it is made to says nothing, so what was
-// found before stands; one that asks for more is believed.
+// found before stands; one that asks for more is believed, unless its revision is on
+// its way out and may just have been made to.
 func (r *rollout) capacity() int32 {
 	replicas := r.desired()
 	if r.Before != nil && r.holds(r.Before) {
@@ -229,7 +230,7 @@ func (r *rollout) capacity() int32 {
 		r.shares, r.replicas = r.Split, replicas
 		floors, asked := r.floors(), int32(0)
 		for name, share := range r.Split {
-			if d := r.Revisions[name].Desired; d > max(floors[name], r.MinReplicas) {
+			if d := r.Revisions[name].Desired; r.stays(name) && d > max(floors[name], r.MinReplicas) {
 				asked += d * 100
 			} else {
 				asked += share * replicas
@@ -254,9 +255,13 @@ func (r *rollout) desired() int32 {
 	return min(sum, most)
 }
 
+// stays is true for a revision that requests go on to, or may come back to.
+func (r *rollout) stays(name string) bool { return name == r.from || r.goals[name] > 0 }
+
 // floors are the least replicas that revisions are to have: those for their share, for
 // the next step of one that is to get more, and for all requests where they would
-// come back to the revision from before.
+// come back to the revision from before. They don't fall in the middle of a rollout:
+// until its autoscaler has followed, it would seem to ask for more by itself.
 func (r *rollout) floors() map[string]int32 {
 	floors, step := map[string]int32{}, *r.Spec.StepPercent
 	for _, name := range r.names() {
@@ -268,7 +273,11 @@ func (r *rollout) floors() map[string]int32 {
 		if name == r.from {
 			percent = 100
 		}
-		if floor := ceil(r.replicas * percent); floor > 0 {
+		floor := ceil(r.replicas * percent)
+		if r.stays(name) && r.last.Phase != "" {
+			floor = max(floor, r.Revisions[name].Kept)
+		}
+		if floor > 0 {
 			floors[name] = floor
 		}
 	}

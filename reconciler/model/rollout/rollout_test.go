@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"pgregory.net/rapid"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -77,6 +78,10 @@ func (w *world) state() State {
 	}
 	for name, r := range w.revisions {
 		s.Revisions[name] = r.Revision
+		if seen := s.Revisions[name]; r.floor > 0 {
+			seen.Kept = r.floor
+			s.Revisions[name] = seen
+		}
 	}
 	return s
 }
@@ -200,6 +205,10 @@ func (w *world) warmOf(splits ...Split) (warm int32) {
 		warm += w.revisions[name].Warm
 	}
 	return warm
+}
+
+func isTag(revision, tag string) func(servingv1.TrafficTarget) bool {
+	return func(t servingv1.TrafficTarget) bool { return t.RevisionName == revision && t.Tag == tag }
 }
 
 func TestFromFirstToSecond(t *testing.T) {

@@ -22,6 +22,8 @@ type Revision struct {
 	Desired int32
 	// Warm replicas: those in its endpoints.
 	Warm int32
+	// Kept replicas, which its autoscaler was made to desire, and not by the demand.
+	Kept int32
 	// Max is its maxReplicas; 0 means no bound.
 	Max int32
 }
