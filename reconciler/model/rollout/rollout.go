@@ -71,7 +71,7 @@ func Decide(s State) Plan {
 		status.Replicas = r.replicas
 	}
 	plan.Holding = len(plan.Floors) > 0 || s.Before != nil && s.Before.Replicas > 0
-	if !stuck && !(s.Floating && r.from == "" && len(s.Targets) == 0) {
+	if !stuck && (!s.Floating || r.from != "" || len(s.Targets) > 0) {
 		plan.Targets = r.targets(status, plan.Floors)
 	}
 	plan.Again = s.rest(status)

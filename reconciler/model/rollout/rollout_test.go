@@ -317,6 +317,12 @@ func (w *world) check(t *rapid.T) {
 	if plan.Targets == nil {
 		return
 	}
+	w.checkTargets(t)
+	w.checkWarmth(t, before, s, plan.Status.Replicas)
+}
+
+// checkTargets checks that nothing freezes the Route.
+func (w *world) checkTargets(t *rapid.T) {
 	sum := int32(0)
 	for name, share := range w.split {
 		sum += share
@@ -332,7 +338,11 @@ func (w *world) check(t *rapid.T) {
 	if sum != 100 {
 		t.Fatalf("the shares add up to %d: %v", sum, w.split)
 	}
-	c, readyBefore := plan.Status.Replicas, true
+}
+
+// checkWarmth checks that requests move to warm replicas only, c of which they take.
+func (w *world) checkWarmth(t *rapid.T, before Split, s State, c int32) {
+	readyBefore := true
 	for name := range before {
 		readyBefore = readyBefore && s.ready(name)
 	}
