@@ -13,6 +13,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"knative.dev/networking/pkg/http/header"
+
+	"sluice.dev/sluice/reconciler/apis/warmup"
 )
 
 // Knative's components believe each other's headers of these prefixes.
@@ -23,7 +25,8 @@ var knativePrefixes = []string{"k-", "knative-"}
 var clientHeaders = []string{header.RouteTagKey, header.ProbeKey, header.HashKey}
 
 // headerRemoval removes Knative's own headers from requests that come from outside
-// the cluster, so that nobody there can speak as a component of Knative does.
+// the cluster, so that nobody there can speak as a component of Knative does, nor pass
+// for a warm-up, which a model may answer otherwise than a caller.
 // Within, its components do. The connection manager does it itself, before routing,
 // which costs a request less than a filter of its own.
 func headerRemoval() (*corev3.TypedExtensionConfig, error) {
@@ -47,9 +50,9 @@ func headerRemoval() (*corev3.TypedExtensionConfig, error) {
 }
 
 // removedHeaders is a pattern of lower-case names: those that begin with one of
-// Knative's prefixes, but for clientHeaders.
+// Knative's prefixes, but for clientHeaders, and the one that marks a warm-up.
 func removedHeaders() string {
-	patterns := make([]string, 0, len(knativePrefixes))
+	patterns := []string{regexp.QuoteMeta(strings.ToLower(warmup.MarkerHeader))}
 	for _, prefix := range knativePrefixes {
 		var kept []string
 		for _, name := range clientHeaders {
