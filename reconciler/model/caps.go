@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
@@ -113,6 +114,10 @@ func (r *Reconciler) holdBack(ctx context.Context, m *v1alpha1.Model, tenant *v1
 	m.Status.PropagateService(service)
 	m.Status.PropagateTenant(tenant)
 	r.markRollout(ctx, m, plan)
+	err = errors.Join(
+		r.reconcileWarmUp(ctx, m, service),
+		r.reconcileRateLimit(ctx, m, tenant, service),
+	)
 	m.Status.MarkHeldBack(refusal)
-	return r.reconcileRateLimit(ctx, m, tenant, service)
+	return err
 }

@@ -50,7 +50,7 @@ func (r *Reconciler) planRollout(m *v1alpha1.Model, service *servingv1.Service) 
 		if err != nil {
 			return rollout.Plan{}, fmt.Errorf("observing revision %q: %w", name, err)
 		}
-		state.Revisions[name] = seen
+		state.Revisions[name] = withWarmUp(seen, name, m.Status.WarmUp)
 	}
 	return rollout.Decide(state), nil
 }
@@ -83,6 +83,20 @@ func (r *Reconciler) observeRevision(namespace, name string) (rollout.Revision, 
 	}
 	seen.Desired, seen.Max = scale.Desired(autoscaler, seen.Warm), scale.Max(autoscaler)
 	return seen, nil
+}
+
+// withWarmUp adds why replicas of a revision could not be warmed up, as was seen last.
+// One of which none is warm is not waited for until Knative gives it up, which takes it
+// the whole progress deadline.
+func withWarmUp(seen rollout.Revision, name string, w *v1alpha1.WarmUpStatus) rollout.Revision {
+	if w == nil || w.Failure == nil || w.Failure.Revision != name {
+		return seen
+	}
+	seen.Why = fmt.Sprintf("Replica %s could not be warmed up: %s", w.Failure.Pod, w.Failure.Reason)
+	if w.Warm == 0 && seen.Ready == corev1.ConditionUnknown {
+		seen.Ready = corev1.ConditionFalse
+	}
+	return seen
 }
 
 // markRollout tells of a plan that was carried out, in the status and by events.

@@ -13,9 +13,11 @@ import (
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	rtesting "knative.dev/pkg/reconciler/testing"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
+	servingapi "knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/warmup"
 	"sluice.dev/sluice/reconciler/model/resources"
 )
 
@@ -51,6 +53,31 @@ func rolloutRows() rtesting.TableTest {
 		}
 	}
 	undo := func(m *v1alpha1.Model) { m.Spec.Rollout.Undo = true }
+	const (
+		cold = "Replica a could not be warmed up: GET /: 500 instead of 2xx."
+		why  = "Replica a of revision ranker-00002 could not be warmed up and doesn't serve: GET /: 500 instead of 2xx. " +
+			"Mend the model or spec.warmUp; a replica that is deleted is tried anew."
+	)
+	bad, warm := warmup.Status{State: warmup.Failed, Starts: 1, Reason: "GET /: 500 instead of 2xx"}, warmup.Status{State: warmup.Warm, Starts: 1}
+	rowOf := func(pod string, s warmup.Status) v1alpha1.ReplicaWarmUp {
+		return v1alpha1.ReplicaWarmUp{Pod: pod, Revision: second, State: string(s.State), Reason: s.Reason}
+	}
+	ofSecond := func(pod string) runtime.Object {
+		r := replica(pod)
+		r.Labels[servingapi.RevisionLabelKey] = second
+		return r
+	}
+	noneWarm := func(m *v1alpha1.Model) {
+		warmedModel(m)
+		m.Status.WarmUp = &v1alpha1.WarmUpStatus{Revision: second, Failure: ptr(rowOf("a", bad))}
+		withConditions(isFalse(v1alpha1.ModelConditionWarm, "WarmUpFailed", why))(m)
+	}
+	twoWarm := func(m *v1alpha1.Model) {
+		warmedModel(m)
+		m.Status.WarmUp = &v1alpha1.WarmUpStatus{Revision: second, Warm: 2, Total: 3, Failure: ptr(rowOf("a", bad)),
+			Replicas: []v1alpha1.ReplicaWarmUp{rowOf("a", bad), rowOf("b", warm), rowOf("c", warm)}}
+		withConditions(isTrueFor(v1alpha1.ModelConditionWarm, "ReplicaFailed", "2 of 3 replicas are warm. "+why))(m)
+	}
 	return rtesting.TableTest{{
 		Name: "a new revision that isn't ready is waited for, and both are kept",
 		Key:  key,
@@ -99,6 +126,27 @@ func rolloutRows() rtesting.TableTest {
 			`Revision "ranker-00002" is not ready: Container failed with: no such weights. Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`))),
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "RolloutFailed",
 			`Revision "ranker-00002" is not ready: Container failed with: no such weights. Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`)},
+	}, {
+		Name: "none of its replicas can be warmed up: given up at once, and says which request failed",
+		Key:  key,
+		Objects: objects(scaled(first, 4, 4), scaled(second, 1, 0),
+			restingModel(starting, noneWarm), builtFrom(model(warmedModel), warmUpImage, "", withGeneration(1), ready, waiting), revision(first, kept(4)), revision(second, kept(1), deploying), limitOf(waiting)),
+		OtherTestData: map[string]any{"again": 5 * time.Minute},
+		WantStatusUpdates: status(restingModel(rolling(v1alpha1.RolloutFailed, 0, noon), lagging, noneWarm, replicas(4, 4, 4, 1, 0), because("RevisionFailed",
+			`Revision "ranker-00002" is not ready: `+cold+` Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`))),
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "RolloutFailed",
+			`Revision "ranker-00002" is not ready: `+cold+` Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`)},
+	}, {
+		Name: "one of its replicas can't be warmed up: the share stays with the others, and says which request failed",
+		Key:  key,
+		Objects: objects(scaled(first, 4, 4), scaled(second, 3, 2),
+			restingModel(half, twoWarm), builtFrom(model(warmedModel), warmUpImage, "", withGeneration(1), ready, at(50, 50)),
+			revision(first, kept(4)), revision(second, kept(3)), limitOf(at(50, 50)), ofSecond("a"), ofSecond("b"), ofSecond("c")),
+		OtherTestData: map[string]any{
+			"seen": said(map[string]warmup.Status{"a": bad, "b": warm, "c": warm}), "told": []string{"a Failed", "b Warm", "c Warm"},
+		},
+		WantStatusUpdates: status(restingModel(half, twoWarm, replicas(4, 4, 4, 3, 2),
+			because("WaitingForWarmReplicas", `Revision "ranker-00002" has 2 warm replicas of the 3 for its next step. `+cold))),
 	}, {
 		Name: "it has all requests: both are kept warm for a while",
 		Key:  key,

@@ -196,11 +196,19 @@ func warmUpRows() rtesting.TableTest {
 	}, {
 		Name:          "a replica that can't be warmed up doesn't serve",
 		Key:           key,
+		Objects:       append(atRest(resting()), replica("ranker-a")),
+		OtherTestData: map[string]any{"seen": said(map[string]warmup.Status{"ranker-a": bad}), "told": []string{"ranker-a Failed"}},
+		WantStatusUpdates: status(resting(with(v1alpha1.WarmUpStatus{
+			Total: 1, Failure: ptr(row("ranker-a", bad)), Replicas: []v1alpha1.ReplicaWarmUp{row("ranker-a", bad)},
+		}), withConditions(isFalse(v1alpha1.ModelConditionWarm, "WarmUpFailed", failed)))),
+	}, {
+		Name:          "a replica that can't be warmed up leaves the Model ready while another one serves",
+		Key:           key,
 		Objects:       append(atRest(resting()), replica("ranker-a"), replica("ranker-b")),
 		OtherTestData: map[string]any{"seen": said(map[string]warmup.Status{"ranker-a": bad, "ranker-b": warm}), "told": []string{"ranker-a Failed", "ranker-b Warm"}},
 		WantStatusUpdates: status(resting(with(v1alpha1.WarmUpStatus{
 			Warm: 1, Total: 2, Failure: ptr(row("ranker-a", bad)), Replicas: []v1alpha1.ReplicaWarmUp{row("ranker-a", bad), row("ranker-b", warm)},
-		}), withConditions(isFalse(v1alpha1.ModelConditionWarm, "WarmUpFailed", failed)))),
+		}), withConditions(isTrueFor(v1alpha1.ModelConditionWarm, "ReplicaFailed", "1 of 2 replicas are warm. "+failed)))),
 	}, {
 		Name: "why it failed is known when Knative has taken its replicas away",
 		Key:  key,

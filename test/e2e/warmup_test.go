@@ -216,6 +216,7 @@ func TestBlockedRevision(t *testing.T) {
 			s := s.in(t)
 			s.update("ranker", warmingBy(c.change))
 			m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionFalse, c.says)
+			s.condition("ranker", v1alpha1.ModelConditionRolledOut, corev1.ConditionFalse, c.says)
 			if m.Status.LatestReadyRevision != rankerRevision {
 				t.Errorf("revision %s is ready", m.Status.LatestReadyRevision)
 			}

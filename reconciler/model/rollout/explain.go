@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -65,7 +66,8 @@ func (r *rollout) waiting(name string) (reason, message string) {
 	case !r.Routed:
 		return reasonWaitingForRoutes, messageWaitingForRoutes
 	case r.shares[name] < r.goals[name] && warm < floor:
-		return reasonWaitingForWarmth, fmt.Sprintf("Revision %q has %d warm replicas of the %d for its next step.", name, warm, floor)
+		message := fmt.Sprintf("Revision %q has %d warm replicas of the %d for its next step. %s", name, warm, floor, sentence(r.Revisions[name].Why))
+		return reasonWaitingForWarmth, strings.TrimSpace(message)
 	}
 	return reasonMovingRequests, fmt.Sprintf("Requests are on their way to revision %q.", name)
 }

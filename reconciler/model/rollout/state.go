@@ -16,7 +16,7 @@ type Revision struct {
 	// Ready is whether Knative would route to it. One that isn't ready freezes the
 	// whole Route, at whatever percentage.
 	Ready corev1.ConditionStatus
-	// Why it is not ready, in words.
+	// Why it is not ready, or has fewer warm replicas than it is to have, in words.
 	Why string
 	// Desired replicas, as its autoscaler decided.
 	Desired int32

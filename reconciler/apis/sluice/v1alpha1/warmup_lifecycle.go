@@ -10,8 +10,9 @@ import (
 	"sluice.dev/sluice/reconciler/apis/warmup"
 )
 
-// ModelConditionWarm is true when no replica of the newest revision is kept from
-// serving by its warm-up. It holds where there is no warm-up, and at zero replicas.
+// ModelConditionWarm is true when the newest revision isn't kept from serving by its
+// warm-up: as with Knative's own conditions, one warm replica is enough, and the message
+// tells of the others. It holds where there is no warm-up, and at zero replicas.
 const ModelConditionWarm apis.ConditionType = "Warm"
 
 // maxWarmUpRows bounds the replicas that a status has rows for.
@@ -21,6 +22,7 @@ const (
 	reasonWarm            = "Warm"
 	reasonWarmingUp       = "WarmingUp"
 	reasonWarmUpFailed    = "WarmUpFailed"
+	reasonReplicaFailed   = "ReplicaFailed"
 	reasonServingCold     = "ServingCold"
 	reasonProbingDisabled = "ProbingDisabled"
 	reasonAtZero          = "NoReplicas"
@@ -89,9 +91,10 @@ func (s *ModelStatus) markWarm(cold, waiting []ReplicaWarmUp) {
 	m, w := modelConditions.Manage(s), s.WarmUp
 	counts := fmt.Sprintf("%d of %d replicas are warm", w.Warm, w.Total)
 	switch {
+	case w.Failure != nil && w.Warm == 0:
+		m.MarkFalse(ModelConditionWarm, reasonWarmUpFailed, "%s", w.Failure.explain())
 	case w.Failure != nil:
-		m.MarkFalse(ModelConditionWarm, reasonWarmUpFailed, "Replica %s of revision %s could not be warmed up and doesn't serve: %s. "+
-			"Mend the model or spec.warmUp; a replica that is deleted is tried anew.", w.Failure.Pod, w.Failure.Revision, w.Failure.Reason)
+		m.MarkTrueWithReason(ModelConditionWarm, reasonReplicaFailed, "%s. %s", counts, w.Failure.explain())
 	case len(cold) > 0:
 		m.MarkTrueWithReason(ModelConditionWarm, reasonServingCold, "%d of %d replicas serve without having been warmed up: %s: %s.",
 			len(cold), w.Total, cold[0].Pod, cold[0].Reason)
@@ -107,6 +110,12 @@ func (s *ModelStatus) markWarm(cold, waiting []ReplicaWarmUp) {
 	default:
 		m.MarkTrueWithReason(ModelConditionWarm, reasonWarm, "%s.", counts)
 	}
+}
+
+// explain says what became of a replica that could not be warmed up, and what to do.
+func (r *ReplicaWarmUp) explain() string {
+	return fmt.Sprintf("Replica %s of revision %s could not be warmed up and doesn't serve: %s. "+
+		"Mend the model or spec.warmUp; a replica that is deleted is tried anew.", r.Pod, r.Revision, r.Reason)
 }
 
 // rank orders replicas by how much there is to say of them.
