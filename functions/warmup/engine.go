@@ -26,6 +26,9 @@ const (
 	// leastPause and mostPause lie between rounds that failed in passing.
 	leastPause = 100 * time.Millisecond
 	mostPause  = time.Second
+	// retryAfter is how long a replica stays out that could not be warmed up, before it
+	// is tried again: what was in the way, elsewhere, may be gone by then.
+	retryAfter = 10 * time.Minute
 )
 
 // Caller asks the model.
@@ -60,11 +63,13 @@ type Engine struct {
 	started time.Time
 	// again is told when the verdict is void.
 	again chan struct{}
+	// concluded is closed when there is a verdict.
+	concluded chan struct{}
 }
 
 // New returns an Engine without a verdict.
 func New(plan *warmup.Plan) *Engine {
-	return &Engine{Plan: plan, again: make(chan struct{}, 1), status: warmup.Status{State: warmup.Waiting}}
+	return &Engine{Plan: plan, again: make(chan struct{}, 1), concluded: make(chan struct{}), status: warmup.Status{State: warmup.Waiting}}
 }
 
 // Status is how far the replica is.
@@ -87,6 +92,26 @@ func (e *Engine) Ready() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.status.State.Serves()
+}
+
+// AwaitReady is Ready, but waits a while for a verdict where there is none yet.
+func (e *Engine) AwaitReady(ctx context.Context, most time.Duration) bool {
+	e.check()
+	e.mu.Lock()
+	state, concluded := e.status.State, e.concluded
+	e.mu.Unlock()
+	if state.Ended() {
+		return state.Serves()
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-concluded:
+		return e.Ready()
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // check voids the verdict once the model is another one, or none.
@@ -132,12 +157,39 @@ func (e *Engine) Run(ctx context.Context) {
 				continue
 			}
 		}
-		select {
-		case <-e.again:
-		case <-ctx.Done():
+		if e.rest(ctx) != nil {
 			return
 		}
 	}
+}
+
+// rest lasts until the verdict is void.
+func (e *Engine) rest(ctx context.Context) error {
+	var retry <-chan time.Time
+	if e.Status().State == warmup.Failed {
+		timer := time.NewTimer(retryAfter)
+		defer timer.Stop()
+		retry = timer.C
+	}
+	select {
+	case <-e.again:
+	case <-retry:
+		e.giveAnotherTry()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// giveAnotherTry forgets a failure, unless the model has ended meanwhile.
+func (e *Engine) giveAnotherTry() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status.State == warmup.Failed {
+		e.status.State = warmup.Waiting
+		return
+	}
+	<-e.again // that has been seen
 }
 
 // prefetch pulls the corpus while the model starts. Its outcome is seen when the
@@ -365,6 +417,8 @@ func (e *Engine) conclude(sockets []uint64, status warmup.Status) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.status, e.of = status, sockets
+	close(e.concluded)
+	e.concluded = make(chan struct{})
 }
 
 // milliseconds rounds to microseconds.

@@ -235,7 +235,7 @@ func TestTimeout(t *testing.T) {
 				time.Sleep(2 * time.Millisecond)
 				wantState(t, e, warmup.Failed, tt.reason)
 				asked := tt.model.requests()
-				time.Sleep(time.Hour)
+				time.Sleep(retryAfter - time.Second)
 				if tt.model.requests() != asked {
 					t.Error("goes on after the timeout")
 				}
@@ -401,4 +401,31 @@ func TestMarkerOfAnotherBoot(t *testing.T) {
 	if _, ok := m.Load([]uint64{7}); ok {
 		t.Error("sockets of another boot are known")
 	}
+}
+
+// What is in the way of a warm-up may go away without the model's doing.
+func TestFailureIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		broken := true
+		m := &model{answer: func(int) error {
+			if broken {
+				return &unexpectedError{answer: "404 instead of 2xx"}
+			}
+			return nil
+		}}
+		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 3}, m)
+		m.listen(7)
+		time.Sleep(time.Minute)
+		wantState(t, e, warmup.Failed, "404")
+		broken = false
+		time.Sleep(retryAfter - 2*time.Minute)
+		wantState(t, e, warmup.Failed, "404")
+		time.Sleep(2 * time.Minute)
+		wantState(t, e, warmup.Warm, "")
+		time.Sleep(2 * retryAfter)
+		if got := e.Status().Starts; got != 2 {
+			t.Errorf("warmed up %d times, want 2", got)
+		}
+	})
 }

@@ -31,8 +31,8 @@ func (l Listeners) Sockets() ([]uint64, error) {
 	var found []uint64
 	for _, table := range []string{"tcp", "tcp6"} {
 		file, err := os.Open(filepath.Join(l.Tables, table)) //nolint:gosec // a table of the kernel's
-		if os.IsNotExist(err) { // no IPv6
-			continue
+		if os.IsNotExist(err) {
+			continue // no IPv6
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the kernel's sockets: %w", err)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
@@ -50,6 +51,49 @@ func TestHandler(t *testing.T) {
 			if state := metric.Label[0].GetValue(); (state == string(warmup.Warm)) != (metric.Gauge.GetValue() == 1) {
 				t.Errorf("state %s is %g", state, metric.Gauge.GetValue())
 			}
+		}
+	})
+}
+
+// Who asks before there is a verdict hears of it as soon as it is there, and isn't kept
+// for longer than the activator waits.
+func TestAnswersAreHeld(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		m := &model{latency: func(int) time.Duration { return 100 * time.Millisecond }}
+		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 3}, m)
+		ask := func(wantCode int, want time.Duration) {
+			t.Helper()
+			begin, recorder := time.Now(), httptest.NewRecorder()
+			e.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, warmup.ReadyPath, http.NoBody))
+			if got := time.Since(begin); recorder.Code != wantCode || got != want {
+				t.Errorf("%d after %s, want %d after %s", recorder.Code, got, wantCode, want)
+			}
+		}
+		ask(http.StatusServiceUnavailable, holdAnswer)
+		time.Sleep(eager / 2)
+		m.listen(7)
+		time.Sleep(eager / 2)
+		synctest.Wait()
+		ask(http.StatusServiceUnavailable, holdAnswer)
+		ask(http.StatusOK, 300*time.Millisecond-holdAnswer)
+		ask(http.StatusOK, 0)
+		m.listen()
+		ask(http.StatusServiceUnavailable, holdAnswer)
+	})
+}
+
+// A verdict that it can't be warmed up is no reason to keep anyone waiting.
+func TestFailuresAreNotHeld(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		m := &model{answer: func(int) error { return &unexpectedError{} }}
+		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 3}, m)
+		m.listen(7)
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if e.AwaitReady(t.Context(), holdAnswer) || time.Since(begin) != 0 {
+			t.Errorf("answered after %s", time.Since(begin))
 		}
 	})
 }

@@ -56,7 +56,7 @@ func rolloutRows() rtesting.TableTest {
 	const (
 		cold = "Replica a could not be warmed up: GET /: 500 instead of 2xx."
 		why  = "Replica a of revision ranker-00002 could not be warmed up and doesn't serve: GET /: 500 instead of 2xx. " +
-			"Mend the model or spec.warmUp; a replica that is deleted is tried anew."
+			"Mend the model or spec.warmUp; it is tried again after ten minutes, or at once when it is deleted."
 	)
 	bad, warm := warmup.Status{State: warmup.Failed, Starts: 1, Reason: "GET /: 500 instead of 2xx"}, warmup.Status{State: warmup.Warm, Starts: 1}
 	rowOf := func(pod string, s warmup.Status) v1alpha1.ReplicaWarmUp {

@@ -114,7 +114,7 @@ func warmUpRows() rtesting.TableTest {
 	const (
 		limitPending = "The limiter has not said yet whether the limit is enforced."
 		failed       = "Replica ranker-a of revision ranker-00001 could not be warmed up and doesn't serve: GET /: 404 instead of 2xx. " +
-			"Mend the model or spec.warmUp; a replica that is deleted is tried anew."
+			"Mend the model or spec.warmUp; it is tried again after ten minutes, or at once when it is deleted."
 		missing = `spec.warmUp: request 0: there is no ConfigMap "recorded". Create it, or name another one.`
 		nothing = "There is no Knative Service of this Model."
 	)

@@ -35,8 +35,11 @@ const (
 	maxInlineBodies = 32 << 10
 	// startFor is what a revision may take to start but for its warm-up: Knative's
 	// default progress deadline.
-	startFor  = 10 * time.Minute
+	startFor = 10 * time.Minute
+	// probeEach is how many seconds lie between questions whether a replica is ready,
+	// probeFor how many an answer may take: a busy node is no reason for another one.
 	probeEach = 1
+	probeFor  = 3
 )
 
 // WarmUpPins are what a revision is warmed up by that its Model doesn't say: they
@@ -187,7 +190,7 @@ func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
 	deadline := startFor + w.Timeout.Round(time.Second)
 	template.Annotations = kmeta.UnionMaps(template.Annotations, map[string]string{serving.ProgressDeadlineAnnotationKey: deadline.String()})
 	pod := &template.Spec.PodSpec
-	holdBack(&pod.Containers[0], &m.Spec, deadline)
+	holdBack(&pod.Containers[0], &m.Spec)
 
 	container := warmUpContainer(m, pins)
 	volumes := []corev1.Volume{{Name: stateVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
@@ -206,12 +209,20 @@ func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
 	pod.Volumes = append(pod.Volumes, volumes...)
 }
 
-// holdBack has the model's container count as started only once it is warm. Its
-// readiness alone, which Knative has queue-proxy ask for in place of the kubelet, is
-// known up to a few periods late: a container that restarts in place would have
-// requests in between. By default it is asked for each second; Knative leaves that to
-// the kubelet's ten.
-func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec, deadline time.Duration) {
+// holdBack has the replica be ready only once it is warm, and tell soon when it no
+// longer is.
+//
+// Knative's queue-proxy asks for the readiness of both containers whenever it is asked
+// itself: by the activator, five times a second while a request waits, and by the
+// kubelet, by the period and threshold of the model's own probe. Unset, that is ten
+// seconds; here it is one, and one failure is enough: the kubelet sees a container that
+// restarts in place run again a second after it ended, or later. In exchange for a
+// period queue-proxy no longer asks every 50 ms by itself, but the answer of the warm-up
+// is held until there is one.
+//
+// A startupProbe would tell of such a restart too. But with one in any container the
+// activator waits for the kubelet instead of asking, which is a second on each start.
+func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec) {
 	if len(model.Ports) == 0 {
 		// Of several containers the one with a port is the model.
 		model.Ports = []corev1.ContainerPort{{ContainerPort: spec.ModelPort()}}
@@ -219,21 +230,21 @@ func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec, deadline time.D
 	if model.ReadinessProbe == nil {
 		model.ReadinessProbe = &corev1.Probe{}
 	}
-	if model.ReadinessProbe.PeriodSeconds == 0 {
-		model.ReadinessProbe.PeriodSeconds = probeEach
+	probe := model.ReadinessProbe
+	if probe.ProbeHandler == (corev1.ProbeHandler{}) {
+		// Whether the port listens, as Knative would ask, is known to the warm-up.
+		probe.ProbeHandler = warmProbe().ProbeHandler
 	}
-	if model.StartupProbe == nil {
-		model.StartupProbe = warmProbe()
-		// What isn't warm by the deadline is started anew, and warmed up again.
-		model.StartupProbe.FailureThreshold = int32(deadline.Seconds()) / probeEach
-	}
+	probe.PeriodSeconds = cmp.Or(probe.PeriodSeconds, probeEach)
+	probe.FailureThreshold = cmp.Or(probe.FailureThreshold, 1)
+	probe.TimeoutSeconds = cmp.Or(probe.TimeoutSeconds, probeFor)
 }
 
 func warmProbe() *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler:   corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: warmup.ReadyPath, Port: intstr.FromInt32(warmup.Port)}},
 		PeriodSeconds:  probeEach,
-		TimeoutSeconds: 1,
+		TimeoutSeconds: probeFor,
 	}
 }
 

@@ -115,7 +115,7 @@ func (s *ModelStatus) markWarm(cold, waiting []ReplicaWarmUp) {
 // explain says what became of a replica that could not be warmed up, and what to do.
 func (r *ReplicaWarmUp) explain() string {
 	return fmt.Sprintf("Replica %s of revision %s could not be warmed up and doesn't serve: %s. "+
-		"Mend the model or spec.warmUp; a replica that is deleted is tried anew.", r.Pod, r.Revision, r.Reason)
+		"Mend the model or spec.warmUp; it is tried again after ten minutes, or at once when it is deleted.", r.Pod, r.Revision, r.Reason)
 }
 
 // rank orders replicas by how much there is to say of them.
