@@ -90,25 +90,25 @@ func (l lane) send(ctx context.Context, template *http.Request, body []byte) out
 		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
 	got := outcome{connection: l.connection}
-	got.status, got.err = l.exchange(request)
+	got.status, got.header, got.err = l.exchange(request)
 	got.repeats = max(0, int(written.Load())-1)
 	return got
 }
 
-func (l lane) exchange(request *http.Request) (int, error) {
+func (l lane) exchange(request *http.Request) (int, http.Header, error) {
 	response, err := l.pool.RoundTrip(request)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	_, err = io.Copy(io.Discard, response.Body)
 	if closeErr := response.Body.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reading the answer with status %d: %w", response.StatusCode, err)
+		return 0, nil, fmt.Errorf("reading the answer with status %d: %w", response.StatusCode, err)
 	}
 	if response.ProtoMajor != l.connection.major() {
-		return 0, fmt.Errorf("answered with status %d by %s", response.StatusCode, response.Proto)
+		return 0, nil, fmt.Errorf("answered with status %d by %s", response.StatusCode, response.Proto)
 	}
-	return response.StatusCode, nil
+	return response.StatusCode, response.Header, nil
 }

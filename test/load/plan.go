@@ -46,9 +46,20 @@ type Plan struct {
 	Stop <-chan struct{}
 	// EachSecond, if given, is called at every second's end, one call at a time.
 	EachSecond func(Second)
-	// EachAnswer, if given, is called with each answer's status when it is there, or
-	// with 0 when it is known that there will be none. Calls may overlap.
-	EachAnswer func(status int)
+	// EachAnswer, if given, is called with each answer when it is there, or when it is
+	// known that there will be none. Calls may overlap.
+	EachAnswer func(Answer)
+}
+
+// Answer is what became of one request.
+type Answer struct {
+	// Due is when the request was to be sent, Latency how long after that the answer
+	// was there.
+	Due     time.Time
+	Latency time.Duration
+	// Status of the answer, 0 where there is none, and its headers.
+	Status int
+	Header http.Header
 }
 
 // Validate refuses a plan that isn't bounded, or whose target isn't loopback.
@@ -193,7 +204,7 @@ func (r *run) send(ctx context.Context, j job) {
 	got := j.lane.send(ctx, r.template, r.plan.Target.Body)
 	got.latency = time.Since(j.at)
 	if r.plan.EachAnswer != nil {
-		r.plan.EachAnswer(got.status)
+		r.plan.EachAnswer(Answer{Due: j.at, Latency: got.latency, Status: got.status, Header: got.header})
 	}
 	r.tally.done(got)
 }

@@ -90,8 +90,11 @@ func TestAnswersAreToldApart(t *testing.T) {
 		}
 	})
 	var told sync.Map
-	plan.EachAnswer = func(status int) {
-		count, _ := told.LoadOrStore(status, new(atomic.Int64))
+	plan.EachAnswer = func(a Answer) {
+		if a.Due.IsZero() || a.Latency <= 0 || (a.Status == 0) != (a.Header == nil) {
+			t.Errorf("told of %+v", a)
+		}
+		count, _ := told.LoadOrStore(a.Status, new(atomic.Int64))
 		count.(*atomic.Int64).Add(1)
 	}
 	report := offer(t, plan)

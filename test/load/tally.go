@@ -74,8 +74,9 @@ type kindTally struct {
 // outcome is what became of a request.
 type outcome struct {
 	connection Connection
-	// status is the answer's, if there was a whole one.
+	// status and header are the answer's, if there was a whole one.
 	status int
+	header http.Header
 	// repeats is how many times it was written again.
 	repeats int
 	err     error

@@ -160,8 +160,8 @@ type answers struct {
 	admitted []time.Time
 }
 
-func (a *answers) note(status int) {
-	if status != http.StatusOK {
+func (a *answers) note(answer load.Answer) {
+	if answer.Status != http.StatusOK {
 		return
 	}
 	now := time.Now()

@@ -54,12 +54,17 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	replica, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("learning the replica's name: %w", err)
+	}
 	model, err := score.Load(weights)
 	if err != nil {
 		return fmt.Errorf("loading the model: %w", err)
 	}
 	server := oip.NewServer(model, oip.Config{
 		Version:     version(),
+		Replica:     replica,
 		Concurrency: concurrency,
 		MaxWait:     maxWait,
 		Initialize:  initialize,

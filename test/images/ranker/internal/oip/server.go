@@ -28,6 +28,7 @@ var errBusy = errors.New("all inference slots are taken")
 // Config holds a server's limits and its sources of time and log lines.
 type Config struct {
 	Version     string
+	Replica     string        // which of several servers this is
 	Concurrency int           // inferences that run at once; further requests wait
 	MaxWait     time.Duration // how long a request waits for its turn
 	Initialize  time.Duration // how long the first inference prepares all batch sizes

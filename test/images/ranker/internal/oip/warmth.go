@@ -2,11 +2,19 @@ package oip
 
 import (
 	"net/http"
+	"strconv"
 	"sync"
 )
 
 // warmUpHeader is on requests that warm the model up.
 const warmUpHeader = "Sluice-Warm-Up"
+
+// The headers of an answer that name the replica and count the requests that it has
+// served, this one included.
+const (
+	replicaHeader = "Ranker-Replica"
+	servedHeader  = "Ranker-Served"
+)
 
 // warmth counts requests by whether they warm the model up. One of those that comes
 // after another kind says that the other was served too early.
@@ -24,9 +32,12 @@ type warmthCounts struct {
 // counted counts a request before it is worked on.
 func (s *Server) counted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if counts, early := s.warmth.count(r); early {
+		counts, early := s.warmth.count(r)
+		if early {
 			s.config.Log.Error("served before the warm-up ended", "requests", counts.Early)
 		}
+		w.Header().Set(replicaHeader, s.config.Replica)
+		w.Header().Set(servedHeader, strconv.Itoa(counts.Served))
 		next(w, r)
 	}
 }

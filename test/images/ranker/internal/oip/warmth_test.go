@@ -31,3 +31,15 @@ func TestWarmth(t *testing.T) {
 		}
 	}
 }
+
+// Answers say which replica served them, and as its how manyth.
+func TestAnswersTellTheReplica(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.config.Replica = "ranker-0"
+	send(s, http.MethodPost, inferPath, "")
+	got := send(s, http.MethodPost, inferPath, string(read(t, "request.json"))).Header()
+	if got.Get(replicaHeader) != "ranker-0" || got.Get(servedHeader) != "2" {
+		t.Errorf("headers %v", got)
+	}
+}
