@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"time"
 )
 
 func TestCPUOfContainers(t *testing.T) {
@@ -23,6 +24,26 @@ func TestCPUOfContainers(t *testing.T) {
 		t.Errorf("cores %v, want %v", got, want)
 	}
 	if err := (CPU{}).add([]byte("no JSON")); err == nil {
+		t.Error("read what is no summary")
+	}
+}
+
+func TestMemoryOfContainers(t *testing.T) {
+	m := Memory{}
+	if err := m.add([]byte(`{"pods": [
+		{"podRef": {"name": "a", "namespace": "n"}, "containers": [
+			{"name": "c", "memory": {"time": "2026-01-01T00:00:05Z", "rssBytes": 7, "workingSetBytes": 9}},
+			{"name": "d"}]}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	want := Memory{
+		{"n", "a", "c"}: {RSS: 7, WorkingSet: 9, At: time.Date(2026, 1, 1, 0, 0, 5, 0, time.UTC)},
+		{"n", "a", "d"}: {},
+	}
+	if !maps.Equal(m, want) {
+		t.Errorf("memory %v, want %v", m, want)
+	}
+	if err := m.add([]byte("no JSON")); err == nil {
 		t.Error("read what is no summary")
 	}
 }
