@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/platform"
+)
+
+const (
+	scalePart = "1→4 under 240 requests/s: the first 200 requests of each new replica"
+	// scaleRate leaves two cores room, and a replica its first requests within 4 s.
+	scaleRate = 240
+	// settled is how long the load is there before anything changes.
+	settled = 2 * time.Second
+	// scaleLasts bounds the load; it ends once each new replica was steady for so long.
+	scaleLasts = 40 * time.Second
+	steadyFor  = 6 * time.Second
+)
+
+// measureScale scales each Model from one replica to four. Those with a warm-up, whose
+// 99th percentile is judged, are scaled twice.
+func (b *bench) measureScale(ctx context.Context) error {
+	var runs []subject
+	for _, v := range variants {
+		runs = append(runs, v.warm, v.cold)
+	}
+	for _, v := range variants {
+		runs = append(runs, v.warm)
+	}
+	seen := map[string]*phases{}
+	for _, s := range runs {
+		endpoints, err := b.populate(ctx, s)
+		if err != nil {
+			return err
+		}
+		b.sayf("scale: %s", s.name)
+		got, err := b.scaleUp(ctx, s, endpoints[s.name])
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		if seen[s.name] == nil {
+			seen[s.name] = &phases{}
+		}
+		seen[s.name].add(got)
+	}
+	for _, v := range variants {
+		b.reportScale(v, seen[v.cold.name], seen[v.warm.name])
+	}
+	return nil
+}
+
+// scaleUp takes a Model from zero to one replica, under load to four, and back to zero.
+func (b *bench) scaleUp(ctx context.Context, s subject, to platform.Endpoint) (phases, error) {
+	if err := b.scale(ctx, s.name, 1); err != nil {
+		return phases{}, err
+	}
+	pods, err := b.replicas(ctx, s.name, 1)
+	if err != nil {
+		return phases{}, err
+	}
+	// Without a warm-up the replica that is there has yet to pay for its own first request.
+	if status, answer, _, err := to.Post(ctx, platform.InferPath, b.prediction); err != nil || status != http.StatusOK {
+		return phases{}, fmt.Errorf("the first answer: status %d, %.200q, error %w", status, answer, err)
+	}
+	before := names(pods)
+	answers, err := b.loadWhile(ctx, to, func(ctx context.Context, ledger *platform.Ledger) error {
+		if err := b.scale(ctx, s.name, mostReplicas); err != nil {
+			return err
+		}
+		return allServed(ctx, ledger, before)
+	})
+	if err != nil {
+		return phases{}, err
+	}
+	if err := b.scale(ctx, s.name, 0); err != nil {
+		return phases{}, err
+	}
+	got, err := split(answers, before, mostReplicas-len(before))
+	if err != nil {
+		return phases{}, err
+	}
+	return got, b.rest(ctx, s.name)
+}
+
+func names(pods []corev1.Pod) map[string]bool {
+	out := map[string]bool{}
+	for _, pod := range pods {
+		out[pod.Name] = true
+	}
+	return out
+}
+
+// allServed waits until each new replica has served its first requests.
+func allServed(ctx context.Context, ledger *platform.Ledger, before map[string]bool) error {
+	return platform.Until(ctx, scaleLasts, "the new replicas to serve", func(context.Context) (string, error) {
+		fresh := ledger.Answers().First(first, before)
+		if len(fresh) < (mostReplicas-len(before))*first {
+			return fmt.Sprintf("they have served %v", fresh.Replicas()), nil
+		}
+		return "", nil
+	})
+}
+
+// loadWhile drives a load from before something is done until it was steady after
+// that. Each request must be answered with 2xx.
+func (b *bench) loadWhile(ctx context.Context, to platform.Endpoint, do func(context.Context, *platform.Ledger) error) (platform.Answers, error) {
+	ledger, stop, done := &platform.Ledger{}, make(chan struct{}), make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(stop)
+		err := pause(ctx, settled)
+		if err == nil {
+			err = do(ctx, ledger)
+		}
+		if err == nil {
+			err = pause(ctx, steadyFor)
+		}
+		done <- err
+	}()
+	got, err := b.drive(ctx, to, driving{rate: scaleRate, lasts: settled + scaleLasts + steadyFor, stop: stop, into: ledger})
+	if err != nil {
+		cancel()
+	}
+	if failed := <-done; err == nil {
+		err = failed
+	}
+	if err == nil {
+		err = whole(got)
+	}
+	return ledger.Answers(), err
+}
+
+func pause(ctx context.Context, lasts time.Duration) error {
+	timer := time.NewTimer(lasts)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *bench) reportScale(v variant, cold, warm *phases) {
+	part := scalePart + ": " + v.title
+	b.report.Add(part,
+		report.Value("with warm-up: p99 / steady", warm.slower(warm.steady), "×").Within(report.AtMost, 1.1),
+		report.Value("with warm-up: p99 / the replica that was there, meanwhile", warm.slower(warm.beside), "×"),
+		report.Value("without warm-up: p99 / steady", cold.slower(cold.steady), "×"),
+	)
+	b.report.Add(part, cold.figures(v.cold.title)...)
+	b.report.Add(part, warm.figures(v.warm.title)...)
+}
