@@ -39,6 +39,9 @@ type demo struct {
 	counts     platform.Counts
 	miscounted error
 	report     *load.Report
+
+	// pair is the same model without and with a warm-up.
+	pair []*arm
 }
 
 // title begins a step.
@@ -82,7 +85,7 @@ func (d *demo) findGateway(ctx context.Context) error {
 			"and -address 127.0.0.1:8080", err)
 	}
 	d.endpoint.Address = address
-	fmt.Fprintf(d.out, "Sluice demo: a model from zero, and a limit that follows its replicas\n"+
+	fmt.Fprintf(d.out, "Sluice demo: a model from zero, a limit that follows its replicas, and a warm-up\n"+
 		"  image     %s\n  model     %s/%s, from test/demo/model.yaml\n  gateway   %s\n",
 		shortDigest(d.image), d.namespace, modelName, address)
 	return nil

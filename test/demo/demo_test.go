@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"k8s.io/apimachinery/pkg/api/equality"
+	servingconfig "knative.dev/serving/pkg/apis/config"
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -84,8 +86,45 @@ func TestRowsAreAlignedAndFit(t *testing.T) {
 	}
 }
 
+// after is a scale-up whose slowest request took so long.
+func after(slowest time.Duration) comparison {
+	return comparison{fresh: platform.Answers{
+		{Replica: "a", Nth: 1, Answer: load.Answer{Latency: slowest}}, {Replica: "a", Nth: 2, Answer: load.Answer{Latency: time.Millisecond}},
+	}}
+}
+
+// The compared Models differ in their warm-up alone, and the webhook takes both.
+func TestPairDiffersInItsWarmUp(t *testing.T) {
+	features, err := servingconfig.NewFeaturesConfigFromMap(map[string]string{"multi-container-probing": "enabled"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := servingconfig.FromContextOrDefaults(t.Context())
+	config.Features = features
+	ctx := servingconfig.ToContext(t.Context(), config)
+	d := &demo{options: options{image: "10.88.0.1:5000/ranker:1", namespace: "demo"}, request: []byte("{}"), pair: newPair()}
+	var specs []v1alpha1.ModelSpec
+	for _, a := range d.pair {
+		m, err := d.variant(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetDefaults(ctx)
+		if err := m.Validate(ctx); err != nil {
+			t.Errorf("%s: the webhook would say: %v", m.Name, err)
+		}
+		specs = append(specs, m.Spec)
+	}
+	if specs[0].WarmUp != nil || specs[1].WarmUp == nil {
+		t.Errorf("warm-ups %v and %v, want none and one", specs[0].WarmUp, specs[1].WarmUp)
+	}
+	if specs[1].WarmUp = nil; !equality.Semantic.DeepEqual(specs[0], specs[1]) {
+		t.Errorf("%+v\nand %+v differ in more than their warm-up", specs[0], specs[1])
+	}
+}
+
 func TestVerdict(t *testing.T) {
-	good := verdict{total: load.Second{Offered: 10, Admitted: 8, Limited: 2}, samples: 3, atZero: 80, most: 240, last: 80, saturated: 8, enforced: 0.99}
+	good := verdict{total: load.Second{Offered: 10, Admitted: 8, Limited: 2}, samples: 3, atZero: 80, most: 240, last: 80, saturated: 8, enforced: 0.99, warm: after(30 * time.Millisecond)}
 	if p := good.problems(); len(p) != 0 {
 		t.Errorf("problems %v, want none", p)
 	}
@@ -100,6 +139,9 @@ func TestVerdict(t *testing.T) {
 		"75.0 % of the limit was admitted":  func(v *verdict) { v.enforced = 0.75 },
 		"never rose: 80/s at most":          func(v *verdict) { v.most = 80 },
 		"did not fall back: 160/s, not 80":  func(v *verdict) { v.last = 160 },
+		"waited for 2000 ms":                func(v *verdict) { v.warm = after(2 * time.Second) },
+		"the new replica served nothing":    func(v *verdict) { v.warm.fresh = nil },
+		"with warm-up, 2 requests were not": func(v *verdict) { v.warm.total.Failed, v.warm.total.Errored = 1, 1 },
 	} {
 		v := good
 		spoil(&v)

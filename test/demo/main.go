@@ -14,7 +14,7 @@ import (
 )
 
 // longest bounds the whole demo, whatever hangs, beside the load.
-const longest = 4 * time.Minute
+const longest = 5 * time.Minute
 
 type options struct {
 	image, kubeconfig, namespace, address string
@@ -70,7 +70,7 @@ func parse(arguments []string) (options, error) {
 
 // run is the demo: each step prints what it does and what came of it.
 func run(ctx context.Context, o options) error {
-	d := &demo{options: o, out: os.Stdout, start: time.Now()}
+	d := &demo{options: o, out: os.Stdout, start: time.Now(), pair: newPair()}
 	if err := d.readFiles(); err != nil {
 		return err
 	}
@@ -79,7 +79,8 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	d.clients = clients
-	for _, step := range []func(context.Context) error{d.findGateway, d.deploy, d.follow, d.rest, d.predict, d.count, d.load} {
+	defer d.leave()
+	for _, step := range []func(context.Context) error{d.findGateway, d.deploy, d.follow, d.createPair, d.rest, d.predict, d.count, d.load, d.compare} {
 		if err := step(ctx); err != nil {
 			return d.explained(err)
 		}

@@ -37,6 +37,8 @@ type verdict struct {
 	// saturated seconds, and what was admitted in them as a part of their limits.
 	saturated int
 	enforced  float64
+	// warm is what callers saw of a scale-up with a warm-up.
+	warm comparison
 	// lags are how long the limit took to follow each change of replicas.
 	lags []time.Duration
 }
@@ -72,6 +74,7 @@ func (d *demo) verdict() verdict {
 	}
 	v.lags = platform.Lags(moments)
 	slices.Sort(v.lags)
+	v.warm = d.pair[len(d.pair)-1].seen
 	return v
 }
 
@@ -94,7 +97,7 @@ func (v verdict) problems() []error {
 		"%.1f %% of the limit was admitted in %d seconds of more demand than that", 100*v.enforced, v.saturated)
 	problem(v.most <= v.atZero, "the limit never rose: %s at most, %s at zero", rate(v.most), rate(v.atZero))
 	problem(v.last != v.atZero, "the limit did not fall back: %s, not %s", rate(v.last), rate(v.atZero))
-	return out
+	return append(out, v.warm.problems()...)
 }
 
 // summarise prints the figures.
@@ -116,6 +119,8 @@ func (d *demo) summarise() {
 	if n := len(v.lags); n > 0 {
 		line("limit followed", "%d changes of replicas, median %s, at most %s later", n, seconds(v.lags[n/2]), seconds(v.lags[n-1]))
 	}
+	cold := d.pair[0].seen.fresh
+	line("warm-up", "the slowest of the new replica's first requests took %s, without it %s", milliseconds(v.warm.fresh.Latency(1)), milliseconds(cold.Latency(1)))
 	line("first answer", "%s from zero replicas", seconds(d.fromZero))
 	line("replicas now", "%s", d.trail.Now())
 	if err := errors.Join(v.problems()...); err == nil {
