@@ -63,7 +63,7 @@ conformance: install ## run Knative's conformance suite against Sluice's ingress
 test: test-unit test-e2e conformance ## run every test, bringing up what they need
 
 .PHONY: demo
-demo: install ## serve a real model and show its limit follow its replicas
+demo: install ## serve a real model, show its limit follow its replicas, and a warm-up
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
 	go run ./test/demo -image "$$image"
@@ -85,3 +85,9 @@ bench-limits: install ## measure how fast and how exactly limits follow replicas
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/streams)
 	go run ./test/bench/limits -streams "$$image"
+
+.PHONY: bench-warmup
+bench-warmup: install ## measure what a warm-up spares callers, and what it costs
+	@eval "$$($(CLUSTER_ENV))"
+	image=$$(hack/build-image.sh ./test/images/ranker)
+	go run ./test/bench/warmup -image "$$image"
