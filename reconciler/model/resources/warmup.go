@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/pkg/kmap"
 	"knative.dev/pkg/kmeta"
+	"knative.dev/serving/pkg/apis/config"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
@@ -223,6 +224,9 @@ func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
 // A startupProbe would tell of such a restart too. But with one in any container the
 // activator waits for the kubelet instead of asking, which is a second on each start.
 func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec) {
+	// Its name, where it has none, is what Knative gives a container that is alone: so
+	// logs and metrics are found where they were.
+	model.Name = cmp.Or(model.Name, config.DefaultUserContainerName)
 	if len(model.Ports) == 0 {
 		// Of several containers the one with a port is the model.
 		model.Ports = []corev1.ContainerPort{{ContainerPort: spec.ModelPort()}}
