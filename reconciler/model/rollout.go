@@ -81,7 +81,7 @@ func (r *Reconciler) observeRevision(namespace, name string) (rollout.Revision, 
 	if err != nil {
 		return seen, fmt.Errorf("getting its autoscaler: %w", err)
 	}
-	seen.Desired, seen.Max = scale.Desired(autoscaler, seen.Warm), scale.Max(autoscaler)
+	seen.Desired, seen.Max, seen.Initial = scale.Desired(autoscaler, seen.Warm), scale.Max(autoscaler), scale.FromZero(autoscaler)
 	return seen, nil
 }
 

@@ -81,7 +81,7 @@ func TestFailedRollout(t *testing.T) {
 	s.create(s.ranker("ranker"))
 	endpoint := s.serving("ranker")
 	stop := s.offer(endpoint, 10)
-	s.patch("ranker", `{"spec": {"container": {"args": ["--no-such-flag"], "command": ["/no/such/program"]}}}`)
+	s.patch("ranker", `{"spec": {"container": {"env": [{"name": "RANKER_INITIALIZE", "value": "soon"}]}}}`) // it ends at once
 	s.phase("ranker", v1alpha1.RolloutFailed)
 	if r := s.rolling("ranker"); r.Percent != 0 || !strings.Contains(r.Message, "set spec.rollout.undo") {
 		t.Errorf("the rollout is %+v, want a reason and a remedy", r)
@@ -90,7 +90,7 @@ func TestFailedRollout(t *testing.T) {
 	s.patch("ranker", `{"spec": {"rollout": {"undo": true}}}`)
 	s.phase("ranker", v1alpha1.RolloutUndone)
 	s.predict(endpoint)
-	s.patch("ranker", `{"spec": {"rollout": {"undo": false}, "container": {"args": null, "command": null, "env": [{"name": "RELEASE", "value": "3"}]}}}`)
+	s.patch("ranker", `{"spec": {"rollout": {"undo": false}, "container": {"env": [{"name": "RELEASE", "value": "3"}]}}}`)
 	s.phase("ranker", v1alpha1.RolloutKeepingWarm)
 	if traffic := s.split("ranker"); len(traffic) != 1 || traffic[s.rolling("ranker").To.Name()] != 100 {
 		t.Errorf("split = %v, want the fix", traffic)

@@ -230,7 +230,11 @@ func (r *rollout) capacity() int32 {
 		r.shares, r.replicas = r.Split, replicas
 		floors, asked := r.floors(), int32(0)
 		for name, share := range r.Split {
-			if d := r.Revisions[name].Desired; r.stays(name) && d > max(floors[name], r.MinReplicas) {
+			made := max(floors[name], r.MinReplicas)
+			if name == r.to {
+				made = max(made, r.Revisions[name].Initial)
+			}
+			if d := r.Revisions[name].Desired; r.stays(name) && d > made {
 				asked += d * 100
 			} else {
 				asked += share * replicas

@@ -388,3 +388,27 @@ func (w *world) checkRest(t *rapid.T) {
 		}
 	}
 }
+
+// The replica with which a revision starts is no demand: a Model at zero is rolled out
+// without any of the revision before.
+func TestInitialReplicasAreNoDemand(t *testing.T) {
+	percent, step := int32(100), int32(25)
+	row := func(name string) *v1alpha1.RolloutRevision { return &v1alpha1.RolloutRevision{RevisionName: name} }
+	ready := Revision{Ready: corev1.ConditionTrue, Initial: 1}
+	started := ready
+	started.Desired, started.Warm = 1, 1
+	s := State{
+		Spec:   v1alpha1.RolloutSpec{StepPercent: &step, KeepWarm: &metav1.Duration{Duration: time.Minute}},
+		Before: &v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutProgressing, From: row("m-1"), To: row("m-2"), Percent: percent},
+		Latest: "m-2", LatestReady: "m-2", Revisions: map[string]Revision{"m-1": ready, "m-2": started},
+		Split: Split{"m-2": percent}, Present: []string{"m-1", "m-2"}, Routed: true, Now: time.Unix(1000, 0),
+	}
+	if plan := Decide(s); plan.Status.Phase != v1alpha1.RolloutComplete || len(plan.Floors) > 0 {
+		t.Errorf("%+v with floors %v, want a rollout that is complete and keeps nothing", plan.Status, plan.Floors)
+	}
+	started.Desired = 3 // by demand
+	s.Revisions["m-2"] = started
+	if plan := Decide(s); plan.Status.Phase != v1alpha1.RolloutKeepingWarm || plan.Floors["m-1"] != 3 {
+		t.Errorf("%+v with floors %v, want what the demand takes kept", plan.Status, plan.Floors)
+	}
+}

@@ -24,6 +24,8 @@ type Revision struct {
 	Warm int32
 	// Kept replicas, which its autoscaler was made to desire, and not by the demand.
 	Kept int32
+	// Initial replicas, which it starts with whatever the demand.
+	Initial int32
 	// Max is its maxReplicas; 0 means no bound.
 	Max int32
 }
