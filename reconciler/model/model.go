@@ -120,7 +120,7 @@ func (r *Reconciler) reconcileService(ctx context.Context, m *v1alpha1.Model, te
 	desired, err := r.desiredService(ctx, m, tenant, existing, &plan)
 	var lack *lackError
 	if errors.As(err, &lack) {
-		r.later(m, lookAgain)
+		r.later(m, lookForMissing)
 		if existing == nil {
 			m.Status.MarkNothingWithoutWarmUp(lack.reason, lack.message)
 			return nil, plan, nil

@@ -32,7 +32,8 @@ import (
 const (
 	// lookAgain is how often what a person has to mend outside of the Model is looked
 	// at: nothing tells of ConfigMaps of others, which are too many to watch.
-	lookAgain = 30 * time.Second
+	// What is missing is looked for more often: a revision waits for it.
+	lookAgain, lookForMissing = 30 * time.Second, 5 * time.Second
 	// bodiesAge is how old a copy of bodies has to be to be taken for one that no
 	// revision will ever need: Knative may be about to make that revision.
 	bodiesAge = 10 * time.Minute

@@ -154,7 +154,7 @@ func warmUpRows() rtesting.TableTest {
 		c.CreationTimestamp = metav1.NewTime(noon.Add(-time.Minute))
 		return c
 	}
-	soon, later := time.Second, 30*time.Second
+	soon, missed, later := time.Second, 5*time.Second, 30*time.Second
 	return rtesting.TableTest{{
 		Name:        "new, with this release's image",
 		Key:         key,
@@ -232,7 +232,7 @@ func warmUpRows() rtesting.TableTest {
 		Name:          "a ConfigMap is missing, and there is nothing yet",
 		Key:           key,
 		Objects:       []runtime.Object{model(fromRecorded)},
-		OtherTestData: map[string]any{"again": later},
+		OtherTestData: map[string]any{"again": missed},
 		WantStatusUpdates: status(model(fromRecorded, observed, withConditions(
 			unknown(v1alpha1.ModelConditionWarm, "BodyMissing", nothing), unknown(v1alpha1.ModelConditionRolledOut, "BodyMissing", nothing),
 			unknown(v1alpha1.ModelConditionRouted, "BodyMissing", nothing), unknown(v1alpha1.ModelConditionLimited, "BodyMissing", nothing),
@@ -245,7 +245,7 @@ func warmUpRows() rtesting.TableTest {
 		Objects: []runtime.Object{
 			restingModel(fromRecorded), service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited),
 		},
-		OtherTestData: map[string]any{"again": later},
+		OtherTestData: map[string]any{"again": missed},
 		WantStatusUpdates: status(restingModel(fromRecorded, with(v1alpha1.WarmUpStatus{}), withConditions(
 			isFalse(v1alpha1.ModelConditionRevisionReady, "BodyMissing", "No revision of what the Model asks for can be made."),
 			isFalse(v1alpha1.ModelConditionWarm, "BodyMissing", missing),

@@ -263,7 +263,8 @@ func TestBodiesFromConfigMaps(t *testing.T) {
 	if _, err := configMaps.Create(t.Context(), recorded, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, "1 of 1")
+	s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, "1 of 1")
+	m := s.condition("ranker", apis.ConditionReady, corev1.ConditionTrue, "")
 	revision := m.Status.LatestReadyRevision
 	recorded.Data["typical.json"] = "{}"
 	if _, err := configMaps.Update(t.Context(), recorded, metav1.UpdateOptions{}); err != nil {
