@@ -112,7 +112,7 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 				object = last.Obj
 			}
 			pod, ok := object.(*corev1.Pod)
-			return ok && isWarmed(pod)
+			return ok && (isWarmed(pod) || crashing(pod) != nil)
 		},
 		Handler: byLabel,
 	})

@@ -82,7 +82,7 @@ func (r *Reconciler) observeRevision(namespace, name string) (rollout.Revision, 
 		return seen, fmt.Errorf("getting its autoscaler: %w", err)
 	}
 	seen.Desired, seen.Max, seen.Initial = scale.Desired(autoscaler, seen.Warm), scale.Max(autoscaler), scale.FromZero(autoscaler)
-	return seen, nil
+	return r.withCrash(seen, namespace, name)
 }
 
 // withWarmUp adds why replicas of a revision could not be warmed up, as was seen last.

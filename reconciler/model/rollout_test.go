@@ -67,6 +67,15 @@ func rolloutRows() rtesting.TableTest {
 		r.Labels[servingapi.RevisionLabelKey] = second
 		return r
 	}
+	ends := func(pod string, times int32) runtime.Object {
+		r := replica(pod)
+		r.Labels[servingapi.RevisionLabelKey] = second
+		r.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "user-container", RestartCount: times,
+			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3}}}}
+		return r
+	}
+	const loops = `Revision "ranker-00002" is not ready: Container user-container of replica b ends again and again, with exit code 3: see its log. ` +
+		`Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`
 	noneWarm := func(m *v1alpha1.Model) {
 		warmedModel(m)
 		m.Status.WarmUp = &v1alpha1.WarmUpStatus{Revision: second, Failure: ptr(rowOf("a", bad))}
@@ -126,6 +135,15 @@ func rolloutRows() rtesting.TableTest {
 			`Revision "ranker-00002" is not ready: Container failed with: no such weights. Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`))),
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "RolloutFailed",
 			`Revision "ranker-00002" is not ready: Container failed with: no such weights. Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`)},
+	}, {
+		Name: "its container ends again and again: given up before Knative does",
+		Key:  key,
+		Objects: objects(scaled(first, 4, 4), scaled(second, 1, 0), ends("b", 2), ends("a", 1),
+			restingModel(starting), service(withGeneration(1), ready, waiting), revision(first, kept(4)), revision(second, deploying, kept(1)), limitOf(waiting)),
+		OtherTestData: map[string]any{"again": 5 * time.Minute},
+		WantStatusUpdates: status(restingModel(starting, rolling(v1alpha1.RolloutFailed, 0, noon), replicas(4, 4, 4, 1, 0),
+			because("RevisionFailed", loops), func(m *v1alpha1.Model) { m.Status.LatestReadyRevision = first })),
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "RolloutFailed", loops)},
 	}, {
 		Name: "none of its replicas can be warmed up: given up at once, and says which request failed",
 		Key:  key,

@@ -134,6 +134,7 @@ func TestRolloutAtZero(t *testing.T) {
 	trail := s.follow("ranker")
 	s.reach(trail, restWithin, "no replica", func(m platform.Moment) bool { return m.Ready() == 0 && m.Desired() == 0 })
 	first := trail.Now().Revisions[0].Revision
+	s.until(restWithin, "the last pod to go", func(context.Context) (string, error) { return strings.Join(s.podsOf(first), ", "), nil })
 	s.release("ranker", "2")
 	s.phase("ranker", v1alpha1.RolloutComplete)
 	if pods := s.podsOf(first); len(pods) > 0 {
