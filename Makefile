@@ -6,7 +6,6 @@ SHELL := /bin/bash
 .ONESHELL:
 
 export CGO_ENABLED := 0
-export KO_CONFIG_PATH := $(CURDIR)/ko.yaml
 
 include hack/cluster/cluster.mk
 

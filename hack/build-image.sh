@@ -5,5 +5,4 @@ set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source hack/quiet.sh
 cd "$1"
-unset KO_CONFIG_PATH # its paths start at the root
 quiet ko build ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths .

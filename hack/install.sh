@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source hack/quiet.sh
 
 apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-install "$@"; }
+export KO_CONFIG_PATH=ko.yaml
 resolve() { ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths -f config/core -f config/istio -f config/eventing; }
 
 echo "Sluice: building images"
