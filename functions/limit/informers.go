@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
 	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,9 +25,6 @@ import (
 	"sluice.dev/sluice/reconciler/client/clientset/versioned"
 	sluiceinformers "sluice.dev/sluice/reconciler/client/informers/externalversions"
 )
-
-// envoyFilters are what supplies slots.
-var envoyFilters = istio.SchemeGroupVersion.WithResource("envoyfilters")
 
 // syncTimeout bounds the first filling of the caches.
 const syncTimeout = time.Minute
@@ -92,7 +88,7 @@ func NewInformers(c Clients, namespace string, changed func()) (*Informers, erro
 		i.gateways.Core().V1().Pods().Informer(),
 		i.endpoints.Discovery().V1().EndpointSlices().Informer(),
 		i.serving.Autoscaling().V1alpha1().PodAutoscalers().Informer(),
-		i.slots.ForResource(envoyFilters).Informer(),
+		i.slots.ForResource(gateway.SlotResource).Informer(),
 		i.filters.Networking().V1alpha3().EnvoyFilters().Informer(),
 		i.istio.Networking().V1().VirtualServices().Informer(),
 		i.istio.Networking().V1().Gateways().Informer(),
@@ -130,7 +126,7 @@ func (i *Informers) Caches() Caches {
 		Autoscalers:    i.serving.Autoscaling().V1alpha1().PodAutoscalers().Lister(),
 		EndpointSlices: i.endpoints.Discovery().V1().EndpointSlices().Lister(),
 		GatewayPods:    i.gateways.Core().V1().Pods().Lister().Pods(gateway.Namespace),
-		Slots:          metadatalister.New(i.slots.ForResource(envoyFilters).Informer().GetIndexer(), envoyFilters),
+		Slots:          metadatalister.New(i.slots.ForResource(gateway.SlotResource).Informer().GetIndexer(), gateway.SlotResource),
 		EnvoyFilters:   i.filters.Networking().V1alpha3().EnvoyFilters().Lister(),
 
 		VirtualServices: i.istio.Networking().V1().VirtualServices().Lister().VirtualServices(gateway.Namespace),

@@ -184,6 +184,10 @@ func slotsOf(s *state, plans []plan, divisions map[string]Division, token string
 	}
 	for _, p := range plans {
 		for i, h := range p.homes {
+			var in []resources.Slot // of each number the one that holds the limit
+			for count := range s.counts[h.gateway] {
+				in = append(in, slots[at[gateway.SlotObjectName(h.gateway, count, p.slots[count])]])
+			}
 			for e, entry := range entries {
 				of := ratio(1, h.buckets(entry, len(s.pods[h.gateway])))
 				share := func(rate *big.Rat) *big.Rat {
@@ -191,8 +195,7 @@ func slotsOf(s *state, plans []plan, divisions map[string]Division, token string
 					return part.Mul(part, of)
 				}
 				limits := p.limits(share)
-				for count := range s.counts[h.gateway] {
-					slot := slots[at[gateway.SlotObjectName(h.gateway, count, p.slots[count])]]
+				for _, slot := range in {
 					slot.Limits[e] = append(slot.Limits[e], limits...)
 				}
 			}

@@ -46,7 +46,7 @@ func (w slotWriter) send(ctx context.Context, verb string, f *istio.EnvoyFilter)
 	if err != nil {
 		return nil, fmt.Errorf("writing an EnvoyFilter as JSON: %w", err)
 	}
-	request := w.api.Verb(verb).Namespace(gateway.Namespace).Resource(envoyFilters.Resource).
+	request := w.api.Verb(verb).Namespace(gateway.Namespace).Resource(gateway.SlotResource.Resource).
 		SetHeader("Content-Type", runtime.ContentTypeJSON).SetHeader("Accept", metadataAlone).Body(body)
 	if verb == http.MethodPut {
 		request = request.Name(f.Name)
@@ -71,6 +71,6 @@ func (w slotWriter) Delete(ctx context.Context, f *metav1.PartialObjectMetadata)
 	if err != nil {
 		return fmt.Errorf("writing delete options as JSON: %w", err)
 	}
-	return w.api.Delete().Namespace(f.Namespace).Resource(envoyFilters.Resource).Name(f.Name).
+	return w.api.Delete().Namespace(f.Namespace).Resource(gateway.SlotResource.Resource).Name(f.Name).
 		SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body).Do(ctx).Error()
 }

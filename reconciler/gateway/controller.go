@@ -2,21 +2,17 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
-	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
-	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
-	kubeinformers "k8s.io/client-go/informers"
-	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/metadata/metadatalister"
 	"k8s.io/client-go/tools/cache"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
-	"knative.dev/pkg/injection"
 	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/logging"
 	pkgreconciler "knative.dev/pkg/reconciler"
@@ -29,71 +25,36 @@ import (
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
 )
 
-// slotResource is what supplies slots.
-var slotResource = istiov1alpha3.SchemeGroupVersion.WithResource("envoyfilters")
-
-// NewController wires the reconciler. It starts its own informers, because they
-// see the gateways' namespace alone: the controller needs no right to list
-// Deployments or Services anywhere else.
+// NewController wires the reconciler.
 func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
 	logger := logging.FromContext(ctx)
 	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx).CoreV1().Secrets(system.Namespace()))
 	if err != nil {
 		logger.Fatalw("Failed to get the probe token", "error", err)
 	}
-	kube := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		kubeinformers.WithNamespace(gateway.Namespace))
-	istio := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		istioinformers.WithNamespace(gateway.Namespace))
-	// Every Model has a VirtualService in that namespace; only the probe-only
-	// ones carry the gateway's label.
-	labelled := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		istioinformers.WithNamespace(gateway.Namespace),
-		istioinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = gateway.LabelKey }))
-
-	// Of slots it matters only that they are there: what they hold changes often, and
-	// costs much to read.
-	objects, err := metadata.NewForConfig(injection.GetConfig(ctx))
+	own, err := newParts(ctx)
 	if err != nil {
-		logger.Fatalw("Failed to build the metadata client", "error", err)
+		logger.Fatalw("Failed to set up the gateways' informers", "error", err)
 	}
-	slots := metadatainformer.NewFilteredSharedInformerFactory(objects, controller.GetResyncPeriod(ctx), gateway.Namespace,
-		func(o *metav1.ListOptions) { o.LabelSelector = gateway.SlotLabelKey }).ForResource(slotResource).Informer()
-	filters := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		istioinformers.WithNamespace(gateway.Namespace),
-		istioinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = "!" + gateway.SlotLabelKey }))
-
 	r := &Reconciler{
 		kube:            kubeclient.Get(ctx),
 		istio:           istioclient.Get(ctx),
 		probePath:       gateway.ProbePath(token),
-		deployments:     kube.Apps().V1().Deployments().Lister(),
-		services:        kube.Core().V1().Services().Lister(),
-		serviceAccounts: kube.Core().V1().ServiceAccounts().Lister(),
-		budgets:         kube.Policy().V1().PodDisruptionBudgets().Lister(),
-		autoscalers:     kube.Autoscaling().V2().HorizontalPodAutoscalers().Lister(),
-		pods:            kube.Core().V1().Pods().Lister(),
-		gateways:        istio.Networking().V1().Gateways().Lister(),
-		virtualServices: labelled.Networking().V1().VirtualServices().Lister(),
-		envoyFilters:    filters.Networking().V1alpha3().EnvoyFilters().Lister(),
-		slots:           metadatalister.New(slots.GetIndexer(), slotResource).Namespace(gateway.Namespace),
+		deployments:     own.kube.Apps().V1().Deployments().Lister(),
+		services:        own.kube.Core().V1().Services().Lister(),
+		serviceAccounts: own.kube.Core().V1().ServiceAccounts().Lister(),
+		budgets:         own.kube.Policy().V1().PodDisruptionBudgets().Lister(),
+		autoscalers:     own.kube.Autoscaling().V2().HorizontalPodAutoscalers().Lister(),
+		pods:            own.kube.Core().V1().Pods().Lister(),
+		gateways:        own.istio.Networking().V1().Gateways().Lister(),
+		virtualServices: own.probes.Networking().V1().VirtualServices().Lister(),
+		envoyFilters:    own.filters.Networking().V1alpha3().EnvoyFilters().Lister(),
+		slots:           metadatalister.New(own.slots.GetIndexer(), gateway.SlotResource).Namespace(gateway.Namespace),
 		tenants:         tenantinformer.Get(ctx).Lister(),
 	}
 	impl := controller.NewContext(ctx, r, controller.ControllerOptions{WorkQueueName: "gateways", Logger: logger})
-	owned := []cache.SharedIndexInformer{
-		kube.Apps().V1().Deployments().Informer(),
-		kube.Core().V1().Services().Informer(),
-		kube.Core().V1().ServiceAccounts().Informer(),
-		kube.Core().V1().Pods().Informer(),
-		kube.Policy().V1().PodDisruptionBudgets().Informer(),
-		kube.Autoscaling().V2().HorizontalPodAutoscalers().Informer(),
-		istio.Networking().V1().Gateways().Informer(),
-		labelled.Networking().V1().VirtualServices().Informer(),
-		filters.Networking().V1alpha3().EnvoyFilters().Informer(),
-		slots,
-	}
 	tenants := tenantinformer.Get(ctx).Informer()
-	names := func() []string { return gatewayNames(tenants, owned) }
+	names := func() []string { return gatewayNames(tenants, own.all()) }
 	r.LeaderAwareFuncs = promote(names)
 	store := config.NewGatewayStore(logger.Named("config-store"), func(string, any) {
 		for _, name := range names() {
@@ -102,22 +63,33 @@ func NewController(ctx context.Context, cmw configmap.Watcher) *controller.Impl 
 	})
 	store.WatchConfigs(cmw)
 	r.config = store
-
-	if _, err := tenants.AddEventHandler(enqueueGateways(impl, ofTenant)); err != nil {
-		logger.Fatalw("Failed to watch tenants", "error", err)
-	}
-	started := make([]controller.Informer, 0, len(owned))
-	for _, informer := range owned {
-		if _, err := informer.AddEventHandler(enqueueGateways(impl, byLabel)); err != nil {
-			logger.Fatalw("Failed to watch a gateway's objects", "error", err)
-		}
-		started = append(started, informer)
-	}
-	if err := controller.StartInformers(ctx.Done(), started...); err != nil {
-		logger.Fatalw("Failed to start the gateways' informers", "error", err)
+	if err := watchAll(ctx, impl, tenants, own); err != nil {
+		logger.Fatalw("Failed to watch what gateways are made of", "error", err)
 	}
 	impl.EnqueueKey(types.NamespacedName{Name: gateway.Shared})
 	return impl
+}
+
+// watchAll has each change enqueue its gateway, and starts the gateways' own informers.
+func watchAll(ctx context.Context, impl *controller.Impl, tenants cache.SharedIndexInformer, own parts) error {
+	_, err := tenants.AddEventHandler(enqueueGateways(impl, ofTenant))
+	errs := []error{err}
+	for _, informer := range own.changing() {
+		_, err := informer.AddEventHandler(enqueueGateways(impl, byLabel))
+		errs = append(errs, err)
+	}
+	// A gateway waits for slots to be there, whatever they hold.
+	slots := enqueueGateways(impl, byLabel)
+	slots.UpdateFunc = nil
+	_, err = own.slots.AddEventHandler(slots)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return fmt.Errorf("adding handlers: %w", err)
+	}
+	var started []controller.Informer
+	for _, informer := range own.all() {
+		started = append(started, informer)
+	}
+	return controller.StartInformers(ctx.Done(), started...)
 }
 
 // gatewayNames lists the gateways that are wanted, and those of which anything is
@@ -156,26 +128,15 @@ func promote(names func() []string) pkgreconciler.LeaderAwareFuncs {
 
 // enqueueGateways enqueues the gateway that an object belongs to, or belonged to
 // before the change; "" is none.
-func enqueueGateways(impl *controller.Impl, nameOf func(metav1.Object) string) cache.ResourceEventHandler {
+func enqueueGateways(impl *controller.Impl, nameOf func(metav1.Object) string) cache.ResourceEventHandlerFuncs {
 	enqueue := func(object any) {
 		if accessor, err := kmeta.DeletionHandlingAccessor(object); err == nil && nameOf(accessor) != "" {
 			impl.EnqueueKey(types.NamespacedName{Name: nameOf(accessor)})
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc: enqueue,
-		UpdateFunc: func(before, after any) {
-			if !isSlot(before) || !isSlot(after) { // a gateway waits for slots to be there, whatever they hold
-				enqueue(before)
-				enqueue(after)
-			}
-		},
+		AddFunc:    enqueue,
+		UpdateFunc: func(before, after any) { enqueue(before); enqueue(after) },
 		DeleteFunc: enqueue,
 	}
-}
-
-// isSlot is true for what the limiter writes: as often as limits change.
-func isSlot(object any) bool {
-	accessor, err := kmeta.DeletionHandlingAccessor(object)
-	return err == nil && accessor.GetLabels()[gateway.SlotLabelKey] != ""
 }

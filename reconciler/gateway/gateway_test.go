@@ -114,7 +114,7 @@ func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 		gateways:         istiov1listers.NewGatewayLister(list(t, w.istio.NetworkingV1().Gateways(gateway.Namespace).List)),
 		virtualServices:  istiov1listers.NewVirtualServiceLister(list(t, w.istio.NetworkingV1().VirtualServices(gateway.Namespace).List)),
 		envoyFilters:     istiov1alpha3listers.NewEnvoyFilterLister(w.filters(t, "!"+gateway.SlotLabelKey)),
-		slots:            metadatalister.New(metadataOf(t, w.filters(t, gateway.SlotLabelKey)), slotResource).Namespace(gateway.Namespace),
+		slots:            metadatalister.New(metadataOf(t, w.filters(t, gateway.SlotLabelKey)), gateway.SlotResource).Namespace(gateway.Namespace),
 	}
 	if leads {
 		if err := r.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"go.uber.org/zap"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker"
@@ -85,10 +84,21 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 	r.later = impl.EnqueueAfter
 	r.warmth = newWarmth(impl.EnqueueKey, clock.RealClock{})
 
+	watchAll(ctx, r, impl)
+	own.watch(impl, models.Informer())
+	if err := controller.StartInformers(ctx.Done(), own.all()...); err != nil {
+		logging.FromContext(ctx).Fatalw("Error starting the Models' informers", zap.Error(err))
+	}
+	return impl
+}
+
+// watchAll has each change enqueue the Models that it concerns.
+func watchAll(ctx context.Context, r *Reconciler, impl *controller.Impl) {
+	models, revisions := modelinformer.Get(ctx), revisioninformer.Get(ctx).Informer()
 	watch(models.Informer(), controller.HandleAll(impl.Enqueue))
 	watch(models.Informer(), r.whenRoomIsLeft(impl.Enqueue))
-	watch(revisions.Informer(), r.whenRoomIsLeft(impl.Enqueue))
-	watch(tenants.Informer(), r.whenTenantChanges(impl.Enqueue))
+	watch(revisions, r.whenRoomIsLeft(impl.Enqueue))
+	watch(tenantinformer.Get(ctx).Informer(), r.whenTenantChanges(impl.Enqueue))
 	// What a Model owns bears its name, and so does what stands in its way: that
 	// going away has to be noticed as well, so these are filtered by name and not
 	// by owner.
@@ -96,31 +106,20 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 		FilterFunc: namesakeOfModel(models.Lister()),
 		Handler:    controller.HandleAll(impl.Enqueue),
 	}
-	watch(services.Informer(), namesakes)
-	watch(rateLimits.Informer(), namesakes)
-	byLabel := controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey))
-	watch(revisions.Informer(), cache.FilteringResourceEventHandler{
+	watch(serviceinformer.Get(ctx).Informer(), namesakes)
+	watch(ratelimitinformer.Get(ctx).Informer(), namesakes)
+	watch(revisions, cache.FilteringResourceEventHandler{
 		FilterFunc: reconciler.LabelExistsFilterFunc(sluice.ModelLabelKey),
-		Handler:    byLabel,
+		Handler:    byLabel(impl),
 	})
 	// A rollout follows the replicas.
-	watch(autoscalers.Informer(), byLabel)
-	watch(slices.Informer(), byLabel)
-	watch(own.replicas.Core().V1().Pods().Informer(), cache.FilteringResourceEventHandler{
-		FilterFunc: func(object any) bool {
-			if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
-				object = last.Obj
-			}
-			pod, ok := object.(*corev1.Pod)
-			return ok && (isWarmed(pod) || crashing(pod) != nil)
-		},
-		Handler: byLabel,
-	})
-	watch(own.features.Core().V1().ConfigMaps().Informer(), controller.HandleAll(func(any) { impl.GlobalResync(models.Informer()) }))
-	if err := controller.StartInformers(ctx.Done(), own.all()...); err != nil {
-		logging.FromContext(ctx).Fatalw("Error starting the Models' informers", zap.Error(err))
-	}
-	return impl
+	watch(autoscalerinformer.Get(ctx, sluice.ModelLabelKey).Informer(), byLabel(impl))
+	watch(sliceinformer.Get(ctx, sluice.ModelLabelKey).Informer(), byLabel(impl))
+}
+
+// byLabel enqueues the Model that an object's label names.
+func byLabel(impl *controller.Impl) cache.ResourceEventHandler {
+	return controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey))
 }
 
 // watch adds a handler to an informer that has not been started yet, which can't

@@ -7,6 +7,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corev1listers "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/controller"
 	servingconfig "knative.dev/serving/pkg/apis/config"
 
@@ -35,6 +36,22 @@ func newParts(kube kubernetes.Interface, servingNamespace string) parts {
 
 func (p parts) all() []controller.Informer {
 	return []controller.Informer{p.replicas.Core().V1().Pods().Informer(), p.features.Core().V1().ConfigMaps().Informer()}
+}
+
+// watch has the replicas that tell something enqueue their Models, and a change of what
+// Knative allows all of them.
+func (p parts) watch(impl *controller.Impl, models cache.SharedInformer) {
+	watch(p.replicas.Core().V1().Pods().Informer(), cache.FilteringResourceEventHandler{
+		FilterFunc: func(object any) bool {
+			if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = last.Obj
+			}
+			pod, ok := object.(*corev1.Pod)
+			return ok && (isWarmed(pod) || crashing(pod) != nil)
+		},
+		Handler: byLabel(impl),
+	})
+	watch(p.features.Core().V1().ConfigMaps().Informer(), controller.HandleAll(func(any) { impl.GlobalResync(models) }))
 }
 
 // slim keeps of a pod what tells how far its replica is.

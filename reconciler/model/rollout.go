@@ -41,14 +41,14 @@ func (r *Reconciler) planRollout(m *v1alpha1.Model, service *servingv1.Service) 
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		seen, err := r.observeRevision(m.Namespace, name)
-		if seen.Kept <= demand.Needed(name, state.Now) {
-			seen.Kept = 0
-		}
 		if apierrs.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
 			return rollout.Plan{}, fmt.Errorf("observing revision %q: %w", name, err)
+		}
+		if seen.Kept <= demand.Needed(name, state.Now) {
+			seen.Kept = 0
 		}
 		state.Revisions[name] = withWarmUp(seen, name, m.Status.WarmUp)
 	}

@@ -64,7 +64,7 @@ func TestLimiterKilledInMidWrite(t *testing.T) {
 	before, leader := s.slots(), s.leader(t.Context())
 	end := s.offer(endpoint, 200)
 
-	// Changes come three to a burst of writes; the limiter dies on the first write.
+	// Changes come three to a burst's time; the limiter dies on the first write.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	written, err := s.Istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Watch(ctx, metav1.SingleObject(metav1.ObjectMeta{

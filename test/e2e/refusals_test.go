@@ -361,8 +361,7 @@ func (s *stage) within(what string, admitted int, rate float64, seconds int) {
 
 // tagged makes a Knative Service of our class with two revisions: one with two
 // replicas and all of the traffic, and one with a replica, at 0 %, that a tag leads
-// to. It returns the hosts of the Service and of the tag. A Model's own Service has
-// no tags that last, since a Model says nothing of traffic.
+// to. It returns the hosts of the Service and of the tag.
 func (s *stage) tagged(name string) (host, tagHost string) {
 	s.Helper()
 	template := func(revision, replicas string) servingv1.RevisionTemplateSpec {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	istio "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	"knative.dev/networking/pkg/apis/networking"
 	"knative.dev/pkg/network"
 
@@ -119,6 +120,9 @@ func SlotsOf(labels map[string]string) int {
 func ExtensionName(entry Entry, slot int) string {
 	return fmt.Sprintf("sluice.limit.%s.%d", entry.Name, slot)
 }
+
+// SlotResource is the kind of object that supplies a slot.
+var SlotResource = istio.SchemeGroupVersion.WithResource("envoyfilters")
 
 // SlotObjectName is the name of the one EnvoyFilter that supplies a slot, at every
 // entry, to those pods of a gateway that have that many. Two objects of one extension
