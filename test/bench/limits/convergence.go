@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/bench/internal/scrape"
 	"sluice.dev/sluice/test/bench/internal/stats"
@@ -99,7 +100,7 @@ func (b *bench) measureConvergence(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.sayf("convergence: %d rounds", convergenceRounds)
+	b.Sayf("convergence: %d rounds", convergenceRounds)
 	before, err := b.stepHistograms(ctx)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (b *bench) measureConvergence(ctx context.Context) error {
 	b.reportConvergence(calm)
 	b.reportSelf(before, after)
 
-	b.sayf("convergence: %d rounds under churn", churnRounds)
+	b.Sayf("convergence: %d rounds under churn", churnRounds)
 	shaken, err := b.underChurn(ctx, c)
 	if err != nil {
 		return err
@@ -178,13 +179,13 @@ func (c *course) restore(ctx context.Context) error {
 	if err := c.become(ctx, c.subject, 1); err != nil {
 		return err
 	}
-	if err := pause(ctx, apart); err != nil {
+	if err := command.Pause(ctx, apart); err != nil {
 		return err
 	}
 	if err := c.decide(ctx, c.subject, 2); err != nil {
 		return err
 	}
-	return pause(ctx, restored)
+	return command.Pause(ctx, restored)
 }
 
 // ours times one change by the limiter: until each plain entry of each pod tells
@@ -195,7 +196,7 @@ func (c *course) ours(ctx context.Context, into *changes, change func() error) e
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, between(c.chance, 0, pauseMost)); err != nil {
+	if err := command.Pause(ctx, between(c.chance, 0, pauseMost)); err != nil {
 		return err
 	}
 	began := c.watch.begin()
@@ -247,7 +248,7 @@ func (c *course) byHandOnce(ctx context.Context, into *changes) error {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, between(c.chance, 0, pauseMost)); err != nil {
+	if err := command.Pause(ctx, between(c.chance, 0, pauseMost)); err != nil {
 		return err
 	}
 	began := time.Now()

@@ -40,7 +40,7 @@ type listener struct {
 // listen subscribes to the events of a subject until ctx ends. What is heard is how
 // far the Broker's part of the way takes; the limiter's own part isn't changed by it.
 func (b *bench) listen(ctx context.Context, of subject, hear func(eventing.RevisionScaled, time.Time)) error {
-	config, err := clientcmd.BuildConfigFromFlags("", b.kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", b.Kubeconfig)
 	if err != nil {
 		return fmt.Errorf("reading the kubeconfig: %w", err)
 	}
@@ -124,7 +124,7 @@ func trigger(of subject, address string) *eventingv1.Trigger {
 }
 
 func (b *bench) triggers() (eventingclient.Interface, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", b.kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", b.Kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig: %w", err)
 	}

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"sluice.dev/sluice/test/bench/internal/command"
@@ -29,10 +26,9 @@ const (
 )
 
 type options struct {
-	streams, kubeconfig, folder string
-	seed                        uint64
-	// only names the parts to run; all where it is empty.
-	only []string
+	command.Options
+	streams string
+	seed    uint64
 	// levels of the scale model.
 	levels []level
 }
@@ -41,34 +37,16 @@ func main() { command.Main("bench-limits", parse, run) }
 
 func parse(arguments []string) (options, error) {
 	var o options
-	var only string
 	o.levels = slices.Clone(levels)
 	flags := flag.NewFlagSet("bench-limits", flag.ContinueOnError)
 	flags.StringVar(&o.streams, "streams", "", "the streams' image, as the cluster pulls it (required)")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "the cluster's kubeconfig file")
-	flags.StringVar(&o.folder, "folder", "build/bench", "where the report is written as JSON")
 	flags.Uint64Var(&o.seed, "seed", 1, "what random steps and pauses begin with")
-	flags.StringVar(&only, "only", "", "parts to run, of "+strings.Join(partNames(), ",")+"; all by default")
 	flags.Func("levels", "of the scale model, as <Models>:<events a second>:<time>,...; more Models from one to the next", func(text string) (err error) {
 		o.levels, err = parseLevels(text)
 		return err
 	})
-	if err := flags.Parse(arguments); err != nil {
-		return o, err
-	}
-	var err error
-	if o.only, err = command.Only(only, partNames()); err != nil {
-		return o, err
-	}
-	switch {
-	case flags.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case o.streams == "":
-		return o, errors.New("-streams is required")
-	case o.kubeconfig == "":
-		return o, errors.New("-kubeconfig or KUBECONFIG is required")
-	}
-	return o, nil
+	err := o.Parse(flags, arguments, "streams", command.Names(parts))
+	return o, err
 }
 
 // run measures, cleans up and reports.
@@ -77,15 +55,15 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	err = command.Benchmark{
-		Measure: b.measure, Clean: b.clean, Longest: longest, CleanWithin: cleanWithin, Explain: b.explain, Sayf: b.sayf,
+	return command.Benchmark{
+		Progress: b.Progress, Report: b.report, Folder: o.Folder,
+		Measure: b.measure, Clean: b.clean, Longest: longest, CleanWithin: cleanWithin, Explain: b.explain,
 	}.Conduct(ctx)
-	return b.report.Finish(b.out, o.folder, time.Since(b.start), err)
 }
 
 // connect reaches the cluster and learns by what token gateways know our probes.
 func connect(ctx context.Context, o options) (*bench, error) {
-	clients, err := platform.ConnectAt(o.kubeconfig, clientRate)
+	clients, err := platform.ConnectAt(o.Kubeconfig, clientRate)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +73,6 @@ func connect(ctx context.Context, o options) (*bench, error) {
 	}
 	start := time.Now()
 	return &bench{
-		options: o, clients: clients, token: token, out: os.Stdout, start: start, report: report.New("limits", start),
+		options: o, clients: clients, token: token, Progress: command.Progress{Out: os.Stdout, Start: start}, report: report.New("limits", start),
 	}, nil
 }

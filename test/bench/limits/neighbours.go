@@ -30,7 +30,7 @@ func (b *bench) measureNeighbours(ctx context.Context) error {
 	if err := b.enact(ctx, changing, apart, beside); err != nil {
 		return err
 	}
-	b.sayf("neighbours: %d/s for each of two, for %d s", 2*neighbourRate, settle+measured)
+	b.Sayf("neighbours: %d/s for each of two, for %d s", 2*neighbourRate, settle+measured)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	slots, err := b.watchSlots(watching, nil)

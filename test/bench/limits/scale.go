@@ -19,6 +19,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/bench/internal/scrape"
 	"sluice.dev/sluice/test/bench/internal/stats"
@@ -119,20 +120,20 @@ func (b *bench) measureScale(ctx context.Context) error {
 			return err
 		}
 		subjects = append(subjects, more...)
-		b.sayf("scale: %d events a second for %v to %d subjects", measured[i].rate, measured[i].lasts, len(subjects))
+		b.Sayf("scale: %d events a second for %v to %d subjects", measured[i].rate, measured[i].lasts, len(subjects))
 		if err := b.storm(ctx, &measured[i], subjects, books); err != nil {
 			return err
 		}
 	}
 	stop()
 	b.reportScale(measured)
-	b.sayf("scale: removing %d subjects and the gateways", len(subjects))
+	b.Sayf("scale: removing %d subjects and the gateways", len(subjects))
 	return b.leaveScale(ctx)
 }
 
 // bringUpOthers makes the gateways that have no pods.
 func (b *bench) bringUpOthers(ctx context.Context) error {
-	b.sayf("scale: bringing up %d gateways without pods", gateways-1)
+	b.Sayf("scale: bringing up %d gateways without pods", gateways-1)
 	for i := 1; i < gateways; i++ {
 		if _, err := b.clients.Sluice.SluiceV1alpha1().Tenants().Create(ctx, withoutPods(otherTenant(i)), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("creating tenant %d: %w", i, err)
@@ -177,7 +178,7 @@ func (b *bench) fill(ctx context.Context, from, to int, books *ledger) ([]*scale
 	if from == to {
 		return nil, nil
 	}
-	b.sayf("scale: making subjects %d to %d", from, to)
+	b.Sayf("scale: making subjects %d to %d", from, to)
 	more := make([]*scaled, 0, to-from)
 	making, inner := errgroup.WithContext(ctx)
 	making.SetLimit(writers)
@@ -274,7 +275,7 @@ func (b *bench) write(ctx context.Context, at *level, subjects []*scaled, books 
 		writing.Go(func() error {
 			for n := w; n < events; n += writers {
 				due := began.Add(time.Duration(n) * every)
-				if err := pause(ctx, time.Until(due)); err != nil {
+				if err := command.Pause(ctx, time.Until(due)); err != nil {
 					return err
 				}
 				late := time.Since(due)

@@ -18,6 +18,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -60,7 +61,7 @@ func (b *bench) bringUp(ctx context.Context, pods int32) error {
 	if len(b.doors) >= int(pods) {
 		return nil
 	}
-	b.sayf("bringing up gateway %s with %d pods", ownGateway, pods)
+	b.Sayf("bringing up gateway %s with %d pods", ownGateway, pods)
 	client := b.clients.Sluice.SluiceV1alpha1().Tenants()
 	_, err := client.Create(ctx, tenant(tenantName, pods), metav1.CreateOptions{})
 	if apierrs.IsAlreadyExists(err) {
@@ -201,10 +202,10 @@ func (b *bench) dismiss(ctx context.Context, subjects ...subject) error {
 	for _, s := range subjects {
 		removing.Go(func() error {
 			return errors.Join(
-				ignoreNotFound(b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).Delete(ctx, s.virtualService(), remove)),
-				ignoreNotFound(b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).Delete(ctx, s.name, remove)),
-				ignoreNotFound(b.clients.Serving.AutoscalingV1alpha1().PodAutoscalers(namespace).Delete(ctx, s.revision(), remove)),
-				ignoreNotFound(b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).Delete(ctx, s.revision()+"-private", remove)),
+				stage.IgnoreNotFound(b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).Delete(ctx, s.virtualService(), remove)),
+				stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).Delete(ctx, s.name, remove)),
+				stage.IgnoreNotFound(b.clients.Serving.AutoscalingV1alpha1().PodAutoscalers(namespace).Delete(ctx, s.revision(), remove)),
+				stage.IgnoreNotFound(b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).Delete(ctx, s.revision()+"-private", remove)),
 			)
 		})
 	}
@@ -221,7 +222,7 @@ func (b *bench) clean(ctx context.Context) error {
 	remove := metav1.DeleteOptions{}
 	err := errors.Join(
 		b.deleteTrigger(ctx),
-		ignoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(modelsNamespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(modelsNamespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
 		b.deleteSubjects(ctx),
 		b.deleteGateways(ctx),
 		b.deleteDoors(ctx),
@@ -230,7 +231,7 @@ func (b *bench) clean(ctx context.Context) error {
 		return fmt.Errorf("deleting what the benchmark made: %w", err)
 	}
 	for _, name := range []string{namespace, modelsNamespace} {
-		if err := b.clients.Kube.CoreV1().Namespaces().Delete(ctx, name, remove); ignoreNotFound(err) != nil {
+		if err := b.clients.Kube.CoreV1().Namespaces().Delete(ctx, name, remove); stage.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting namespace %s: %w", name, err)
 		}
 	}
@@ -242,9 +243,9 @@ func (b *bench) deleteSubjects(ctx context.Context) error {
 	remove := metav1.DeleteOptions{}
 	return errors.Join(
 		b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).DeleteCollection(ctx, remove, own),
-		ignoreNotFound(b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).DeleteCollection(ctx, remove, own)),
-		ignoreNotFound(b.clients.Serving.AutoscalingV1alpha1().PodAutoscalers(namespace).DeleteCollection(ctx, remove, own)),
-		ignoreNotFound(b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).DeleteCollection(ctx, remove, own)),
+		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).DeleteCollection(ctx, remove, own)),
+		stage.IgnoreNotFound(b.clients.Serving.AutoscalingV1alpha1().PodAutoscalers(namespace).DeleteCollection(ctx, remove, own)),
+		stage.IgnoreNotFound(b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).DeleteCollection(ctx, remove, own)),
 	)
 }
 
@@ -268,7 +269,7 @@ func (b *bench) deleteDoors(ctx context.Context) error {
 	}
 	errs := []error{b.clients.Kube.DiscoveryV1().EndpointSlices(gateway.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, own)}
 	for _, service := range list.Items {
-		errs = append(errs, ignoreNotFound(services.Delete(ctx, service.Name, metav1.DeleteOptions{})))
+		errs = append(errs, stage.IgnoreNotFound(services.Delete(ctx, service.Name, metav1.DeleteOptions{})))
 	}
 	return errors.Join(errs...)
 }
@@ -278,7 +279,7 @@ func (b *bench) left(ctx context.Context) (string, error) {
 	var left []string
 	for _, name := range []string{namespace, modelsNamespace} {
 		_, err := b.clients.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		if ignoreNotFound(err) != nil {
+		if stage.IgnoreNotFound(err) != nil {
 			return "", fmt.Errorf("getting namespace %s: %w", name, err)
 		}
 		if err == nil {
@@ -294,13 +295,6 @@ func (b *bench) left(ctx context.Context) (string, error) {
 	}
 	slices.Sort(left)
 	return strings.Join(left[:min(len(left), 5)], ", "), nil
-}
-
-func ignoreNotFound(err error) error {
-	if apierrs.IsNotFound(err) {
-		return nil
-	}
-	return err
 }
 
 func ignoreExists(err error) error {

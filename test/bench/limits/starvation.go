@@ -17,6 +17,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -74,7 +75,7 @@ func (b *bench) measureStarvation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.sayf("starvation: deploying %d Models", len(arms))
+	b.Sayf("starvation: deploying %d Models", len(arms))
 	for _, a := range arms {
 		if _, err := b.clients.Sluice.SluiceV1alpha1().Models(modelsNamespace).Create(ctx, a.model(b.streams), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("creating Model %s: %w", a.name, err)
@@ -101,9 +102,9 @@ func (b *bench) measureStarvation(ctx context.Context) error {
 	}
 	b.reportStarvation(courses)
 	for _, c := range courses {
-		b.sayf("starvation: %-6s ready replicas, by second: %v", c.name, c.ready)
+		b.Sayf("starvation: %-6s ready replicas, by second: %v", c.name, c.ready)
 	}
-	return ignoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(modelsNamespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}))
+	return stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(modelsNamespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}))
 }
 
 // model aims at five requests in flight, which is what a replica has that serves its

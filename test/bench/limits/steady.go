@@ -54,7 +54,7 @@ func (b *bench) measureSteady(ctx context.Context) error {
 	if err := b.enact(ctx, subjects...); err != nil {
 		return err
 	}
-	b.sayf("steady: twice the limits of %d/s", steadyRates)
+	b.Sayf("steady: twice the limits of %d/s", steadyRates)
 	seen, err := b.holdAll(ctx, subjects...)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (b *bench) measurePods(ctx context.Context) error {
 		if err := b.enact(ctx, s); err != nil {
 			return err
 		}
-		b.sayf("pods: %d/s at a limit of %d/s over %d", 2*rate, rate, pods)
+		b.Sayf("pods: %d/s at a limit of %d/s over %d", 2*rate, rate, pods)
 		seen, err := b.hold(ctx, s, 2*rate)
 		if err != nil {
 			return err

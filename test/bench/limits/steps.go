@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/load"
 )
@@ -55,7 +56,7 @@ func (b *bench) measureSteps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.sayf("steps: %d/s, and %d changes of scale", 2*mostSteps*stepRate, steps)
+	b.Sayf("steps: %d/s, and %d changes of scale", 2*mostSteps*stepRate, steps)
 	answers := &answers{}
 	done := make(chan struct{})
 	var stands []stand
@@ -78,7 +79,7 @@ func (b *bench) measureSteps(ctx context.Context) error {
 
 // takeSteps waits until the load is settled and changes the scale again and again.
 func (b *bench) takeSteps(ctx context.Context, s *scaled, slots *slotWatch) ([]stand, error) {
-	if err := pause(ctx, settle*time.Second); err != nil {
+	if err := command.Pause(ctx, settle*time.Second); err != nil {
 		return nil, err
 	}
 	chance, lines := b.chance(), b.externals()
@@ -98,7 +99,7 @@ func (b *bench) takeSteps(ctx context.Context, s *scaled, slots *slotWatch) ([]s
 		}
 		until, _, last := span(turned)
 		stands[len(stands)-1].to = until
-		if err := pause(ctx, between(chance, standsLeast, standsMost)); err != nil {
+		if err := command.Pause(ctx, between(chance, standsLeast, standsMost)); err != nil {
 			return nil, err
 		}
 		stands = append(stands, stand{limit: float64(stepRate * s.ready), from: last, writes: slots.count(s.slotObject()) - written})
@@ -128,17 +129,6 @@ func another(chance *rand.Rand, than int) int {
 // between is a random time.
 func between(chance *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(chance.Int64N(int64(most-least)))
-}
-
-func pause(ctx context.Context, lasts time.Duration) error {
-	timer := time.NewTimer(lasts)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // loadUntil offers twice the largest limit until done is closed.

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -19,12 +16,11 @@ import (
 // bench is what the parts share.
 type bench struct {
 	options
+	command.Progress
 	// prediction is the body of a request for one.
 	prediction []byte
 
 	clients *platform.Clients
-	out     io.Writer
-	start   time.Time
 	report  *report.Report
 
 	// gateway and minimal are the addresses of Sluice's gateway and of the minimal
@@ -34,17 +30,14 @@ type bench struct {
 	domain string
 }
 
-// parts of the benchmark by their names for -only.
-var parts = map[string]func(*bench, context.Context) error{
-	"path":   (*bench).measurePath,
-	"first":  (*bench).measureFirst,
-	"routes": (*bench).measureRoutes,
-	"flood":  (*bench).measureFlood,
-}
-
-// order of the parts. The first two use the same tenants' gateways, which take two
+// parts in their order. The first two use the same tenants' gateways, which take two
 // minutes to go, idle, while the next part runs.
-var order = []string{"flood", "routes", "path", "first"}
+var parts = []command.Part[*bench]{
+	{Name: "flood", Measure: (*bench).measureFlood},
+	{Name: "routes", Measure: (*bench).measureRoutes},
+	{Name: "path", Measure: (*bench).measurePath},
+	{Name: "first", Measure: (*bench).measureFirst},
+}
 
 // measure runs the parts on a stage that is clean.
 func (b *bench) measure(ctx context.Context) error {
@@ -54,12 +47,12 @@ func (b *bench) measure(ctx context.Context) error {
 	if err := b.setUp(ctx); err != nil {
 		return err
 	}
-	for _, name := range order {
-		if len(b.only) > 0 && !slices.Contains(b.only, name) {
+	for _, part := range parts {
+		if !b.Wants(part.Name) {
 			continue
 		}
-		if err := parts[name](b, ctx); err != nil {
-			return fmt.Errorf("part %s: %w", name, err)
+		if err := part.Measure(b, ctx); err != nil {
+			return fmt.Errorf("part %s: %w", part.Name, err)
 		}
 	}
 	return nil
@@ -90,16 +83,4 @@ func (b *bench) setUp(ctx context.Context) error {
 	return nil
 }
 
-// sayf prints a line with the time since the start.
-func (b *bench) sayf(format string, args ...any) {
-	fmt.Fprintf(b.out, "%7.1f s  %s\n", time.Since(b.start).Seconds(), fmt.Sprintf(format, args...))
-}
-
-// explain says, for the output of a failure, what the cluster reports: of the
-// first few objects, since there can be hundreds.
-func (b *bench) explain() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	lines := strings.SplitAfter(b.clients.Explain(ctx, namespace), "\n")
-	return strings.Join(lines[:min(len(lines), 40)], "")
-}
+func (b *bench) explain() string { return command.Explain(b.clients, 40, namespace) }

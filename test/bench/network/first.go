@@ -15,6 +15,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/test/bench/internal/closedloop"
 	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/bench/internal/stats"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -69,7 +70,7 @@ func (b *bench) measureFirst(ctx context.Context) error {
 	if err := b.rehearse(ctx, seen); err != nil {
 		return err
 	}
-	b.sayf("first answer: %d rounds", firstRounds)
+	b.Sayf("first answer: %d rounds", firstRounds)
 	took := map[string][]float64{}
 	for round := range firstRounds {
 		for i := range arms {
@@ -141,7 +142,7 @@ func (b *bench) modelTarget(name string) load.Target {
 func (b *bench) handTarget(name string) load.Target { return get(b.minimal, handHost(name)) }
 
 func (b *bench) startModel(ctx context.Context, _ *recorder, name string) error {
-	_, err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Create(ctx, ranker(name, b.image), metav1.CreateOptions{})
+	_, err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Create(ctx, ranker(name, b.Image), metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("creating the Model: %w", err)
 	}
@@ -179,7 +180,7 @@ func (b *bench) startAhead(ctx context.Context, seen *recorder, name string) err
 
 // routeAt creates a Knative Service and, at a milestone, the route to its revision.
 func (b *bench) routeAt(ctx context.Context, seen *recorder, name string, at milestone) error {
-	m := ranker(name, b.image)
+	m := ranker(name, b.Image)
 	m.SetDefaults(ctx)
 	_, err := b.clients.Serving.ServingV1().Services(namespace).Create(ctx, plainService(m), metav1.CreateOptions{})
 	if err != nil {
@@ -250,9 +251,9 @@ func (b *bench) endRun(ctx context.Context, name string) error {
 		b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).Delete(ctx, handRoute(name, "").Name, remove),
 		b.clients.Serving.ServingV1().Services(namespace).Delete(ctx, name, remove),
 	} {
-		if ignoreNotFound(err) != nil {
+		if stage.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting %s: %w", name, err)
 		}
 	}
-	return platform.Until(ctx, 30*time.Second, "the routes and limits of "+name+" to go", b.routesLeft)
+	return platform.Until(ctx, 30*time.Second, "the routes and limits of "+name+" to go", stage.NoRoutesLeft(b.clients, namespace))
 }

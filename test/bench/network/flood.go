@@ -16,6 +16,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/test/bench/internal/closedloop"
 	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/bench/internal/stats"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -41,7 +42,7 @@ const (
 // measureFlood compares what one tenant's callers wait without and with a flood at
 // another's gateway.
 func (b *bench) measureFlood(ctx context.Context) error {
-	b.sayf("flood: bringing up two tenants' Models")
+	b.Sayf("flood: bringing up two tenants' Models")
 	quiet, flooded, err := b.deployFlood(ctx)
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func (b *bench) measureFlood(ctx context.Context) error {
 	if _, err := inTurns(ctx, pool); err != nil { // it warms up
 		return err
 	}
-	b.sayf("flood: %d turns without and with it", floodTurns)
+	b.Sayf("flood: %d turns without and with it", floodTurns)
 	var with, without []float64
 	var flood load.Second
 	for range floodTurns {
@@ -166,7 +167,7 @@ func (b *bench) createFlooded(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	m := ranker(floodModel, b.image)
+	m := ranker(floodModel, b.Image)
 	m.Namespace = name
 	m.Spec.Autoscaling.TargetBurstCapacity = ptr.Int32(0) // keeps the activator out of the path
 	if i > 0 {
@@ -210,7 +211,7 @@ func (b *bench) removeFlood(ctx context.Context) error {
 	var errs []error
 	for _, name := range tenantNamespaces() {
 		models := b.clients.Sluice.SluiceV1alpha1().Models(name)
-		if err := models.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); ignoreNotFound(err) != nil {
+		if err := models.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); stage.IgnoreNotFound(err) != nil {
 			errs = append(errs, fmt.Errorf("deleting the Models of %s: %w", name, err))
 		}
 	}

@@ -2,12 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"time"
 
 	"sluice.dev/sluice/test/bench/internal/command"
@@ -24,58 +19,31 @@ const (
 	cleanWithin = 3 * time.Minute
 )
 
-type options struct {
-	image, kubeconfig, request, folder string
-	// only names the parts to run; all where it is empty.
-	only []string
-}
+type options = command.RankerOptions
 
 func main() { command.Main("bench-network", parse, run) }
 
 func parse(arguments []string) (options, error) {
-	var o options
-	var only string
-	flags := flag.NewFlagSet("bench-network", flag.ContinueOnError)
-	flags.StringVar(&o.image, "image", "", "the ranker's image, as the cluster pulls it (required)")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "the cluster's kubeconfig file")
-	flags.StringVar(&o.request, "request", "test/images/ranker/testdata/request.json", "the `file` with a prediction's request")
-	flags.StringVar(&o.folder, "folder", "build/bench", "where the report is written as JSON")
-	flags.StringVar(&only, "only", "", "parts to run, of flood,routes,path,first; all by default")
-	if err := flags.Parse(arguments); err != nil {
-		return o, err
-	}
-	var err error
-	if o.only, err = command.Only(only, slices.Collect(maps.Keys(parts))); err != nil {
-		return o, err
-	}
-	switch {
-	case flags.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case o.image == "":
-		return o, errors.New("-image is required")
-	case o.kubeconfig == "":
-		return o, errors.New("-kubeconfig or KUBECONFIG is required")
-	}
-	return o, nil
+	return command.ParseRanker("bench-network", arguments, command.Names(parts))
 }
 
 // run measures, cleans up and reports.
 func run(ctx context.Context, o options) error {
-	prediction, err := os.ReadFile(o.request)
+	prediction, err := o.Prediction()
 	if err != nil {
-		return fmt.Errorf("reading the request (run it in the repository's root): %w", err)
+		return err
 	}
-	clients, err := platform.Connect(o.kubeconfig)
+	clients, err := platform.Connect(o.Kubeconfig)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
 	b := &bench{
 		options: o, prediction: prediction, clients: clients,
-		out: os.Stdout, start: start, report: report.New("network", start),
+		Progress: command.Progress{Out: os.Stdout, Start: start}, report: report.New("network", start),
 	}
-	err = command.Benchmark{
-		Measure: b.measure, Clean: b.clean, Longest: longest, CleanWithin: cleanWithin, Explain: b.explain, Sayf: b.sayf,
+	return command.Benchmark{
+		Progress: b.Progress, Report: b.report, Folder: o.Folder,
+		Measure: b.measure, Clean: b.clean, Longest: longest, CleanWithin: cleanWithin, Explain: b.explain,
 	}.Conduct(ctx)
-	return b.report.Finish(b.out, o.folder, time.Since(start), err)
 }

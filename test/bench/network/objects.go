@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/bench/internal/stage"
 )
 
 const (
@@ -111,7 +112,7 @@ func ranker(name, image string) *v1alpha1.Model {
 	return &v1alpha1.Model{
 		ObjectMeta: meta(namespace, name),
 		Spec: v1alpha1.ModelSpec{
-			Container: container(image),
+			Container: stage.Ranker(image, "20m"),
 			// Also how long its pods may drain, and the namespace may take to go.
 			TimeoutSeconds: ptr.Int64(10),
 			Autoscaling: v1alpha1.AutoscalingSpec{
@@ -119,25 +120,6 @@ func ranker(name, image string) *v1alpha1.Model {
 				MaxReplicas: ptr.Int32(1),
 			},
 			Limit: v1alpha1.LimitSpec{RequestsPerSecondPerReplica: &rate, Policy: v1alpha1.PolicyReady},
-		},
-	}
-}
-
-func container(image string) corev1.Container {
-	return corev1.Container{
-		Image: image,
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse("20m"),
-			corev1.ResourceMemory: resource.MustParse("32Mi"),
-		}},
-		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
-			HTTPGet: &corev1.HTTPGetAction{Path: readyPath},
-		}},
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.Bool(false),
-			RunAsNonRoot:             ptr.Bool(true),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 	}
 }

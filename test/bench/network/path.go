@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/test/bench/internal/closedloop"
 	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/bench/internal/stats"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -21,8 +22,6 @@ import (
 const (
 	pathPart  = "Request path: Sluice's gateway / a minimal Gateway and VirtualService, in the same Envoy"
 	pathModel = "path"
-	// readyPath is the ranker's cheapest answer.
-	readyPath = "/v2/health/ready"
 
 	// A latency round is turns of both ways, one request at a time, so that the
 	// machine's moods meet both alike: a round's p99 has 15 requests above it.
@@ -55,7 +54,7 @@ type ways struct{ ours, byHand load.Target }
 // cheapest answer is told beside it: as little as possible is there to hide the
 // gateway behind.
 func (b *bench) measurePath(ctx context.Context) error {
-	b.sayf("path: deploying a Model")
+	b.Sayf("path: deploying a Model")
 	cheapest, err := b.deployPath(ctx)
 	if err != nil {
 		return err
@@ -64,17 +63,17 @@ func (b *bench) measurePath(ctx context.Context) error {
 	if err := warm(ctx, predictions); err != nil {
 		return err
 	}
-	b.sayf("path: latency of predictions, %d rounds", predictionRounds)
+	b.Sayf("path: latency of predictions, %d rounds", predictionRounds)
 	latency, err := measureLatency(ctx, predictions, predictionRounds)
 	if err != nil {
 		return err
 	}
-	b.sayf("path: throughput of predictions, %d rounds", throughputRounds)
+	b.Sayf("path: throughput of predictions, %d rounds", throughputRounds)
 	throughput, err := measureThroughput(ctx, predictions)
 	if err != nil {
 		return err
 	}
-	b.sayf("path: latency of the cheapest answer, %d rounds", cheapestRounds)
+	b.Sayf("path: latency of the cheapest answer, %d rounds", cheapestRounds)
 	least, err := measureLatency(ctx, cheapest, cheapestRounds)
 	if err != nil {
 		return err
@@ -225,7 +224,7 @@ func (p pools) close() {
 // deployPath deploys a Model without the activator in its path, and routes a host
 // on the minimal gateway to the same revision.
 func (b *bench) deployPath(ctx context.Context) (ways, error) {
-	m := ranker(pathModel, b.image)
+	m := ranker(pathModel, b.Image)
 	m.Spec.Autoscaling.TargetBurstCapacity = ptr.Int32(0)
 	if _, err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Create(ctx, m, metav1.CreateOptions{}); err != nil {
 		return ways{}, fmt.Errorf("creating the Model: %w", err)
@@ -254,7 +253,7 @@ func (b *bench) deployPath(ctx context.Context) (ways, error) {
 
 // get asks a host for the ranker's cheapest answer.
 func get(address, host string) load.Target {
-	return load.Target{Address: address, Host: host, Method: http.MethodGet, Path: readyPath}
+	return load.Target{Address: address, Host: host, Method: http.MethodGet, Path: stage.ReadyPath}
 }
 
 // predict asks for a prediction where the target asks for something else.

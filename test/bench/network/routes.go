@@ -75,7 +75,7 @@ func (l level) each(quantity func(change) float64) []float64 {
 // measureRoutes fills the gateway with routes and measures, level by level, what
 // one more costs.
 func (b *bench) measureRoutes(ctx context.Context) error {
-	b.sayf("routes: bringing up %d more gateways", tenants)
+	b.Sayf("routes: bringing up %d more gateways", tenants)
 	if err := b.bringUpTenants(ctx); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (b *bench) measureRoutes(ctx context.Context) error {
 			return err
 		}
 		at.filled = time.Since(start).Seconds()
-		b.sayf("routes: %d are there; adding and removing one, %d times", routes, changes)
+		b.Sayf("routes: %d are there; adding and removing one, %d times", routes, changes)
 		if err := b.measureLevel(ctx, &at); err != nil {
 			return fmt.Errorf("with %d routes: %w", routes, err)
 		}
@@ -99,7 +99,7 @@ func (b *bench) measureRoutes(ctx context.Context) error {
 		before = routes
 	}
 	b.reportRoutes(measured)
-	b.sayf("routes: removing %d", before)
+	b.Sayf("routes: removing %d", before)
 	return b.deleteRoutes(ctx)
 }
 

@@ -207,7 +207,7 @@ func (b *bench) configSize(ctx context.Context, name string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	command := exec.CommandContext(ctx, "kubectl", "--kubeconfig", b.kubeconfig, "--namespace", gateway.Namespace, //nolint:gosec // our own names
+	command := exec.CommandContext(ctx, "kubectl", "--kubeconfig", b.Kubeconfig, "--namespace", gateway.Namespace, //nolint:gosec // our own names
 		"exec", pods[0], "--container", "istio-proxy", "--", "pilot-agent", "request", "GET", "config_dump?include_eds")
 	dump, err := command.Output()
 	if err != nil {

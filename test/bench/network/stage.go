@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -52,7 +53,7 @@ func (b *bench) clean(ctx context.Context) error {
 		return err
 	}
 	err := b.clients.Kube.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{})
-	if ignoreNotFound(err) != nil {
+	if stage.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting namespace %s: %w", namespace, err)
 	}
 	return platform.Until(ctx, cleanWithin, "namespace "+namespace+" and the tenants to go", b.stageLeft)
@@ -63,16 +64,16 @@ func (b *bench) deleteRoutes(ctx context.Context) error {
 	if err := b.deleteOwners(ctx); err != nil {
 		return err
 	}
-	return platform.Until(ctx, time.Minute, "routes and limits to go", b.routesLeft)
+	return platform.Until(ctx, time.Minute, "routes and limits to go", stage.NoRoutesLeft(b.clients, namespace))
 }
 
 // deleteOwners deletes what others make objects of.
 func (b *bench) deleteOwners(ctx context.Context) error {
 	remove := metav1.DeleteOptions{}
 	return errors.Join(
-		ignoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
-		ignoreNotFound(b.clients.Serving.ServingV1().Services(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
-		ignoreNotFound(b.clients.Networking.NetworkingV1alpha1().Ingresses(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		stage.IgnoreNotFound(b.clients.Serving.ServingV1().Services(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		stage.IgnoreNotFound(b.clients.Networking.NetworkingV1alpha1().Ingresses(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
 		b.clients.Sluice.SluiceV1alpha1().Tenants().DeleteCollection(ctx, remove, own),
 	)
 }
@@ -83,24 +84,8 @@ func (b *bench) deleteHandMade(ctx context.Context) error {
 	return errors.Join(
 		b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).DeleteCollection(ctx, remove, own),
 		b.clients.Istio.NetworkingV1().Gateways(gateway.Namespace).DeleteCollection(ctx, remove, own),
-		ignoreNotFound(b.clients.Kube.CoreV1().Services(gateway.Namespace).Delete(ctx, minimalName, remove)),
+		stage.IgnoreNotFound(b.clients.Kube.CoreV1().Services(gateway.Namespace).Delete(ctx, minimalName, remove)),
 	)
-}
-
-// routesLeft says what the gateway still has to forget.
-func (b *bench) routesLeft(ctx context.Context) (string, error) {
-	limits, err := b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", fmt.Errorf("listing rate limits: %w", err)
-	}
-	ingresses, err := b.clients.Networking.NetworkingV1alpha1().Ingresses(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", fmt.Errorf("listing ingresses: %w", err)
-	}
-	if r, l := len(ingresses.Items), len(limits.Items); r+l > 0 {
-		return fmt.Sprintf("%d routes and %d limits are left", r, l), nil
-	}
-	return "", nil
 }
 
 // stageLeft says whether the namespace and the tenants are still there.
@@ -113,16 +98,9 @@ func (b *bench) stageLeft(ctx context.Context) (string, error) {
 	switch {
 	case apierrs.IsNotFound(err) && len(left.Items) == 0:
 		return "", nil
-	case ignoreNotFound(err) != nil:
+	case stage.IgnoreNotFound(err) != nil:
 		return "", fmt.Errorf("getting namespace %s: %w", namespace, err)
 	default:
 		return fmt.Sprintf("namespace gone: %t, %d tenants left", err != nil, len(left.Items)), nil
 	}
-}
-
-func ignoreNotFound(err error) error {
-	if apierrs.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -19,45 +16,28 @@ import (
 // bench is what the parts share.
 type bench struct {
 	options
+	command.Progress
 	// prediction is the body of a request for one.
 	prediction []byte
 
 	clients *platform.Clients
-	out     io.Writer
-	start   time.Time
 	report  *report.Report
 
 	// gateway is the shared gateway's address, "IP:port".
 	gateway string
 }
 
-// part of the benchmark.
-type part struct {
-	name string
-	// run measures it.
-	run func(*bench, context.Context) error
-}
-
 // parts in their order: the one whose runs have to be quiet comes first, while there is
 // nothing else.
-var parts = []part{
-	{"cold", (*bench).measureCold},
-	{"zero", (*bench).measureZero},
-	{"scale", (*bench).measureScale},
-	{"rollout", (*bench).measureRollout},
-	{"cost", (*bench).measureCost},
+var parts = []command.Part[*bench]{
+	{Name: "cold", Measure: (*bench).measureCold},
+	{Name: "zero", Measure: (*bench).measureZero},
+	{Name: "scale", Measure: (*bench).measureScale},
+	{Name: "rollout", Measure: (*bench).measureRollout},
+	{Name: "cost", Measure: (*bench).measureCost},
 }
 
-func partNames() []string {
-	names := make([]string, 0, len(parts))
-	for _, p := range parts {
-		names = append(names, p.name)
-	}
-	return names
-}
-
-// measure runs the parts on a stage that is clean. One that fails doesn't keep the
-// others from being measured.
+// measure runs the parts on a stage that is clean.
 func (b *bench) measure(ctx context.Context) error {
 	if err := b.clean(ctx); err != nil {
 		return fmt.Errorf("removing what an earlier run left: %w", err)
@@ -65,22 +45,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if err := b.setUp(ctx); err != nil {
 		return err
 	}
-	var failed []error
-	for _, p := range parts {
-		if len(b.only) > 0 && !slices.Contains(b.only, p.name) {
-			continue
-		}
-		began := time.Now()
-		if err := p.run(b, ctx); err != nil {
-			b.sayf("%s: failed: %v", p.name, err)
-			failed = append(failed, fmt.Errorf("part %s: %w", p.name, err))
-		}
-		b.sayf("%s: took %.0f s", p.name, time.Since(began).Seconds())
-		if ctx.Err() != nil {
-			return errors.Join(append(failed, ctx.Err())...)
-		}
-	}
-	return errors.Join(failed...)
+	return command.Each(ctx, b, parts, b.Options, b.Progress)
 }
 
 // setUp makes the namespace and finds the gateway.
@@ -99,17 +64,6 @@ func (b *bench) setUp(ctx context.Context) error {
 	return nil
 }
 
-// sayf prints a line with the time since the start.
-func (b *bench) sayf(format string, args ...any) {
-	fmt.Fprintf(b.out, "%7.1f s  %s\n", time.Since(b.start).Seconds(), fmt.Sprintf(format, args...))
-}
-
-// explain says, for the output of a failure, what the cluster reports.
-func (b *bench) explain() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	lines := strings.SplitAfter(b.clients.Explain(ctx, namespace), "\n")
-	return strings.Join(lines[:min(len(lines), 80)], "")
-}
+func (b *bench) explain() string { return command.Explain(b.clients, 80, namespace) }
 
 func milliseconds(d time.Duration) float64 { return 1e3 * d.Seconds() }

@@ -37,7 +37,7 @@ func (b *bench) measureCold(ctx context.Context) error {
 	if endpoints[plain.name], err = b.createPlain(ctx); err != nil {
 		return err
 	}
-	b.sayf("cold: %d rounds", coldRounds)
+	b.Sayf("cold: %d rounds", coldRounds)
 	arms := []subject{plain, without, withEmpty}
 	took := map[string][]float64{}
 	for round := range coldRounds {

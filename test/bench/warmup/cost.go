@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"sluice.dev/sluice/reconciler/apis/warmup"
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/bench/internal/scrape"
 	"sluice.dev/sluice/test/bench/internal/stats"
@@ -41,7 +42,7 @@ func (b *bench) measureCost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.sayf("cost: waiting for the kubelet to count %d replicas", costReplicas)
+	b.Sayf("cost: waiting for the kubelet to count %d replicas", costReplicas)
 	memory, err := b.idleMemory(ctx, pods)
 	if err != nil {
 		return err
@@ -59,7 +60,7 @@ func (b *bench) idleMemory(ctx context.Context, pods []corev1.Pod) (scrape.Memor
 	since := time.Now().Add(idleFor)
 	var memory scrape.Memory
 	err := platform.Until(ctx, countedWithin, "the kubelet to count the replicas", func(ctx context.Context) (string, error) {
-		if err := pause(ctx, time.Second); err != nil { // a summary is work for the kubelet
+		if err := command.Pause(ctx, time.Second); err != nil { // a summary is work for the kubelet
 			return "", err
 		}
 		var err error

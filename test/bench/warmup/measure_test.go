@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -199,7 +200,7 @@ func TestImageIsMeasuredPulledAndUnpacked(t *testing.T) {
 }
 
 func newBench() *bench {
-	return &bench{out: &bytes.Buffer{}, report: report.New("warmup", time.Now())}
+	return &bench{Progress: command.Progress{Out: &bytes.Buffer{}}, report: report.New("warmup", time.Now())}
 }
 
 func TestVerdicts(t *testing.T) {

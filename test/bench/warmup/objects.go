@@ -14,14 +14,13 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/platform"
 )
 
 const (
 	// namespace is the benchmark's own; all that it makes is in there.
 	namespace = "bench-warmup"
-	// readyPath is the ranker's own readiness endpoint.
-	readyPath = "/v2/health/ready"
 	// initialisation is how long the slow variant's first inference takes.
 	initialisation = 2 * time.Second
 	// requestTimeout is also how long pods may drain, and the namespace may take to go;
@@ -126,7 +125,7 @@ func (b *bench) model(s subject) *v1alpha1.Model {
 	m := &v1alpha1.Model{
 		ObjectMeta: meta(s.name),
 		Spec: v1alpha1.ModelSpec{
-			Container:      container(b.image),
+			Container:      stage.Ranker(b.Image, "10m"),
 			TimeoutSeconds: ptr.Int64(int64(requestTimeout.Seconds())),
 			Autoscaling: v1alpha1.AutoscalingSpec{
 				MinReplicas: ptr.Int32(0),
@@ -142,25 +141,6 @@ func (b *bench) model(s subject) *v1alpha1.Model {
 		change(b, m)
 	}
 	return m
-}
-
-func container(image string) corev1.Container {
-	return corev1.Container{
-		Image: image,
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU:    resource.MustParse("10m"),
-			corev1.ResourceMemory: resource.MustParse("32Mi"),
-		}},
-		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
-			HTTPGet: &corev1.HTTPGetAction{Path: readyPath},
-		}},
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.Bool(false),
-			RunAsNonRoot:             ptr.Bool(true),
-			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
-	}
 }
 
 // plainService is a Knative Service on Sluice's gateway whose revision is the one that

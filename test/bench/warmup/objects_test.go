@@ -23,7 +23,7 @@ func probing(t *testing.T) context.Context {
 
 // What the benchmark creates is what the webhook would take.
 func TestModelsAreValid(t *testing.T) {
-	b := &bench{options: options{image: "registry.example.com/ranker"}, prediction: []byte(`{"inputs": []}`)}
+	b := &bench{options: options{Image: "registry.example.com/ranker"}, prediction: []byte(`{"inputs": []}`)}
 	subjects := []subject{plain, without, withEmpty, {name: "cost", changes: []change{warmed, replicas(costReplicas)}}}
 	for _, v := range variants {
 		subjects = append(subjects, v.subjects()...)
@@ -44,7 +44,7 @@ func TestModelsAreValid(t *testing.T) {
 
 // The plain service is what Sluice would make of a Model without warm-up.
 func TestPlainServiceIsOnTheSameGateway(t *testing.T) {
-	b := &bench{options: options{image: "registry.example.com/ranker"}}
+	b := &bench{options: options{Image: "registry.example.com/ranker"}}
 	m := b.model(plain)
 	m.SetDefaults(t.Context())
 	s := plainService(m)
@@ -57,7 +57,7 @@ func TestPlainServiceIsOnTheSameGateway(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	if o, err := parse([]string{"-image", "i", "-kubeconfig", "k", "-only", "cold,cost"}); err != nil || len(o.only) != 2 {
+	if o, err := parse([]string{"-image", "i", "-kubeconfig", "k", "-only", "cold,cost"}); err != nil || len(o.Only) != 2 {
 		t.Errorf("%+v, %v", o, err)
 	}
 	for _, bad := range [][]string{

@@ -13,6 +13,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/warmup"
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -40,7 +41,7 @@ func (b *bench) measureRollout(ctx context.Context) error {
 		s := v.warm
 		s.name = "rollout-" + s.name
 		s.changes = append([]change{replicas(rolloutFrom)}, s.changes...)
-		b.sayf("rollout: %s", v.title)
+		b.Sayf("rollout: %s", v.title)
 		seen, err := b.rollOut(ctx, s)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -111,7 +112,7 @@ type rollout struct {
 
 // steer waits, changes the Model and waits for the change.
 func (r *rollout) steer(ctx context.Context) error {
-	if err := pause(ctx, beforeFor); err != nil {
+	if err := command.Pause(ctx, beforeFor); err != nil {
 		return err
 	}
 	m, err := r.ready(ctx, r.model, func(*v1alpha1.Model) string { return "" })

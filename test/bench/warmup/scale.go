@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/platform"
 )
@@ -39,7 +40,7 @@ func (b *bench) measureScale(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.sayf("scale: %s", s.name)
+		b.Sayf("scale: %s", s.name)
 		got, err := b.scaleUp(ctx, s, endpoints[s.name])
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -115,12 +116,12 @@ func (b *bench) loadWhile(ctx context.Context, to platform.Endpoint, do func(con
 	defer cancel()
 	go func() {
 		defer close(stop)
-		err := pause(ctx, settled)
+		err := command.Pause(ctx, settled)
 		if err == nil {
 			err = do(ctx, ledger)
 		}
 		if err == nil {
-			err = pause(ctx, steadyFor)
+			err = command.Pause(ctx, steadyFor)
 		}
 		done <- err
 	}()
@@ -135,17 +136,6 @@ func (b *bench) loadWhile(ctx context.Context, to platform.Endpoint, do func(con
 		err = whole(got)
 	}
 	return ledger.Answers(), err
-}
-
-func pause(ctx context.Context, lasts time.Duration) error {
-	timer := time.NewTimer(lasts)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (b *bench) reportScale(v variant, cold, warm *phases) {

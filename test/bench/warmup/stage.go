@@ -14,6 +14,7 @@ import (
 	"knative.dev/serving/pkg/apis/serving"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -203,16 +204,16 @@ func whole(got *load.Report) error {
 func (b *bench) clean(ctx context.Context) error {
 	remove := metav1.DeleteOptions{}
 	if err := errors.Join(
-		ignoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
-		ignoreNotFound(b.clients.Serving.ServingV1().Services(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		stage.IgnoreNotFound(b.clients.Serving.ServingV1().Services(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
 	); err != nil {
 		return fmt.Errorf("deleting what is served: %w", err)
 	}
-	if err := platform.Until(ctx, time.Minute, "routes and limits to go", b.routesLeft); err != nil {
+	if err := platform.Until(ctx, time.Minute, "routes and limits to go", stage.NoRoutesLeft(b.clients, namespace)); err != nil {
 		return err
 	}
 	err := b.clients.Kube.CoreV1().Namespaces().Delete(ctx, namespace, remove)
-	if ignoreNotFound(err) != nil {
+	if stage.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting namespace %s: %w", namespace, err)
 	}
 	return platform.Until(ctx, cleanWithin, "namespace "+namespace+" to go", func(ctx context.Context) (string, error) {
@@ -226,27 +227,4 @@ func (b *bench) clean(ctx context.Context) error {
 			return "it is there", nil
 		}
 	})
-}
-
-// routesLeft says what the gateway still has to forget.
-func (b *bench) routesLeft(ctx context.Context) (string, error) {
-	limits, err := b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", fmt.Errorf("listing rate limits: %w", err)
-	}
-	ingresses, err := b.clients.Networking.NetworkingV1alpha1().Ingresses(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", fmt.Errorf("listing ingresses: %w", err)
-	}
-	if r, l := len(ingresses.Items), len(limits.Items); r+l > 0 {
-		return fmt.Sprintf("%d routes and %d limits are left", r, l), nil
-	}
-	return "", nil
-}
-
-func ignoreNotFound(err error) error {
-	if apierrs.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -40,7 +40,7 @@ func (b *bench) measureZero(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.sayf("zero: %d rounds", zeroRounds)
+	b.Sayf("zero: %d rounds", zeroRounds)
 	seen := map[string]*arrivals{}
 	for round := range zeroRounds {
 		for _, s := range all {

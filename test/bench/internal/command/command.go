@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -39,34 +37,27 @@ func Main[O any](name string, parse func(arguments []string) (O, error), run fun
 	}
 }
 
-// Only returns the parts that are named, separated by commas, each of which must be one
-// of those that there are; none for all.
-func Only(named string, parts []string) ([]string, error) {
-	if named == "" {
-		return nil, nil
-	}
-	only := strings.Split(named, ",")
-	for _, name := range only {
-		if !slices.Contains(parts, name) {
-			return nil, fmt.Errorf("-only: no part is called %q", name)
-		}
-	}
-	return only, nil
-}
-
 // Benchmark is what a command conducts.
 type Benchmark struct {
+	Progress
+	Report *report.Report
+	// Folder is where the report is written.
+	Folder string
 	// Measure ends within Longest, whatever hangs; Clean removes what was made, and has
 	// a bound of its own.
 	Measure, Clean       func(context.Context) error
 	Longest, CleanWithin time.Duration
 	// Explain says what the cluster reports, for the output of a failure.
 	Explain func() string
-	Sayf    func(format string, args ...any)
 }
 
-// Conduct measures and, however that ends, cleans up.
+// Conduct measures, cleans up however that ends, and reports.
 func (b Benchmark) Conduct(ctx context.Context) error {
+	err := b.conduct(ctx)
+	return b.Report.Finish(b.Out, b.Folder, time.Since(b.Start), err)
+}
+
+func (b Benchmark) conduct(ctx context.Context) error {
 	measuring, cancel := context.WithTimeout(ctx, b.Longest)
 	err := b.Measure(measuring)
 	cancel()
