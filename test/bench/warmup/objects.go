@@ -27,6 +27,9 @@ const (
 	// warmUpTimeout has to be below it.
 	requestTimeout = 20 * time.Second
 	warmUpTimeout  = 15 * time.Second
+	// behindActivator and pastActivator are burst capacities: with the activator always
+	// in the path, or at zero replicas only.
+	behindActivator, pastActivator = -1, 0
 	// mostReplicas is what a Model is scaled to.
 	mostReplicas = 4
 )
@@ -106,6 +109,11 @@ func setVariable(m *v1alpha1.Model, name, value string) {
 	m.Spec.Container.Env = append(m.Spec.Container.Env, corev1.EnvVar{Name: name, Value: value})
 }
 
+// direct has the activator in the path at zero replicas only.
+func direct(_ *bench, m *v1alpha1.Model) {
+	m.Spec.Autoscaling.TargetBurstCapacity = ptr.Int32(pastActivator)
+}
+
 // replicas that are always there.
 func replicas(n int32) change {
 	return func(_ *bench, m *v1alpha1.Model) { m.Spec.Autoscaling.MinReplicas = ptr.Int32(n) }
@@ -133,6 +141,9 @@ func (b *bench) model(s subject) *v1alpha1.Model {
 				Metric:      v1alpha1.MetricRPS,
 				Target:      ptr.Int32(1000),
 				Window:      &metav1.Duration{Duration: window},
+				// Always behind the activator, they are soon at zero again: Knative
+				// waits for a while once it has come between.
+				TargetBurstCapacity: ptr.Int32(behindActivator),
 			},
 			Limit: v1alpha1.LimitSpec{RequestsPerSecondPerReplica: &rate, Policy: v1alpha1.PolicyReady},
 		},

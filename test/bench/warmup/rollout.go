@@ -40,7 +40,7 @@ func (b *bench) measureRollout(ctx context.Context) error {
 	for _, v := range variants {
 		s := v.warm
 		s.name = "rollout-" + s.name
-		s.changes = append([]change{replicas(rolloutFrom)}, s.changes...)
+		s.changes = append([]change{replicas(rolloutFrom), direct}, s.changes...)
 		b.Sayf("rollout: %s", v.title)
 		seen, err := b.rollOut(ctx, s)
 		if err != nil {

@@ -56,7 +56,7 @@ func (b *bench) measureScale(ctx context.Context) error {
 	return nil
 }
 
-// scaleUp takes a Model from zero to one replica, under load to four, and back to zero.
+// scaleUp takes a Model to one replica, under load to four, and lets it go to zero.
 func (b *bench) scaleUp(ctx context.Context, s subject, to platform.Endpoint) (phases, error) {
 	if err := b.scale(ctx, s.name, 1); err != nil {
 		return phases{}, err
@@ -82,11 +82,7 @@ func (b *bench) scaleUp(ctx context.Context, s subject, to platform.Endpoint) (p
 	if err := b.scale(ctx, s.name, 0); err != nil {
 		return phases{}, err
 	}
-	got, err := split(answers, before, mostReplicas-len(before))
-	if err != nil {
-		return phases{}, err
-	}
-	return got, b.rest(ctx, s.name)
+	return split(answers, before, mostReplicas-len(before))
 }
 
 func names(pods []corev1.Pod) map[string]bool {

@@ -76,9 +76,10 @@ func (b *bench) patch(ctx context.Context, name, merge string) error {
 	return nil
 }
 
-// scale changes how many replicas a Model has at least; it makes no revision.
+// scale changes how many replicas a Model has at least, and has the activator in the
+// path at zero replicas only; it makes no revision.
 func (b *bench) scale(ctx context.Context, name string, to int) error {
-	return b.patch(ctx, name, fmt.Sprintf(`{"spec": {"autoscaling": {"minReplicas": %d}}}`, to))
+	return b.patch(ctx, name, fmt.Sprintf(`{"spec": {"autoscaling": {"minReplicas": %d, "targetBurstCapacity": %d}}}`, to, pastActivator))
 }
 
 // pods are those of a Knative Service, a Model's or a plain one.
