@@ -1,14 +1,18 @@
 package model
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/controller"
+	"knative.dev/pkg/kmeta"
 	servingconfig "knative.dev/serving/pkg/apis/config"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
@@ -38,6 +42,11 @@ func (p parts) all() []controller.Informer {
 	return []controller.Informer{p.replicas.Core().V1().Pods().Informer(), p.features.Core().V1().ConfigMaps().Informer()}
 }
 
+// settle is how long after a change of a replica its Model is looked at. A replica that
+// starts changes several times, while a caller may wait for it: what is told of them
+// can wait, and nothing that callers wait for comes of it.
+const settle = time.Second
+
 // watch has the replicas that tell something enqueue their Models, and a change of what
 // Knative allows all of them.
 func (p parts) watch(impl *controller.Impl, models cache.SharedInformer) {
@@ -49,7 +58,11 @@ func (p parts) watch(impl *controller.Impl, models cache.SharedInformer) {
 			pod, ok := object.(*corev1.Pod)
 			return ok && (isWarmed(pod) || crashing(pod) != nil)
 		},
-		Handler: byLabel(impl),
+		Handler: controller.HandleAll(func(object any) {
+			if pod, err := kmeta.DeletionHandlingAccessor(object); err == nil {
+				impl.EnqueueKeyAfter(types.NamespacedName{Namespace: pod.GetNamespace(), Name: pod.GetLabels()[sluice.ModelLabelKey]}, settle)
+			}
+		}),
 	})
 	watch(p.features.Core().V1().ConfigMaps().Informer(), controller.HandleAll(func(any) { impl.GlobalResync(models) }))
 }
