@@ -28,6 +28,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
+	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 // ours filters Ingresses of our class, given as an annotation; any other class,
@@ -55,6 +56,11 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.FieldSelector = fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)).String()
 		}))
+	// Those that the limiter writes are large and change often.
+	splitting := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
+		istioinformers.WithNamespace(gateway.Namespace),
+		istioinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = resources.IngressNamespaceLabelKey }))
+	splits := splitting.Networking().V1alpha3().EnvoyFilters()
 	routes, gateways := istio.Networking().V1().VirtualServices(), istio.Networking().V1().Gateways()
 	pods, secrets := gatewayPods.Core().V1().Pods(), certificates.Core().V1().Secrets()
 	ingresses, tenants := ingressinformer.Get(ctx).Informer(), tenantinformer.Get(ctx).Informer()
@@ -68,6 +74,7 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		istio:           istioclient.Get(ctx),
 		virtualServices: routes.Lister(),
 		gateways:        gateways.Lister(),
+		splits:          splits.Lister(),
 		pods:            pods.Lister(),
 		services:        serviceinformer.Get(ctx).Lister(),
 		endpointSlices:  endpointsliceinformer.Get(ctx).Lister(),
@@ -98,12 +105,13 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	watch(ctx, tenants, w.tenants())
 	watch(ctx, routes.Informer(), w.routes())
 	watch(ctx, gateways.Informer(), w.gateways())
+	watch(ctx, splits.Informer(), w.splits())
 	watch(ctx, pods.Informer(), w.pods())
 	watch(ctx, secrets.Informer(), w.copies())
 	watch(ctx, endpointsliceinformer.Get(ctx).Informer(), w.endpoints())
 	watch(ctx, serviceinformer.Get(ctx).Informer(), controller.HandleAll(serviceChanged))
 	watch(ctx, secrets.Informer(), controller.HandleAll(secretChanged))
-	if err := controller.StartInformers(ctx.Done(), routes.Informer(), gateways.Informer(), pods.Informer(), secrets.Informer()); err != nil {
+	if err := controller.StartInformers(ctx.Done(), routes.Informer(), gateways.Informer(), splits.Informer(), pods.Informer(), secrets.Informer()); err != nil {
 		logger.Fatalw("Failed to start the ingress informers", "error", err)
 	}
 	return impl

@@ -14,6 +14,7 @@ import (
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
+	istiov1alpha3listers "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
@@ -45,16 +46,18 @@ type Reconciler struct {
 	istio           istioclientset.Interface
 	virtualServices istiov1listers.VirtualServiceLister
 	gateways        istiov1listers.GatewayLister
-	pods            corev1listers.PodLister
-	services        corev1listers.ServiceLister
-	endpointSlices  discoveryv1listers.EndpointSliceLister
-	secrets         corev1listers.SecretLister
-	tenants         cache.Indexer
-	tracker         tracker.Interface
-	claims          *claims
-	prover          prover
-	clock           clock.PassiveClock
-	stopwatch       *stopwatch
+	// splits are the EnvoyFilters of Ingresses, and no others.
+	splits         istiov1alpha3listers.EnvoyFilterLister
+	pods           corev1listers.PodLister
+	services       corev1listers.ServiceLister
+	endpointSlices discoveryv1listers.EndpointSliceLister
+	secrets        corev1listers.SecretLister
+	tenants        cache.Indexer
+	tracker        tracker.Interface
+	claims         *claims
+	prover         prover
+	clock          clock.PassiveClock
+	stopwatch      *stopwatch
 	// probePath begins the path of our own prober's requests.
 	probePath string
 }
@@ -72,7 +75,8 @@ var (
 )
 
 // ReconcileKind claims the hosts, copies the certificates, writes the
-// VirtualService, in as many steps as it takes, and has it proved.
+// VirtualService, in as many steps as it takes, and what splits its requests, and has
+// it proved.
 func (r *Reconciler) ReconcileKind(ctx context.Context, ing *v1alpha1.Ingress) pkgreconciler.Event {
 	ing.Status.InitializeConditions()
 	s, err := r.serving(ing)
@@ -90,6 +94,9 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, ing *v1alpha1.Ingress) p
 		return err
 	}
 	if err := r.reconcileSecureGateways(ctx, s); err != nil {
+		return err
+	}
+	if err := r.reconcileSplit(ctx, s); err != nil {
 		return err
 	}
 	if s.arrived {
@@ -122,7 +129,9 @@ func (r *Reconciler) serving(ing *v1alpha1.Ingress) (*serving, error) {
 	if err != nil && !apierrs.IsNotFound(err) {
 		return nil, fmt.Errorf("getting virtual service %s: %w", name, err)
 	}
-	return &serving{Ingress: ing, tenant: tenant, existing: existing}, nil
+	s := &serving{Ingress: ing, tenant: tenant, existing: existing}
+	s.readSplit()
+	return s, nil
 }
 
 // claimHosts tells whether an Ingress may be served. One that may not is
@@ -321,6 +330,9 @@ func (r *Reconciler) withdraw(ctx context.Context, key types.NamespacedName) err
 	}
 	if err != nil && !apierrs.IsNotFound(err) {
 		return fmt.Errorf("deleting virtual service %s: %w", name, err)
+	}
+	if _, err := r.deleteSplit(ctx, key); err != nil {
+		return err
 	}
 	gateways, err := r.ownGateways(key)
 	if err != nil {

@@ -68,7 +68,7 @@ func (r *Reconciler) look(ctx context.Context, s *serving, vs *istiov1.VirtualSe
 	if vs == nil {
 		return sight{proof: Proof{Since: r.clock.Now()}}, nil
 	}
-	claim := Claim{Key: keyOf(s.Ingress), Generation: resources.Generation(vs)}
+	claim := Claim{Key: keyOf(s.Ingress), Generation: resources.Generation(vs), Split: resources.SplitDigest(s.splitBy)}
 	wanted, asked := sets.New(s.binding().IstioGateways(s.Ingress)...), sets.New[string]()
 	for _, name := range vs.Spec.Gateways {
 		istioGateway, err := r.istioGateway(s, name)
@@ -117,7 +117,7 @@ func (r *Reconciler) prove(ctx context.Context, s *serving, step resources.Step)
 	case step.Standing, step.Routed && now.proof.complete() && !s.holding:
 		ing.Status.MarkLoadBalancerReady(addressOf(s.address()), addressOf(gateway.LocalName(s.address())))
 		r.stopwatch.ready(keyOf(ing), ing.Generation)
-	case wasReady(ing) && since < newPodPatience:
+	case wasReady(ing) && !s.resplit && since < newPodPatience:
 		return controller.NewRequeueAfter(newPodPatience - since)
 	case !step.Routed:
 		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "Preparing",

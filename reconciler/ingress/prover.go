@@ -21,6 +21,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
+	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 const (
@@ -40,12 +41,14 @@ const (
 )
 
 // Claim is what is to be proved of an Ingress: that every pod answers every
-// question to its gateway with the generation.
+// question to its gateway with the generation and the split.
 type Claim struct {
 	Key        types.NamespacedName
 	Generation string
-	Questions  []Question
-	Pods       []Pod
+	// Split is the digest of what requests are to be split by; "" of nothing.
+	Split     string
+	Questions []Question
+	Pods      []Pod
 	// Missing names what has to be there before all can be asked.
 	Missing []string
 }
@@ -83,7 +86,7 @@ type proving struct {
 
 // is tells whether another claim asks the same, of whichever pods.
 func (s *proving) is(claim Claim) bool {
-	return s.claim.Generation == claim.Generation && slices.Equal(s.claim.Questions, claim.Questions) &&
+	return s.claim.Generation == claim.Generation && s.claim.Split == claim.Split && slices.Equal(s.claim.Questions, claim.Questions) &&
 		slices.Equal(s.claim.Missing, claim.Missing)
 }
 
@@ -253,20 +256,20 @@ func (a *asker) ask(ctx context.Context, claim Claim, pod Pod) error {
 		if question.Gateway != pod.Gateway {
 			continue
 		}
-		if err := a.askHost(ctx, claim.Generation, question, pod); err != nil {
+		if err := a.askHost(ctx, claim, question, pod); err != nil {
 			return fmt.Errorf("asking for host %s on port %d: %w", question.Host, question.Port, err)
 		}
 	}
 	return a.askClusters(ctx, pod)
 }
 
-func (a *asker) askHost(ctx context.Context, generation string, question Question, pod Pod) error {
+func (a *asker) askHost(ctx context.Context, claim Claim, question Question, pod Pod) error {
 	scheme, config := "http", (*tls.Config)(nil)
 	if question.Certificate != "" {
 		scheme, config = "https", tlsConfig(question)
 	}
 	address := net.JoinHostPort(pod.IP, strconv.FormatUint(uint64(question.Port), 10))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+a.path+"/"+generation, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+a.path+"/"+claim.Generation, nil)
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
@@ -276,8 +279,11 @@ func (a *asker) askHost(ctx context.Context, generation string, question Questio
 	if err != nil {
 		return err
 	}
-	if told := got.header.Get(header.HashKey); got.status != http.StatusOK || told != generation {
-		return fmt.Errorf("got status %d and generation %q, want 200 and %q", got.status, told, generation)
+	if told := got.header.Get(header.HashKey); got.status != http.StatusOK || told != claim.Generation {
+		return fmt.Errorf("got status %d and generation %q, want 200 and %q", got.status, told, claim.Generation)
+	}
+	if told := got.header.Get(resources.SplitHeader); told != claim.Split {
+		return fmt.Errorf("got split %q, want %q", told, claim.Split)
 	}
 	return nil
 }

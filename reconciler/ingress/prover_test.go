@@ -21,6 +21,7 @@ import (
 	logtesting "knative.dev/pkg/logging/testing"
 
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
+	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 // fleet is gateway pods, by name, and the generation that each serves.
@@ -166,6 +167,11 @@ func TestProverProvesOtherQuestionsAnew(t *testing.T) {
 		t.Error("another certificate was not asked for")
 	}
 	await(t, proved)
+	claim.Split = "user"
+	if proof := prover.Prove(ctx, claim); proof.complete() {
+		t.Error("another split was not asked for")
+	}
+	await(t, proved)
 	if proof := prover.Prove(ctx, claim); !proof.complete() {
 		t.Errorf("proved, and pending are %q", proof.Pending)
 	}
@@ -236,6 +242,24 @@ func TestAsk(t *testing.T) {
 				t.Errorf("%v, want proof %t", err, test.proves)
 			}
 		})
+	}
+}
+
+func TestAskForTheSplit(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(header.HashKey, "1")
+		w.Header().Set(resources.SplitHeader, r.Host)
+	}))
+	defer server.Close()
+	address, err := netip.ParseAddrPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for split, proves := range map[string]bool{"user": true, "session": false, "": false} {
+		claim := Claim{Generation: "1", Split: split, Questions: []Question{{Host: "user", Port: uint32(address.Port())}}}
+		if err := (&asker{path: probePath}).ask(t.Context(), claim, Pod{IP: address.Addr().String()}); (err == nil) != proves {
+			t.Errorf("split by %q: %v, want proof %t", split, err, proves)
+		}
 	}
 }
 

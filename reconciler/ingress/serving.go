@@ -24,9 +24,15 @@ type serving struct {
 	// existing is the VirtualService that is written; nil where there is none.
 	existing *istiov1.VirtualService
 
+	// splitBy tells callers apart where requests are split; nil where they are split by
+	// chance.
+	splitBy *sluicev1alpha1.SplitKey
+	// resplit tells that the gateways are about to split otherwise than they did. The
+	// Ingress isn't ready before they are seen to.
+	resplit bool
 	// certificates are those that the Ingress names, copies their Secrets' copies
 	// as far as there are any, by name, secure the Istio Gateways that show those,
-	// and problem what keeps a certificate from being served as asked.
+	// and problem what keeps a certificate or a split from being served as asked.
 	certificates []resources.Certificate
 	copies       map[string]*corev1.Secret
 	secure       []*istiov1.Gateway
@@ -122,7 +128,7 @@ func (s *serving) wantsRedirect(host string) bool {
 // binding is where the Ingress is to be served: without what was there before, and
 // without an answer to which hosts are redirected already.
 func (s *serving) binding() resources.Binding {
-	binding := resources.Binding{Tenant: s.tenantName()}
+	binding := resources.Binding{Tenant: s.tenantName(), SplitBy: s.splitBy}
 	for _, name := range s.gateways() {
 		binding.HTTP = append(binding.HTTP, qualified(name))
 		binding.Local = append(binding.Local, qualified(gateway.LocalName(name)))

@@ -12,8 +12,10 @@ import (
 	metav1alpha1 "istio.io/api/meta/v1alpha1"
 	istioapi "istio.io/api/networking/v1alpha3"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
+	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
+	istiov1alpha3listers "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -454,10 +456,10 @@ func TestReconcile(t *testing.T) {
 func makeReconciler(t *testing.T) Factory {
 	return func(_ *testing.T, row *TableRow) (controller.Reconciler, ActionRecorderList, EventList) {
 		ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
-		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, sluicev1alpha1.AddToScheme))
+		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, sluicev1alpha1.AddToScheme, istiov1alpha3.AddToScheme))
 		sorter.AddObjects(row.Objects...)
 		networkingClient := networkingfake.NewSimpleClientset(objectsOf[*v1alpha1.Ingress](row)...)
-		istioClient := istiofake.NewSimpleClientset(objectsOf[*istiov1.VirtualService](row)...)
+		istioClient := istiofake.NewSimpleClientset(append(objectsOf[*istiov1.VirtualService](row), objectsOf[*istiov1alpha3.EnvoyFilter](row)...)...)
 		for _, object := range objectsOf[*istiov1.Gateway](row) {
 			// The fake would guess "gatewaies".
 			if err := istioClient.Tracker().Create(istiov1.SchemeGroupVersion.WithResource("gateways"), object, gateway.Namespace); err != nil {
@@ -481,6 +483,7 @@ func makeReconciler(t *testing.T) Factory {
 			istio:           istioClient,
 			virtualServices: istiov1listers.NewVirtualServiceLister(routes),
 			gateways:        istiov1listers.NewGatewayLister(sorter.IndexerForObjectType(&istiov1.Gateway{})),
+			splits:          istiov1alpha3listers.NewEnvoyFilterLister(sorter.IndexerForObjectType(&istiov1alpha3.EnvoyFilter{})),
 			pods:            corev1listers.NewPodLister(sorter.IndexerForObjectType(&corev1.Pod{})),
 			endpointSlices:  discoveryv1listers.NewEndpointSliceLister(sorter.IndexerForObjectType(&discoveryv1.EndpointSlice{})),
 			services:        corev1listers.NewServiceLister(sorter.IndexerForObjectType(&corev1.Service{})),

@@ -28,7 +28,8 @@ import (
 // reconcileCopies copies the Secrets that the Ingress names to where the gateways
 // read them. One that is missing or broken leaves its last good copy in place.
 func (r *Reconciler) reconcileCopies(ctx context.Context, s *serving) error {
-	s.certificates, s.problem = resources.Certificates(s.Ingress)
+	certificates, problem := resources.Certificates(s.Ingress)
+	s.certificates, s.problem = certificates, cmp.Or(problem, s.problem)
 	s.copies = map[string]*corev1.Secret{}
 	for _, certificate := range s.certificates {
 		problem, err := r.reconcileCopy(ctx, s, certificate)

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
+	istiov1alpha3 "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -119,6 +120,11 @@ func (w *waker) gateways() cache.ResourceEventHandler {
 			w.on(changed.Spec.Selector[gateway.LabelKey])
 		}
 	})
+}
+
+// splits wakes the Ingress whose requests an EnvoyFilter splits.
+func (w *waker) splits() cache.ResourceEventHandler {
+	return handler(func(before, after *istiov1alpha3.EnvoyFilter) { w.owner(latest(before, after).Name) })
 }
 
 // copies wakes those whom a copy of a Secret is for.

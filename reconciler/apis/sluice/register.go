@@ -38,6 +38,11 @@ const (
 	// WarmUpBodiesAnnotationKey is on it too where bodies lie beside the template:
 	// the ConfigMap that has them.
 	WarmUpBodiesAnnotationKey = GroupName + "/warm-up-bodies"
+
+	// SplitByAnnotationKey is on a Knative Service, which hands it on to its Route and
+	// that to its Ingress: "header:<name>" or "cookie:<name>", by whose value requests
+	// are split where they are split.
+	SplitByAnnotationKey = GroupName + "/split-by"
 )
 
 var (

@@ -18,10 +18,11 @@ import (
 	"knative.dev/networking/pkg/http/header"
 )
 
-const (
-	probeRoute = "sluice-probe"
-	keptRoute  = "sluice-backends"
-)
+const keptRoute = "sluice-backends"
+
+// probeRoute is the name of the route that answers probes of a VirtualService; no
+// other VirtualService has one of that name.
+func probeRoute(virtualService string) string { return "sluice-probe." + virtualService }
 
 // Step is where a VirtualService is on its way to what is desired.
 //
@@ -103,7 +104,7 @@ func (c Change) anyEmpty(of sets.Set[backend]) bool {
 // prober gets it as response header K-Network-Hash, on every host and entry.
 func Generation(vs *istiov1.VirtualService) string {
 	for _, route := range vs.Spec.Http {
-		if route.Name == probeRoute {
+		if route.Name == probeRoute(vs.Name) {
 			return route.GetHeaders().GetResponse().GetSet()[header.HashKey]
 		}
 	}
@@ -125,7 +126,7 @@ func sealed(vs *istiov1.VirtualService, kept sets.Set[backend], probePath string
 	// Behind keep, whose path its own prefix begins.
 	at := min(kept.Len(), 1)
 	out.Spec.Http = append(out.Spec.Http[:at:at],
-		append([]*istioapi.HTTPRoute{probe(probePath, generation)}, out.Spec.Http[at:]...)...)
+		append([]*istioapi.HTTPRoute{probe(vs.Name, probePath, generation)}, out.Spec.Http[at:]...)...)
 	return out, nil
 }
 
@@ -138,9 +139,9 @@ func intact(vs *istiov1.VirtualService, probePath string) bool {
 
 // probe answers our own prober in the gateway itself: asking never reaches a
 // backend, so it wakes none that is at zero.
-func probe(path, generation string) *istioapi.HTTPRoute {
+func probe(virtualService, path, generation string) *istioapi.HTTPRoute {
 	return &istioapi.HTTPRoute{
-		Name:           probeRoute,
+		Name:           probeRoute(virtualService),
 		Match:          []*istioapi.HTTPMatchRequest{{Uri: prefix(path + "/")}},
 		DirectResponse: &istioapi.HTTPDirectResponse{Status: http.StatusOK},
 		Headers: &istioapi.Headers{
@@ -180,7 +181,7 @@ func sameRoutes(a, b *istiov1.VirtualService) bool {
 func routesOf(vs *istiov1.VirtualService) []*istioapi.HTTPRoute {
 	var routes []*istioapi.HTTPRoute
 	for _, route := range vs.Spec.Http {
-		if route.Name != probeRoute && route.Name != keptRoute {
+		if route.Name != probeRoute(vs.Name) && route.Name != keptRoute {
 			routes = append(routes, route)
 		}
 	}

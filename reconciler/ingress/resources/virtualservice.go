@@ -23,6 +23,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
+	sluicev1alpha1 "sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 // IngressNamespaceLabelKey names the namespace of the Ingress that a
@@ -42,6 +43,9 @@ type Binding struct {
 	Redirected map[string]sets.Set[string]
 	// Tenant holds the Ingress' namespace; "" where none does.
 	Tenant string
+	// SplitBy tells callers apart where requests are split; nil where they are split by
+	// chance.
+	SplitBy *sluicev1alpha1.SplitKey
 	// ProbePath is the path prefix of our own prober's requests.
 	ProbePath string
 	// Aliases are the hosts to send to instead of Services that are only another
@@ -116,6 +120,9 @@ func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualSer
 				return nil, err
 			}
 			route.Route = to
+			if binding.SplitBy != nil && len(to) > 1 {
+				route.Name = splitRoute(vs.Name)
+			}
 			vs.Spec.Http = append(vs.Spec.Http, route)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
+	sluicev1alpha1 "sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -72,10 +73,11 @@ func bindingOf(t *testing.T, file string) Binding {
 		HTTP, HTTPS, Local []string
 		Redirected         map[string][]string
 		Tenant             string
+		SplitBy            *sluicev1alpha1.SplitKey
 	}{}
 	read(t, file, &given)
 	out := binding
-	out.HTTP, out.HTTPS, out.Local, out.Tenant = given.HTTP, given.HTTPS, given.Local, given.Tenant
+	out.HTTP, out.HTTPS, out.Local, out.Tenant, out.SplitBy = given.HTTP, given.HTTPS, given.Local, given.Tenant, given.SplitBy
 	out.Redirected = map[string]sets.Set[string]{}
 	for host, on := range given.Redirected {
 		out.Redirected[host] = sets.New(on...)

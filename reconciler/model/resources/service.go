@@ -67,6 +67,11 @@ func LabelService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Ser
 	})
 	// Knative reads the class under an older key first.
 	delete(out.Annotations, networking.IngressClassAnnotationKey)
+	if m.Spec.SplitBy != nil {
+		out.Annotations[sluice.SplitByAnnotationKey] = m.Spec.SplitBy.String()
+	} else {
+		delete(out.Annotations, sluice.SplitByAnnotationKey)
+	}
 	return out
 }
 

@@ -190,6 +190,19 @@ func (r *rollout) allot() Split {
 	return shares
 }
 
+// inOrder are the names, those with a share of their own first: where the callers of a
+// split are told apart, a revision keeps its own as long as what stands before it keeps
+// its percentage.
+func (r *rollout) inOrder() []string {
+	var chosen []string
+	for _, t := range r.Targets {
+		if t.RevisionName != "" && t.Percent != nil && *t.Percent > 0 && !slices.Contains(chosen, t.RevisionName) {
+			chosen = append(chosen, t.RevisionName)
+		}
+	}
+	return append(chosen, slices.DeleteFunc(r.names(), func(name string) bool { return slices.Contains(chosen, name) })...)
+}
+
 // names are the revisions that are to have requests, or have them: the one that
 // served before, then the newest, then the others.
 func (r *rollout) names() []string {
@@ -306,7 +319,7 @@ func ceil(hundredths int32) int32 { return (hundredths + 99) / 100 }
 // Knative ignores the least scale of one that no Route names.
 func (r *rollout) targets(status *v1alpha1.RolloutStatus, floors map[string]int32) []servingv1.TrafficTarget {
 	var targets []servingv1.TrafficTarget
-	for _, name := range r.names() {
+	for _, name := range r.inOrder() {
 		newest := name == r.to && status.Phase != v1alpha1.RolloutUndone
 		if r.ready(name) && (r.shares[name] > 0 || floors[name] > 0 || newest) {
 			targets = append(targets, resources.Named(name, r.shares[name], ""))

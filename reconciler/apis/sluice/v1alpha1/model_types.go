@@ -44,8 +44,8 @@ var (
 	_ runtime.Object     = (*Model)(nil)
 )
 
-// ModelSpec is what the model team asks for. Autoscaling, Limit, Rollout and Traffic
-// take effect on the live revisions; every other field makes a new one.
+// ModelSpec is what the model team asks for. Autoscaling, Limit, Rollout, Traffic
+// and SplitBy take effect on the live revisions; every other field makes a new one.
 type ModelSpec struct {
 	// Container serves the model. It may say what a Knative container may say.
 	// The webhook checks it by Knative's own rules.
@@ -104,6 +104,10 @@ type ModelSpec struct {
 	// their own. The rollout has the rest.
 	// +optional
 	Traffic []TrafficTarget `json:"traffic,omitempty"`
+	// SplitBy keeps each caller at one revision while requests are split. Where it is
+	// unset, each request is split by chance.
+	// +optional
+	SplitBy *SplitKey `json:"splitBy,omitempty"`
 }
 
 // AutoscalingMetric is what the autoscaler counts.

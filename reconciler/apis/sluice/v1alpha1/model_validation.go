@@ -35,6 +35,7 @@ func (m *Model) Validate(ctx context.Context) *apis.FieldError {
 		m.Spec.Limit.validate().ViaField("spec", "limit"),
 		m.Spec.Rollout.validate().ViaField("spec", "rollout"),
 		m.validateTraffic(),
+		m.Spec.SplitBy.validate().ViaField("spec", "splitBy"),
 		m.validateRevision(ctx),
 		m.validateWarmUp(ctx),
 		m.validateCaps(ctx),
