@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/bench/internal/stats"
 	"sluice.dev/sluice/test/platform"
@@ -17,6 +19,9 @@ const (
 	// second, and the activator every 200 ms, beginning whenever they like, which is most
 	// of the difference from run to run.
 	coldRounds = 21
+	// calm lies before each: what comes after a start, in the gateways and in Knative,
+	// would hold up the next one.
+	calm = 2 * time.Second
 )
 
 // The arms of the comparison; all serve the ranker as it is.
@@ -46,6 +51,9 @@ func (b *bench) measureCold(ctx context.Context) error {
 		}
 		for i := range arms {
 			arm := arms[(round+i)%len(arms)]
+			if err := command.Pause(ctx, calm); err != nil {
+				return err
+			}
 			first, err := b.wake(ctx, endpoints[arm.name])
 			if err != nil {
 				return fmt.Errorf("round %d: %w", round+1, err)

@@ -71,10 +71,15 @@ func (b *bench) scaleUp(ctx context.Context, s subject, to platform.Endpoint) (p
 	}
 	before := names(pods)
 	answers, err := b.loadWhile(ctx, to, func(ctx context.Context, ledger *platform.Ledger) error {
-		if err := b.scale(ctx, s.name, mostReplicas); err != nil {
-			return err
+		for n := len(before) + 1; n <= mostReplicas; n++ {
+			if err := b.scale(ctx, s.name, n); err != nil {
+				return err
+			}
+			if err := allServed(ctx, ledger, n-len(before), before); err != nil {
+				return err
+			}
 		}
-		return allServed(ctx, ledger, before)
+		return nil
 	})
 	if err != nil {
 		return phases{}, err
@@ -93,11 +98,11 @@ func names(pods []corev1.Pod) map[string]bool {
 	return out
 }
 
-// allServed waits until each new replica has served its first requests.
-func allServed(ctx context.Context, ledger *platform.Ledger, before map[string]bool) error {
+// allServed waits until so many new replicas have served their first requests.
+func allServed(ctx context.Context, ledger *platform.Ledger, replicas int, before map[string]bool) error {
 	return platform.Until(ctx, scaleLasts, "the new replicas to serve", func(context.Context) (string, error) {
 		fresh := ledger.Answers().First(first, before)
-		if len(fresh) < (mostReplicas-len(before))*first {
+		if len(fresh) < replicas*first {
 			return fmt.Sprintf("they have served %v", fresh.Replicas()), nil
 		}
 		return "", nil
