@@ -26,6 +26,7 @@ var weights []byte
 const (
 	maxWait  = 10 * time.Second // for an inference slot
 	maxDrain = 20 * time.Second // for requests in flight at SIGTERM
+	crashed  = 3                // exit code of a crash that was asked for
 )
 
 func main() {
@@ -54,6 +55,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	settle, err := durationEnv("RANKER_SETTLE")
+	if err != nil {
+		return err
+	}
 	replica, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("learning the replica's name: %w", err)
@@ -68,6 +73,9 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Concurrency: concurrency,
 		MaxWait:     maxWait,
 		Initialize:  initialize,
+		Settle:      settle,
+		CrashOn:     os.Getenv("RANKER_CRASH_ON"),
+		Crash:       func() { os.Exit(crashed) },
 		Now:         time.Now,
 		Log:         log,
 	})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -215,8 +216,28 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A request with the header that is named ends the process, others don't.
+func TestCrash(t *testing.T) {
+	p := start(t, "RANKER_CRASH_ON=Crash")
+	body := read(t, "request.json")
+	p.infer(t, body)
+	request, err := http.NewRequest(http.MethodPost, p.url+"/v2/models/ranker/infer", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Crash", "now")
+	if answer, err := http.DefaultClient.Do(request); err == nil {
+		answer.Body.Close()
+		t.Errorf("answered by %s", answer.Status)
+	}
+	var ended *exec.ExitError
+	if err := p.cmd.Wait(); !errors.As(err, &ended) || ended.ExitCode() != crashed {
+		t.Errorf("ended with %v, want exit code %d", err, crashed)
+	}
+}
+
 func TestBadEnvironment(t *testing.T) {
-	for _, env := range []string{"PORT=http", "PORT=-1", "RANKER_CONCURRENCY=0", "RANKER_CONCURRENCY=many", "RANKER_INITIALIZE=2"} {
+	for _, env := range []string{"PORT=http", "PORT=-1", "RANKER_CONCURRENCY=0", "RANKER_CONCURRENCY=many", "RANKER_INITIALIZE=2", "RANKER_SETTLE=-1s"} {
 		t.Run(env, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "RANKER_TEST_SERVE=1", env)

@@ -246,6 +246,27 @@ func TestDrainingServerIsNotReadyButInfers(t *testing.T) {
 	}
 }
 
+// Each inference takes a little less time than the one before, until none takes more
+// than it needs.
+func TestSettling(t *testing.T) {
+	const first = 100 * time.Millisecond
+	for others := range int64(150) {
+		this, next := unsettled(first, others), unsettled(first, others+1)
+		if ratio := float64(next) / float64(this); math.Abs(ratio-0.97) > 1e-6 {
+			t.Fatalf("after %d others %v, then %v", others, this, next)
+		}
+	}
+	if unsettled(first, 0) != first || unsettled(first, 152) != 0 || unsettled(0, 0) != 0 {
+		t.Error("begins or ends otherwise")
+	}
+	s := newServer(t)
+	s.config.Settle = first
+	began := time.Now()
+	if err := s.settle(); err != nil || time.Since(began) < first {
+		t.Errorf("took %v, error %v", time.Since(began), err)
+	}
+}
+
 func TestBestFirst(t *testing.T) {
 	if got, want := bestFirst([]float32{0.2, 0.9, 0.2, 0.5}), []int{1, 3, 0, 2}; !slices.Equal(got, want) {
 		t.Errorf("bestFirst = %v, want %v", got, want)

@@ -29,9 +29,13 @@ type warmthCounts struct {
 	Early  int `json:"early"`  // of those, the ones before the end of a warm-up
 }
 
-// counted counts a request before it is worked on.
+// counted counts a request before it is worked on, unless it is one to crash on.
 func (s *Server) counted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if on := s.config.CrashOn; on != "" && r.Header.Get(on) != "" {
+			s.config.Log.Error("crashing, as asked to", "header", on)
+			s.config.Crash()
+		}
 		counts, early := s.warmth.count(r)
 		if early {
 			s.config.Log.Error("served before the warm-up ended", "requests", counts.Early)
