@@ -55,6 +55,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	loads, err := durationEnv("RANKER_LOAD")
+	if err != nil {
+		return err
+	}
 	settle, err := durationEnv("RANKER_SETTLE")
 	if err != nil {
 		return err
@@ -63,7 +67,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("learning the replica's name: %w", err)
 	}
-	model, err := score.Load(weights)
+	model, err := load(start.Add(loads))
 	if err != nil {
 		return fmt.Errorf("loading the model: %w", err)
 	}
@@ -110,6 +114,16 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("draining: %w", err)
 	}
 	return nil
+}
+
+// load loads the model, again and again until that time.
+func load(until time.Time) (*score.Model, error) {
+	for {
+		model, err := score.Load(weights)
+		if err != nil || !time.Now().Before(until) {
+			return model, err
+		}
+	}
 }
 
 // intEnv reads an integer, not below least, from the environment.

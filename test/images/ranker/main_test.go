@@ -236,8 +236,18 @@ func TestCrash(t *testing.T) {
 	}
 }
 
+func TestLoadsForAWhile(t *testing.T) {
+	const least = 300 * time.Millisecond
+	began := time.Now()
+	p := start(t, "RANKER_LOAD="+least.String())
+	if took := time.Since(began); took < least {
+		t.Errorf("listens after %v", took)
+	}
+	p.infer(t, read(t, "request.json"))
+}
+
 func TestBadEnvironment(t *testing.T) {
-	for _, env := range []string{"PORT=http", "PORT=-1", "RANKER_CONCURRENCY=0", "RANKER_CONCURRENCY=many", "RANKER_INITIALIZE=2", "RANKER_SETTLE=-1s"} {
+	for _, env := range []string{"PORT=http", "PORT=-1", "RANKER_CONCURRENCY=0", "RANKER_CONCURRENCY=many", "RANKER_INITIALIZE=2", "RANKER_SETTLE=-1s", "RANKER_LOAD=soon"} {
 		t.Run(env, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "RANKER_TEST_SERVE=1", env)
