@@ -173,7 +173,7 @@ func (c *Corpus) Requests() Requests {
 	return func(yield func(*warmup.Request, error) bool) {
 		file, err := os.Open(c.file())
 		if err != nil {
-			yield(nil, fmt.Errorf("opening the artifact: %w", err))
+			yield(nil, fmt.Errorf("opening artifact %s: %w", c.Image, err))
 			return
 		}
 		defer file.Close()
@@ -185,7 +185,7 @@ func (c *Corpus) Requests() Requests {
 			}
 			request, err := parseLine(lines.Bytes())
 			if err != nil {
-				yield(nil, fmt.Errorf("line %d of the artifact: %w", number, err))
+				yield(nil, fmt.Errorf("line %d of artifact %s: %w", number, c.Image, err))
 				return
 			}
 			if request.Name == "" {
@@ -196,7 +196,7 @@ func (c *Corpus) Requests() Requests {
 			}
 		}
 		if err := lines.Err(); err != nil {
-			yield(nil, fmt.Errorf("reading the artifact, whose lines are at most %d MiB: %w", warmup.MaxLine>>20, err))
+			yield(nil, fmt.Errorf("reading artifact %s, whose lines are at most %d MiB: %w", c.Image, warmup.MaxLine>>20, err))
 		}
 	}
 }

@@ -123,13 +123,13 @@ func TestCorpus(t *testing.T) {
 func TestCorpusThatIsNone(t *testing.T) {
 	t.Parallel()
 	for text, says := range map[string]string{
-		"{}":                             "line 1 of the artifact: has to have a path or grpc",
+		"{}":                             "line 1 of artifact x@sha256:abc: has to have a path or grpc",
 		`{"path":"/","grpc":"a.B/C"}`:    "and not both",
 		`{"path":"a"}`:                   "doesn't begin with /",
-		"\n" + `{"path":"/","verb":"x"}`: `line 2 of the artifact: no request: json: unknown field "verb"`,
+		"\n" + `{"path":"/","verb":"x"}`: `line 2 of artifact x@sha256:abc: no request: json: unknown field "verb"`,
 		`{"path":"/","bodyFile":"0"}`:    "bodyFile can't be used",
-		"garbage":                        "line 1 of the artifact: no request",
-		`{"path":"/","body":"` + strings.Repeat("x", warmup.MaxLine) + `"}`: "lines are at most 2 MiB",
+		"garbage":                        "line 1 of artifact x@sha256:abc: no request",
+		`{"path":"/","body":"` + strings.Repeat("x", warmup.MaxLine) + `"}`: "reading artifact x@sha256:abc, whose lines are at most 2 MiB",
 	} {
 		corpus := &Corpus{Image: "x@sha256:abc", Dir: t.TempDir()}
 		if err := os.WriteFile(corpus.file(), []byte(text), 0o600); err != nil {
