@@ -59,7 +59,10 @@ type Engine struct {
 	mu     sync.Mutex
 	status warmup.Status
 	// of are the model's sockets that the verdict speaks of.
-	of      []uint64
+	of []uint64
+	// fallen is a verdict that became void before anybody was told that the replica may
+	// no longer serve.
+	fallen  bool
 	started time.Time
 	// again is told when the verdict is void.
 	again chan struct{}
@@ -94,13 +97,16 @@ func (e *Engine) Ready() bool {
 	return e.status.State.Serves()
 }
 
-// AwaitReady is Ready, but waits a while for a verdict where there is none yet.
+// AwaitReady is Ready, but waits a while for a verdict where there is none yet. That a
+// replica may no longer serve is told at once: until then it gets requests, and its
+// model may listen again any moment.
 func (e *Engine) AwaitReady(ctx context.Context, most time.Duration) bool {
 	e.check()
 	e.mu.Lock()
-	state, concluded := e.status.State, e.concluded
+	state, concluded, fallen := e.status.State, e.concluded, e.fallen
+	e.fallen = false
 	e.mu.Unlock()
-	if state.Ended() {
+	if state.Ended() || fallen {
 		return state.Serves()
 	}
 	timer := time.NewTimer(most)
@@ -130,6 +136,7 @@ func (e *Engine) check() {
 		return
 	}
 	e.void()
+	e.fallen = true
 	e.again <- struct{}{}
 }
 

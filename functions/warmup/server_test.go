@@ -56,7 +56,7 @@ func TestHandler(t *testing.T) {
 }
 
 // Who asks before there is a verdict hears of it as soon as it is there, and isn't kept
-// for longer than the activator waits.
+// for longer than the activator waits. That a verdict is void is told at once.
 func TestAnswersAreHeld(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T) {
@@ -78,7 +78,9 @@ func TestAnswersAreHeld(t *testing.T) {
 		ask(http.StatusServiceUnavailable, holdAnswer)
 		ask(http.StatusOK, 300*time.Millisecond-holdAnswer)
 		ask(http.StatusOK, 0)
-		m.listen()
+		m.listen(8)
+		e.Status() // whoever asks for something else has not told anybody
+		ask(http.StatusServiceUnavailable, 0)
 		ask(http.StatusServiceUnavailable, holdAnswer)
 	})
 }

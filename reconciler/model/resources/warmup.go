@@ -216,13 +216,14 @@ func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
 // Knative's queue-proxy asks for the readiness of both containers whenever it is asked
 // itself: by the activator, five times a second while a request waits, and by the
 // kubelet, by the period and threshold of the model's own probe. Unset, that is ten
-// seconds; here it is one, and one failure is enough: the kubelet sees a container that
-// restarts in place run again a second after it ended, or later. In exchange for a
-// period queue-proxy no longer asks every 50 ms by itself, but the answer of the warm-up
-// is held until there is one.
+// seconds; here it is one, and one failure is enough. In exchange for a period
+// queue-proxy no longer asks every 50 ms by itself, but the answer of the warm-up is held
+// until there is one.
 //
-// A startupProbe would tell of such a restart too. But with one in any container the
-// activator waits for the kubelet instead of asking, which is a second on each start.
+// A container that restarts in place counts as ready from the moment that it runs until
+// queue-proxy is asked again. A startupProbe would keep it from that. But with one in any
+// container the activator waits for the kubelet instead of asking, which is a second on
+// each start.
 func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec) {
 	// Its name, where it has none, is what Knative gives a container that is alone: so
 	// logs and metrics are found where they were.
