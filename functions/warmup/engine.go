@@ -304,7 +304,9 @@ func (e *Engine) rounds(ctx context.Context, sockets []uint64) error {
 			means, pause = append(means, sum.Seconds()/float64(max(1, count))), leastPause
 			e.completed(means)
 		case ctx.Err() != nil:
-			e.note(failed.String())
+			if failed.request != nil { // the time may be up with all answered
+				e.note(failed.String())
+			}
 			return e.timedOut(means)
 		case !failed.passing():
 			return errors.New(failed.String())

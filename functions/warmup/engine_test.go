@@ -244,6 +244,19 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// Where no request failed there is none to blame.
+func TestTimeoutWithAllAnswered(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		m := &model{sockets: []uint64{7}, answer: func(int) error { time.Sleep(time.Second); return nil }}
+		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 100, TimeoutMilliseconds: 3000}, m)
+		time.Sleep(4 * time.Second)
+		if got, want := e.Status().Reason, "not warm within 3s, after 2 rounds"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
 func TestWrongAnswerFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[bool]warmup.State{false: warmup.Failed, true: warmup.ServingCold} {
