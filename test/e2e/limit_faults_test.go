@@ -220,10 +220,17 @@ func (s *stage) leader(ctx context.Context) string {
 func (s *stage) offer(endpoint platform.Endpoint, rate float64, connections ...load.Connection) (end func() *load.Report) {
 	s.Helper()
 	const most = 4 * time.Minute
-	stop, done := make(chan struct{}), make(chan *load.Report, 1)
 	p := plan(endpoint, load.Schedule{load.Hold(rate, most)})
-	p.Bounds.Requests = p.Schedule.Requests()
-	p.Connections, p.Stop = connections, stop
+	p.Bounds.Requests, p.Connections = p.Schedule.Requests(), connections
+	return s.begin(p)
+}
+
+// begin runs a plan until the returned function is called, which says what became of
+// it.
+func (s *stage) begin(p load.Plan) (end func() *load.Report) {
+	s.Helper()
+	stop, done := make(chan struct{}), make(chan *load.Report, 1)
+	p.Stop = stop
 	go func() {
 		report, err := p.Run(s.Context())
 		if err != nil {

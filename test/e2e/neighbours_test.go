@@ -27,7 +27,7 @@ func TestPlainServiceIsServed(t *testing.T) {
 
 // plain makes a Knative Service that names our class, waits until it is Ready and
 // returns its host.
-func (s *stage) plain(name string, container corev1.Container, labels map[string]string) string {
+func (s *stage) plain(name string, container corev1.Container, labels map[string]string, changes ...func(*servingv1.Service)) string {
 	s.Helper()
 	service := &servingv1.Service{
 		ObjectMeta: metav1.ObjectMeta{
@@ -37,6 +37,9 @@ func (s *stage) plain(name string, container corev1.Container, labels map[string
 		Spec: servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplateSpec{
 			Spec: servingv1.RevisionSpec{PodSpec: corev1.PodSpec{Containers: []corev1.Container{container}}},
 		}}},
+	}
+	for _, change := range changes {
+		change(service)
 	}
 	if _, err := s.Serving.ServingV1().Services(s.namespace).Create(s.Context(), service, metav1.CreateOptions{}); err != nil {
 		s.Fatal("creating the Service:", err)

@@ -10,9 +10,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/warmup"
 )
 
 // The webhook's rules have unit tests; here, that the API server asks it, and that
@@ -32,19 +34,49 @@ func TestBadModelIsRefused(t *testing.T) {
 		"spec.limit.headroomPercent":             func(m *v1alpha1.Model) { m.Spec.Limit.HeadroomPercent = ptr.Int32(-1) },
 		"spec.limit.policy":                      func(m *v1alpha1.Model) { m.Spec.Limit.Policy = "Sometimes" },
 	} {
-		m := s.ranker("ranker", spoil)
-		_, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Create(t.Context(), m, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		switch {
-		case err == nil:
-			t.Errorf("%s: accepted", field)
-		case !strings.Contains(err.Error(), field):
-			t.Errorf("%s is not named by: %v", field, err)
-		}
+		s.refused(field, spoil)
 	}
-	good := s.ranker("ranker")
-	if _, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Create(t.Context(), good, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
-		t.Errorf("the Model that the others were made from: %v", err)
+	s.accepted()
+}
+
+// A model and what warms it up share a pod, and so its ports: the webhook names the
+// field that asks for the other's, and says what to do.
+func TestClashingPortsAreRefused(t *testing.T) {
+	s := newStage(t)
+	const theirs = "8098 is the port of the container that warms the model up; "
+	s.refused(theirs+"use another one: spec.container.ports", warmed, func(m *v1alpha1.Model) {
+		m.Spec.Container.Ports = []corev1.ContainerPort{{ContainerPort: warmup.Port}}
+	})
+	s.refused(theirs+"probe the model's own: spec.container.livenessProbe", warmed, func(m *v1alpha1.Model) {
+		m.Spec.Container.LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
+			TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(warmup.Port)},
+		}}
+	})
+	s.accepted(func(m *v1alpha1.Model) { m.Spec.Container.Ports = []corev1.ContainerPort{{ContainerPort: warmup.Port}} })
+}
+
+// refused checks that a Model is refused by an error that says something.
+func (s *stage) refused(says string, spoil ...func(*v1alpha1.Model)) {
+	s.Helper()
+	switch err := s.dryRun(spoil...); {
+	case err == nil:
+		s.Errorf("%s: accepted", says)
+	case !strings.Contains(err.Error(), says):
+		s.Errorf("%s is not named by: %v", says, err)
 	}
+}
+
+func (s *stage) accepted(changes ...func(*v1alpha1.Model)) {
+	s.Helper()
+	if err := s.dryRun(changes...); err != nil {
+		s.Error("refused:", err)
+	}
+}
+
+func (s *stage) dryRun(changes ...func(*v1alpha1.Model)) error {
+	_, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Create(s.Context(), s.ranker("ranker", changes...),
+		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
 }
 
 func quantity(text string) *resource.Quantity {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/ptr"
 	"knative.dev/serving/pkg/apis/serving"
@@ -194,6 +195,80 @@ func TestHeldTaggedAndUndoneLater(t *testing.T) {
 		}
 	}
 	s.noneFailed(stop())
+}
+
+// A rollout that is undone halfway is over at once: what served before has all its
+// replicas still, and gets all requests, of which none is lost or waits for another
+// limit. A Model that is deleted halfway leaves nothing of either revision.
+func TestRolloutEndsHalfway(t *testing.T) {
+	s := newStage(t)
+	s.create(s.ranker("ranker", warmed, func(m *v1alpha1.Model) {
+		m.Spec.Autoscaling.MinReplicas, m.Spec.Autoscaling.MaxReplicas = ptr.Int32(serves), ptr.Int32(serves)
+		m.Spec.Limit.Policy = v1alpha1.PolicyReady
+	}))
+	endpoint := s.serving("ranker")
+	stop, trail := s.offer(endpoint, 50), s.follow("ranker")
+	before := s.reach(trail, 30*time.Second, "all replicas", func(m platform.Moment) bool { return m.Ready() == serves })
+	first := before.Revisions[0].Revision
+	pods, began := s.podsOf(first), time.Now()
+	s.update("ranker", func(m *v1alpha1.Model) {
+		m.Spec.Autoscaling.MinReplicas = ptr.Int32(1) // or all of the new revision's are there at once
+		slow(m)                                       // so that each step takes a while
+	})
+	s.halfway("ranker", first)
+	undone := time.Now()
+	s.patch("ranker", `{"spec": {"rollout": {"undo": true}}}`)
+	s.until(10*time.Second, "all requests to be back", func(context.Context) (string, error) {
+		if traffic := s.split("ranker"); traffic[first] != 100 {
+			return fmt.Sprint(traffic), nil
+		}
+		return "", nil
+	})
+	took := time.Since(undone)
+	s.phase("ranker", v1alpha1.RolloutUndone)
+	for _, m := range trail.Since(began) {
+		if m.Limit < before.Limit-1e-6 {
+			t.Errorf("the limit falls to %g, was %g: %s", m.Limit, before.Limit, m)
+		}
+	}
+	if now := s.podsOf(first); !slices.Equal(now, pods) || len(pods) != serves {
+		t.Errorf("pods of %s: %v, were %v", first, now, pods)
+	}
+	t.Logf("undone after %d ms", took.Milliseconds())
+
+	s.update("ranker", func(m *v1alpha1.Model) {
+		m.Spec.Rollout.Undo = false
+		m.Spec.Container.Env = append(m.Spec.Container.Env, corev1.EnvVar{Name: "RELEASE", Value: "3"})
+	})
+	s.halfway("ranker", first)
+	s.noneFailed(stop())
+	s.noneEarly("ranker")
+	if err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Delete(t.Context(), "ranker", metav1.DeleteOptions{}); err != nil {
+		t.Fatal("deleting the Model:", err)
+	}
+	took = s.until(30*time.Second, "everything of the Model to go", func(ctx context.Context) (string, error) {
+		left, err := s.present(ctx, "ranker")
+		if err != nil {
+			return "", err
+		}
+		living, err := s.living(ctx, "ranker")
+		for _, pod := range living {
+			left = append(left, pod.Name)
+		}
+		return strings.Join(slices.Concat(left, s.slotsWith("ranker"), s.revisions("ranker")), ", "), err
+	})
+	t.Logf("everything was gone %.1f s after the deletion", took.Seconds())
+}
+
+// halfway waits until a rollout from a revision has moved some of the requests.
+func (s *stage) halfway(model, from string) {
+	s.Helper()
+	s.until(rolledWithin, "some requests to have moved", func(context.Context) (string, error) {
+		if traffic := s.split(model); traffic[from] == 0 || traffic[from] == 100 {
+			return fmt.Sprint(traffic), nil
+		}
+		return "", nil
+	})
 }
 
 // release makes a new revision of a Model.

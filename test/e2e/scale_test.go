@@ -5,13 +5,16 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/ptr"
 	"knative.dev/serving/pkg/apis/autoscaling"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/load"
@@ -68,6 +71,67 @@ func TestScalesFromZeroAndBack(t *testing.T) {
 		t.Errorf("limit %g at the end, %g at the start", last.Limit, zero.Limit)
 	}
 	t.Logf("load: %+v; lags of the limit: %v", report.Total, platform.Lags(trail.Since(report.Start)))
+}
+
+// A Model that is warmed up has as many replicas as a plain Knative Service with the
+// same annotations: none at first, from zero as many as its activation-scale says, and
+// none again. A least number is there without any request. All are warm.
+func TestWarmUpScalesAsKnative(t *testing.T) {
+	s := newStage(t)
+	s.allowInitialZero()
+	const activated = 2
+	s.create(s.ranker("ranker", warmed, asleep, func(m *v1alpha1.Model) {
+		m.Annotations = map[string]string{autoscaling.ActivationScaleKey: strconv.Itoa(activated)}
+	}))
+	woken := map[string]platform.Endpoint{
+		"ranker": s.serving("ranker"),
+		"plain": {Address: cluster.address, Host: s.plain("plain", s.container(), nil, func(service *servingv1.Service) {
+			service.Spec.Template.Annotations = map[string]string{
+				autoscaling.InitialScaleAnnotationKey: "0", autoscaling.ActivationScaleKey: strconv.Itoa(activated),
+				autoscaling.WindowAnnotationKey: "6s", autoscaling.MaxScaleAnnotationKey: "4",
+				autoscaling.MetricAnnotationKey: autoscaling.RPS, autoscaling.TargetAnnotationKey: "20",
+			}
+		})},
+	}
+	for name := range woken {
+		if pods := s.pods(name); len(pods) > 0 {
+			t.Errorf("%s begins with %v", name, pods)
+		}
+	}
+	for _, endpoint := range woken {
+		s.predict(endpoint)
+	}
+	for name := range woken {
+		s.scaledTo(name, activated)
+	}
+	m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, fmt.Sprintf("%d of %[1]d replicas are warm", activated))
+	if len(m.Status.WarmUp.Replicas) != activated {
+		t.Errorf("%d replicas were warmed up, want %d", len(m.Status.WarmUp.Replicas), activated)
+	}
+	s.noneEarly("ranker")
+	for name := range woken {
+		s.scaledTo(name, 0)
+	}
+	s.patch("ranker", `{"spec": {"autoscaling": {"minReplicas": 1}}}`)
+	s.scaledTo("ranker", 1)
+	s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, "1 of 1 replicas are warm")
+}
+
+// scaledTo waits until the first revision of a Service has so many replicas, no more
+// are wanted, and the others are ending.
+func (s *stage) scaledTo(service string, replicas int32) {
+	s.Helper()
+	took := s.until(restWithin, fmt.Sprintf("%d replicas of %s", replicas, service), func(ctx context.Context) (string, error) {
+		pa, err := s.Serving.AutoscalingV1alpha1().PodAutoscalers(s.namespace).Get(ctx, service+"-00001", metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		if desired, actual := ptr.Int32Value(pa.Status.DesiredScale), ptr.Int32Value(pa.Status.ActualScale); desired != replicas || actual != replicas {
+			return fmt.Sprintf("%d wanted, %d there", desired, actual), nil
+		}
+		return "", nil
+	})
+	s.Logf("%s had %d replicas after %.1f s", service, replicas, took.Seconds())
 }
 
 func atZero(m platform.Moment) bool { return m.Desired() == 0 && m.Ready() == 0 }

@@ -72,6 +72,9 @@ func (s *stage) noneEarly(model string) {
 		s.Fatal(err)
 	}
 	for _, pod := range pods.Items {
+		if !started(&pod, modelContainer) {
+			continue
+		}
 		for _, previous := range []bool{false, restarts(&pod, modelContainer) > 0} {
 			log, err := s.Kube.CoreV1().Pods(s.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: modelContainer, Previous: previous}).DoRaw(s.Context())
 			if err != nil {
@@ -148,29 +151,46 @@ func TestNoCallerMeetsAColdReplica(t *testing.T) {
 	}
 }
 
-// The model's container restarts in place: red at once, and warm before it serves.
-func TestModelRestartsInPlace(t *testing.T) {
+// However a model is started again in its pod, it is warm before it serves: its
+// container alone, in place, or all of the pod, as when its node restarts. Of that one
+// the new verdict must not be the old one, which the pod still has in a file.
+func TestModelRestarts(t *testing.T) {
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, slow, fixed("20")))
 	endpoint := s.serving("ranker")
 	s.predict(endpoint)
 	pod := s.onlyReplica("ranker")
-	s.restartContainer(pod, modelContainer)
-	s.until(time.Minute, "the model to be warmed up again", func(ctx context.Context) (string, error) {
-		status, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, pod, metav1.GetOptions{})
-		if err != nil {
-			return "", err
-		}
-		if restarts(status, modelContainer) == 0 || !isReady(status) {
-			return fmt.Sprintf("%d restarts, ready %t", restarts(status, modelContainer), isReady(status)), nil
-		}
-		return "", nil
-	})
-	s.predict(endpoint)
-	s.noneEarly("ranker")
-	m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, "1 of 1")
-	if got := m.Status.WarmUp.Replicas[0]; got.Requests == 0 || got.FirstLatency.Duration < 2*time.Second {
-		t.Errorf("%+v, want another warm-up, with a first request of 2 s", got)
+	for _, again := range []struct {
+		what    string
+		restart func(s *stage, pod string)
+	}{
+		{"container", func(s *stage, pod string) { s.restartContainer(pod, modelContainer) }},
+		{"pod", (*stage).restartPod},
+	} {
+		t.Run(again.what, func(t *testing.T) {
+			s := s.in(t)
+			before := s.pod(pod)
+			again.restart(s, pod)
+			s.until(time.Minute, "the model to be warmed up again", func(ctx context.Context) (string, error) {
+				now, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, pod, metav1.GetOptions{})
+				if err != nil {
+					return "", err
+				}
+				if n := restarts(now, modelContainer); n == restarts(before, modelContainer) || !isReady(now) {
+					return fmt.Sprintf("%d restarts, ready %t", n, isReady(now)), nil
+				}
+				return "", nil
+			})
+			s.predict(endpoint)
+			s.noneEarly("ranker")
+			m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, "1 of 1")
+			if got := m.Status.WarmUp.Replicas[0]; got.Pod != pod || got.Requests == 0 || got.FirstLatency.Duration < 2*time.Second {
+				t.Errorf("%+v, want another warm-up of %s, with a first request of 2 s", got, pod)
+			}
+			if now := s.warmUps(pod); now == 0 {
+				t.Error("the container that runs has not warmed the model up")
+			}
+		})
 	}
 }
 
@@ -198,40 +218,54 @@ func TestWarmUpContainerRestarts(t *testing.T) {
 }
 
 // A revision whose replicas can't be warmed up never serves; the one before goes on,
-// and the status says which request got which answer. What is mended is taken up.
+// of whose requests none is lost, and the status says which request got which answer.
+// What is mended is taken up.
 func TestBlockedRevision(t *testing.T) {
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, fixed("20")))
 	endpoint := s.serving("ranker")
+	missing := "10.88.0.1:5000/nothing@sha256:" + strings.Repeat("0", 64)
+	nonsense, corrupt := s.corpus(jsonLines("not a request")), s.corpus(s.truncated())
+	stop := s.offer(endpoint, 10)
 	for name, c := range map[string]struct {
-		change func(*v1alpha1.WarmUpSpec)
+		change func(*v1alpha1.Model)
 		says   string
 	}{
-		"unreachable path": {func(w *v1alpha1.WarmUpSpec) { w.Requests[0].Path = "/v2/nowhere" }, "typical (POST /v2/nowhere): 404 instead of 2xx: "},
-		"wrong value":      {func(w *v1alpha1.WarmUpSpec) { w.Requests[0].Expect.JSON.Value = "class" }, "{.outputs[0].name} is score instead of class"},
-		"wrong status":     {func(w *v1alpha1.WarmUpSpec) { w.Requests[0].Expect.Status = ptr.Int32(204) }, "200 instead of 204"},
-		"timeout": {func(w *v1alpha1.WarmUpSpec) {
+		"unreachable path": {warmingBy(func(w *v1alpha1.WarmUpSpec) { w.Requests[0].Path = "/v2/nowhere" }), "typical (POST /v2/nowhere): 404 instead of 2xx: "},
+		"wrong value":      {warmingBy(func(w *v1alpha1.WarmUpSpec) { w.Requests[0].Expect.JSON.Value = "class" }), "{.outputs[0].name} is score instead of class"},
+		"wrong status":     {warmingBy(func(w *v1alpha1.WarmUpSpec) { w.Requests[0].Expect.Status = ptr.Int32(204) }), "200 instead of 204"},
+		"timeout": {warmingBy(func(w *v1alpha1.WarmUpSpec) {
 			w.Repeat, w.Until, w.Timeout = 100_000, nil, &metav1.Duration{Duration: 2 * time.Second}
-		}, "not warm within 2s"},
-		"missing corpus": {func(w *v1alpha1.WarmUpSpec) {
-			w.Requests, w.Corpus = nil, &v1alpha1.WarmUpCorpus{Image: "10.88.0.1:5000/nothing@sha256:" + strings.Repeat("0", 64)}
-		}, "artifact 10.88.0.1:5000/nothing"},
+		}), "not warm within 2s"},
+		"missing corpus":           {replaying(missing), "artifact " + missing + ": "},
+		"corpus of something else": {replaying(nonsense), "line 1 of artifact " + nonsense + ": no request: invalid character"},
+		"corrupt corpus":           {replaying(corrupt), "artifact " + corrupt + ": layer 1: recorded.jsonl: unpacking: unexpected EOF"},
+		"never levels off":         {unsettled, "not warm within 4s, after "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := s.in(t)
-			s.update("ranker", warmingBy(c.change))
+			s.update("ranker", func(m *v1alpha1.Model) {
+				m.Spec.Container = s.container()
+				c.change(m)
+			})
 			m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionFalse, c.says)
 			s.condition("ranker", v1alpha1.ModelConditionRolledOut, corev1.ConditionFalse, c.says)
 			if m.Status.LatestReadyRevision != rankerRevision {
 				t.Errorf("revision %s is ready", m.Status.LatestReadyRevision)
 			}
+			t.Log(m.Status.WarmUp.Failure.Reason)
+			s.endedInTime(m)
 			s.predict(endpoint)
 		})
 	}
-	s.update("ranker", warmed)
+	s.update("ranker", func(m *v1alpha1.Model) {
+		m.Spec.Container = s.container()
+		warmed(m)
+	})
 	s.condition("ranker", v1alpha1.ModelConditionReady, corev1.ConditionTrue, "")
 	s.predict(endpoint)
 	s.noneEarly("ranker")
+	s.noneFailed(stop())
 }
 
 // What can't be warmed up and may serve cold does so, and the status says it.
@@ -384,6 +418,13 @@ func (s *stage) restartContainer(name, container string) {
 		return
 	}
 	s.Fatalf("%s has no container %s", name, container)
+}
+
+// started tells whether a container runs, or has run.
+func started(pod *corev1.Pod, container string) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.Name == container && (c.State.Waiting == nil || c.RestartCount > 0)
+	})
 }
 
 func restarts(pod *corev1.Pod, container string) int32 {

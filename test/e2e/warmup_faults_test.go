@@ -1,0 +1,390 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	ociregistry "github.com/google/go-containerregistry/pkg/v1/types"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/ptr"
+
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/warmup"
+	"sluice.dev/sluice/test/load"
+	"sluice.dev/sluice/test/platform"
+)
+
+const (
+	// crashHeader is on a request that ends the model.
+	crashHeader = "Crash"
+	// verdictWithin bounds how much later than its timeout a warm-up may end.
+	verdictWithin = 500 * time.Millisecond
+	// noticed bounds the time from the end of a model to the last request that is sent
+	// to its replica: the kubelet looks once a second what has ended, the endpoints
+	// follow, and then all those that send requests.
+	noticed = 2 * time.Second
+)
+
+// crashingOn has the model end, without an answer, at a request with that header.
+func crashingOn(header string) func(*v1alpha1.Model) {
+	return func(m *v1alpha1.Model) {
+		m.Spec.Container.Env = append(m.Spec.Container.Env, corev1.EnvVar{Name: "RANKER_CRASH_ON", Value: header})
+	}
+}
+
+// unsettled has each answer take 3 % less time than the one before, from 0.3 s on. So
+// the latency falls by a quarter in a window of ten, for longer than the timeout.
+func unsettled(m *v1alpha1.Model) {
+	warmingBy(func(w *v1alpha1.WarmUpSpec) { w.Timeout = &metav1.Duration{Duration: 4 * time.Second} })(m)
+	m.Spec.Container.Env = append(m.Spec.Container.Env, corev1.EnvVar{Name: "RANKER_SETTLE", Value: "300ms"})
+}
+
+// endedInTime checks that a warm-up that failed has ended by its timeout.
+func (s *stage) endedInTime(m *v1alpha1.Model) {
+	s.Helper()
+	status := s.warmth(m.Status.WarmUp.Failure.Pod)
+	if most := m.Spec.WarmUp.Timeout.Duration + verdictWithin; status.Seconds > most.Seconds() {
+		s.Errorf("the warm-up took %.3f s, want at most %v", status.Seconds, most)
+	}
+}
+
+// warmth is what a replica itself tells of its warm-up.
+func (s *stage) warmth(pod string) warmup.Status {
+	s.Helper()
+	var status warmup.Status
+	answer, err := s.Kube.CoreV1().Pods(s.namespace).ProxyGet("http", pod, strconv.Itoa(warmup.Port), warmup.StatusPath, nil).DoRaw(s.Context())
+	if err == nil {
+		err = json.Unmarshal(answer, &status)
+	}
+	if err != nil {
+		s.Fatalf("asking %s how far it is: %v", pod, err)
+	}
+	return status
+}
+
+// A model that crashes while it serves is warm again before it gets a request. Until
+// the kubelet notices, requests still come to it; its neighbour's are never lost.
+// One that crashes in its warm-up never serves at all.
+func TestModelCrashes(t *testing.T) {
+	const replicas = 2
+	s := newStage(t)
+	s.create(s.ranker("ranker", warmed, slow, crashingOn(crashHeader), func(m *v1alpha1.Model) {
+		// Longer than the kubelet takes to ask: what listens again before is asked cold.
+		m.Spec.Container.Env = append(m.Spec.Container.Env, corev1.EnvVar{Name: "RANKER_LOAD", Value: "1500ms"})
+		m.Spec.Autoscaling.MinReplicas, m.Spec.Autoscaling.MaxReplicas = ptr.Int32(replicas), ptr.Int32(2*replicas)
+	}))
+	endpoint := s.serving("ranker")
+	trail := s.follow("ranker")
+	s.reach(trail, readyWithin, "all replicas", func(m platform.Moment) bool { return m.Ready() == replicas })
+
+	t.Run("while it serves", func(t *testing.T) { s.in(t).crashServing(endpoint) })
+	t.Run("in its warm-up", func(t *testing.T) { s.in(t).crashWarming(endpoint) })
+}
+
+// crashServing ends the model of one of several replicas under load.
+func (s *stage) crashServing(endpoint platform.Endpoint) {
+	pods, err := s.living(s.Context(), "ranker")
+	if err != nil {
+		s.Fatal(err)
+	}
+	victim, seen := pods[0].Name, &answers{last: map[string]time.Time{}}
+	p := plan(endpoint, load.Schedule{load.Hold(trafficRate, time.Minute)})
+	p.EachAnswer = seen.take
+	stop := s.begin(p)
+	s.until(answerWithin, "all replicas to answer", func(context.Context) (string, error) {
+		if n := seen.replicas(); n < len(pods) {
+			return fmt.Sprintf("%d have answered", n), nil
+		}
+		return "", nil
+	})
+
+	crashed := time.Now()
+	s.crash(victim)
+	took := s.until(time.Minute, "the replica to serve again", func(ctx context.Context) (string, error) {
+		pod, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, victim, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		if n := restarts(pod, modelContainer); n == 0 || !isReady(pod) || !seen.since(victim, readySince(pod)) {
+			return fmt.Sprintf("%d restarts, ready %t", n, isReady(pod)), nil
+		}
+		return "", nil
+	})
+	report := stop()
+	s.noneEarly("ranker")
+	if most := trafficRate * int(noticed/time.Second) / len(pods); len(seen.lost) > most {
+		s.Errorf("%d requests were lost, want at most the %d that came to one of %d replicas in %v", len(seen.lost), most, len(pods), noticed)
+	}
+	for _, lost := range seen.lost {
+		if after := lost.Due.Sub(crashed); after < -beat || after > noticed || lost.Status != http.StatusBadGateway {
+			s.Errorf("a request was lost %v after the crash, by status %d", after, lost.Status)
+		}
+	}
+	s.Logf("the replica served again %.1f s after its crash; %d of %d requests were lost, with %v and %q",
+		took.Seconds(), len(seen.lost), report.Total.Offered, report.Codes, report.Errors)
+}
+
+// answers are those to a load: the requests that were lost, and by replica, when the
+// last one was due that it answered.
+type answers struct {
+	mu   sync.Mutex
+	lost []load.Answer
+	last map[string]time.Time
+}
+
+func (a *answers) take(answer load.Answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if answer.Status == http.StatusOK {
+		a.last[answer.Header.Get("Ranker-Replica")] = answer.Due
+		return
+	}
+	a.lost = append(a.lost, answer)
+}
+
+func (a *answers) replicas() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.last)
+}
+
+func (a *answers) since(replica string, at time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last[replica].After(at)
+}
+
+// crash has the model of a replica end, past all that is in front of it.
+func (s *stage) crash(pod string) {
+	s.Helper()
+	_, err := s.Kube.CoreV1().RESTClient().Post().Namespace(s.namespace).Resource("pods").SubResource("proxy").
+		Name(pod+":8080").Suffix(platform.InferPath).SetHeader(crashHeader, "now").Body(cluster.request).DoRaw(s.Context())
+	if err == nil {
+		s.Fatalf("%s has answered", pod)
+	}
+}
+
+func readySince(pod *corev1.Pod) time.Time {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
+}
+
+// crashWarming releases a revision that ends at each request that warms it up.
+func (s *stage) crashWarming(endpoint platform.Endpoint) {
+	stop := s.offer(endpoint, trafficRate)
+	s.update("ranker", func(m *v1alpha1.Model) {
+		m.Spec.Container = s.container()
+		crashingOn(warmup.MarkerHeader)(m)
+	})
+	m := s.condition("ranker", v1alpha1.ModelConditionRolledOut, corev1.ConditionFalse, "ends again and again, with exit code 3: see its log. ")
+	failed := m.Status.GetCondition(v1alpha1.ModelConditionRolledOut)
+	if !strings.Contains(failed.Message, "change the Model to mend it, or set spec.rollout.undo") {
+		s.Errorf("no remedy in: %s", failed.Message)
+	}
+	warm := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionUnknown, " replicas are warm; ").Status.GetCondition(v1alpha1.ModelConditionWarm)
+	s.Logf("RolledOut: %s; Warm: %s", failed.Message, warm.Message)
+	if traffic := s.split("ranker"); traffic[rankerRevision] != 100 {
+		s.Errorf("split = %v, want all for %s", traffic, rankerRevision)
+	}
+	s.update("ranker", func(m *v1alpha1.Model) { m.Spec.Rollout.Undo = true })
+	s.phase("ranker", v1alpha1.RolloutUndone)
+	s.predict(endpoint)
+	s.noneFailed(stop())
+}
+
+// A corpus is pulled by its digest and replayed, whatever its layers: lines, or an
+// archive of files.
+func TestWarmUpByCorpus(t *testing.T) {
+	s := newStage(t)
+	const rounds = 5
+	request, err := json.Marshal(warmup.Request{
+		Name: "recorded", Path: platform.InferPath, Body: string(cluster.request),
+		Expect: &warmup.Expect{JSON: &warmup.JSONValue{Path: "{.outputs[0].name}", Value: "score"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := string(request) + "\n"
+	image := s.corpus(jsonLines(line+line), s.archive(line))
+	s.create(s.ranker("ranker", fixed("20"), replaying(image), func(m *v1alpha1.Model) { m.Spec.WarmUp.Repeat, m.Spec.WarmUp.Until = rounds, nil }))
+	s.predict(s.serving("ranker"))
+	s.noneEarly("ranker")
+	m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, "1 of 1 replicas are warm")
+	if got := m.Status.WarmUp.Replicas[0].Requests; got != 3*rounds {
+		t.Errorf("%d requests, want %d rounds of the three of %s", got, rounds, image)
+	}
+}
+
+// replaying warms the ranker up by a corpus.
+func replaying(image string) func(*v1alpha1.Model) {
+	return warmingBy(func(w *v1alpha1.WarmUpSpec) { w.Requests, w.Corpus = nil, &v1alpha1.WarmUpCorpus{Image: image} })
+}
+
+// corpus pushes an artifact to the registry that the ranker's image is in, and returns
+// its name by digest.
+func (s *stage) corpus(layers ...v1.Layer) string {
+	s.Helper()
+	ranker, err := name.NewDigest(cluster.image)
+	if err != nil {
+		s.Fatal(err)
+	}
+	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, ociregistry.OCIManifestSchema1), layers...)
+	if err != nil {
+		s.Fatal("making an artifact:", err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		s.Fatal("making an artifact:", err)
+	}
+	to := ranker.Registry.Repo("e2e", "corpus").Digest(digest.String())
+	if err := remote.Write(to, image, remote.WithContext(s.Context())); err != nil {
+		s.Fatalf("pushing %s: %v", to, err)
+	}
+	return to.String()
+}
+
+func jsonLines(text string) v1.Layer { return static.NewLayer([]byte(text), "application/jsonl") }
+
+// archive is a layer with a file of requests.
+func (s *stage) archive(text string) v1.Layer {
+	return static.NewLayer(s.zipped(text), ociregistry.OCILayer)
+}
+
+// truncated is a layer that is what its digest says, but of which the end is missing.
+func (s *stage) truncated() v1.Layer {
+	content := s.zipped(string(cluster.request))
+	return static.NewLayer(content[:len(content)/2], ociregistry.OCILayer)
+}
+
+func (s *stage) zipped(text string) []byte {
+	s.Helper()
+	var content bytes.Buffer
+	compressed := gzip.NewWriter(&content)
+	files := tar.NewWriter(compressed)
+	err := files.WriteHeader(&tar.Header{Name: "recorded.jsonl", Size: int64(len(text)), Mode: 0o644, Typeflag: tar.TypeReg})
+	for _, write := range []func() error{
+		func() error { _, err := files.Write([]byte(text)); return err }, files.Close, compressed.Close,
+	} {
+		if err == nil {
+			err = write()
+		}
+	}
+	if err != nil {
+		s.Fatal("making an archive:", err)
+	}
+	return content.Bytes()
+}
+
+// A model that speaks HTTP/2 is warmed up over that, and by gRPC; a wrong answer of
+// gRPC's blocks as any.
+func TestWarmUpOverHTTP2(t *testing.T) {
+	s := newStage(t)
+	message, err := proto.Marshal(payload("warm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := proto.Marshal(&testpb.SimpleResponse{Payload: payload("warm").GetPayload()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrives := func(path, value string) v1alpha1.WarmUpRequest {
+		return v1alpha1.WarmUpRequest{Path: "/headers", Expect: &v1alpha1.WarmUpExpectation{JSON: &v1alpha1.WarmUpJSONValue{Path: path, Value: value}}}
+	}
+	const unary = "grpc.testing.BenchmarkService/UnaryCall"
+	s.create(s.streams("modern", overHTTP2, func(m *v1alpha1.Model) {
+		m.Spec.WarmUp = &v1alpha1.WarmUpSpec{Repeat: 2, Timeout: &metav1.Duration{Duration: 30 * time.Second}, Requests: []v1alpha1.WarmUpRequest{
+			arrives("{.protocol}", "HTTP/2.0"),
+			arrives("{.headers."+warmup.MarkerHeader+"[0]}", "true"),
+			{GRPC: unary, BodyBytes: message, Expect: &v1alpha1.WarmUpExpectation{BodyBytes: answer}},
+		}}
+	}))
+	modern := newCaller(s.serving("modern"), 2)
+	m := s.condition("modern", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, "1 of 1 replicas are warm")
+	if got := m.Status.WarmUp.Replicas[0].Requests; got != 2*3 {
+		t.Errorf("%d requests, want two rounds of three", got)
+	}
+	s.update("modern", func(m *v1alpha1.Model) { m.Spec.WarmUp.Requests[2].GRPC += "s" })
+	s.condition("modern", v1alpha1.ModelConditionRolledOut, corev1.ConditionFalse, "gRPC "+unary+"s: gRPC code 12 instead of 0: unknown method UnaryCalls")
+	if err := modern.unary(t.Context()); err != nil {
+		t.Error("by the revision before:", err)
+	}
+}
+
+// pod is a pod as it is now.
+func (s *stage) pod(name string) *corev1.Pod {
+	s.Helper()
+	pod, err := s.Kube.CoreV1().Pods(s.namespace).Get(s.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return pod
+}
+
+// restartPod ends all processes of a pod at once, the one that holds its namespaces
+// included, so that the kubelet sets it up anew, as after a restart of its node. The
+// volumes stay. It can only be done on the node.
+func (s *stage) restartPod(name string) {
+	s.Helper()
+	processes := s.processes(s.pod(name).UID)
+	if len(processes) == 0 {
+		s.Skip("the pod's node isn't this machine")
+	}
+	for _, process := range processes {
+		if err := syscall.Kill(process, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			s.Fatalf("ending process %d of %s: %v", process, name, err)
+		}
+	}
+}
+
+// processes are those of a pod, as far as they run on this machine.
+func (s *stage) processes(pod types.UID) []int {
+	s.Helper()
+	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		s.Fatal(err)
+	}
+	var found []int
+	for _, file := range groups {
+		group, err := os.ReadFile(file)
+		// With dashes or, where systemd keeps the groups, underscores.
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(group), "_", "-"), "pod"+string(pod)) {
+			continue // it has ended, or is another's
+		}
+		process, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			s.Fatal(err)
+		}
+		found = append(found, process)
+	}
+	return found
+}
