@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -78,7 +79,30 @@ func (m *Model) validateRevision(ctx context.Context) *apis.FieldError {
 	for _, e := range revision.Validate(apis.WithinSpec(ctx)).WrappedErrors() {
 		errs = errs.Also(locateRevision(e))
 	}
-	return errs.Also(m.Spec.validateTimeouts(*revision.TimeoutSeconds).ViaField("spec"))
+	return errs.Also(
+		m.Spec.validateTimeouts(*revision.TimeoutSeconds).ViaField("spec"),
+		m.Spec.validateNamedOnce().ViaField("spec"),
+	)
+}
+
+// validateNamedOnce refuses two variables or two pull secrets of one name. Knative
+// doesn't, but the API server then refuses the Knative Service, by its schema.
+func (s *ModelSpec) validateNamedOnce() *apis.FieldError {
+	var errs *apis.FieldError
+	variables, secrets := map[string]bool{}, map[string]bool{}
+	for i, v := range s.Container.Env {
+		if variables[v.Name] {
+			errs = errs.Also(invalid(fmt.Sprintf("container.env[%d].name", i), "%q is there already; name each variable once", v.Name))
+		}
+		variables[v.Name] = true
+	}
+	for i, secret := range s.ImagePullSecrets {
+		if secrets[secret.Name] {
+			errs = errs.Also(invalid(fmt.Sprintf("imagePullSecrets[%d].name", i), "%q is there already; name each Secret once", secret.Name))
+		}
+		secrets[secret.Name] = true
+	}
+	return errs
 }
 
 // locateRevision takes an error about a RevisionSpec to the Model's spec.

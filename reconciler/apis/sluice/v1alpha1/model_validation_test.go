@@ -107,6 +107,12 @@ func TestInvalidModels(t *testing.T) {
 		}, "spec.container.ports", "ports"},
 		{"reserved port", func(m *Model) { m.Spec.Container.Ports = []corev1.ContainerPort{{ContainerPort: 8012}} }, "spec.container.ports.containerPort", "8012"},
 		{"lifecycle", func(m *Model) { m.Spec.Container.TTY = true }, "spec.container.tty", "must not set"},
+		{"variable twice", func(m *Model) {
+			m.Spec.Container.Env = []corev1.EnvVar{{Name: "A", Value: "1"}, {Name: "B"}, {Name: "A", Value: "2"}}
+		}, "spec.container.env[2].name", "once"},
+		{"pull secret twice", func(m *Model) {
+			m.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "a"}, {Name: "a"}}
+		}, "spec.imagePullSecrets[1].name", "once"},
 		{"reserved variable", func(m *Model) { m.Spec.Container.Env = []corev1.EnvVar{{Name: "PORT", Value: "1"}} }, "spec.container.env[0].name", "reserved"},
 		{"unmounted volume", func(m *Model) {
 			m.Spec.Container.VolumeMounts = []corev1.VolumeMount{{Name: "none", MountPath: "/x"}}
