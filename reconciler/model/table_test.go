@@ -601,6 +601,7 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 	models := sluicelisters.NewModelLister(objects.IndexerForObjectType(&v1alpha1.Model{}))
 	ctx, kube := fakekubeclient.With(ctx, objects.ObjectsForSchemeFunc(kubescheme.AddToScheme)...)
 	warmth := newWarmth(func(types.NamespacedName) {}, clocktesting.NewFakePassiveClock(noon))
+	warmth.beside = func(work func()) { work() }
 	if known, ok := row.OtherTestData["seen"].(map[types.UID]*seen); ok {
 		warmth.seen = known
 	}

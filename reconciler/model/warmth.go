@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// pullsAtOnce bounds the questions to replicas that are under way.
-	pullsAtOnce = 16
+	// pullsAtOnce bounds the questions to replicas that are under way, tellsAtOnce the
+	// events.
+	pullsAtOnce, tellsAtOnce = 16, 4
 	// pullTimeout bounds one.
 	pullTimeout = time.Second
 	// pullAgain is how often a replica is asked that has no verdict yet.
@@ -40,7 +41,10 @@ type warmth struct {
 	// changed is told of the Model when a replica of it has come further.
 	changed func(model types.NamespacedName)
 	clock   clock.PassiveClock
-	slots   chan struct{}
+	// beside does something while nobody waits for it; pulls and tells bound how much at
+	// once.
+	beside       func(func())
+	pulls, tells chan struct{}
 
 	mu   sync.Mutex
 	seen map[types.UID]*seen
@@ -54,8 +58,9 @@ type seen struct {
 	asked  time.Time
 	asking bool
 	status warmup.Status
-	// told is the verdict that the Broker has.
-	told verdict
+	// told is the verdict that the Broker has; telling is true while it is being told.
+	told    verdict
+	telling bool
 }
 
 // verdict is one of a replica's.
@@ -66,8 +71,8 @@ type verdict struct {
 
 func newWarmth(changed func(types.NamespacedName), c clock.PassiveClock) *warmth {
 	return &warmth{
-		ask: askReplica, changed: changed, clock: c,
-		slots: make(chan struct{}, pullsAtOnce), seen: map[types.UID]*seen{},
+		ask: askReplica, changed: changed, clock: c, beside: func(work func()) { go work() },
+		pulls: make(chan struct{}, pullsAtOnce), tells: make(chan struct{}, tellsAtOnce), seen: map[types.UID]*seen{},
 	}
 }
 
@@ -100,11 +105,11 @@ func podState(pod *corev1.Pod) string {
 }
 
 func (w *warmth) pull(pod types.UID, ip string) {
-	w.slots <- struct{}{}
+	w.pulls <- struct{}{}
 	ctx, cancel := context.WithTimeout(context.Background(), pullTimeout)
 	status, err := w.ask(ctx, ip)
 	cancel()
-	<-w.slots
+	<-w.pulls
 
 	w.mu.Lock()
 	known, ok := w.seen[pod]
@@ -135,13 +140,31 @@ func (w *warmth) keep(model types.NamespacedName, pods []*corev1.Pod) {
 	}
 }
 
-// tell remembers which verdict the Broker has.
-func (w *warmth) tell(pod types.UID, v verdict) {
+// tell has the Broker be told of a replica's verdict, beside, and returns whether it
+// has been. One at a time: a Broker that is slow, or down, is told the rest later.
+func (w *warmth) tell(pod types.UID, v verdict, send func() error) bool {
+	w.mu.Lock()
+	known, ok := w.seen[pod]
+	begin := ok && !known.telling && known.told != v
+	if begin {
+		known.telling = true
+	}
+	w.mu.Unlock()
+	if begin {
+		w.beside(func() {
+			w.tells <- struct{}{}
+			err := send()
+			<-w.tells
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if known.telling = false; err == nil {
+				known.told = v
+			}
+		})
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if known, ok := w.seen[pod]; ok {
-		known.told = v
-	}
+	return !ok || known.told == v
 }
 
 // toReplicas doesn't follow redirects, keeps no connections, and goes past proxies.

@@ -243,7 +243,7 @@ func latency(milliseconds float64) *metav1.Duration {
 	return &metav1.Duration{Duration: time.Duration(milliseconds * float64(time.Millisecond)).Round(time.Microsecond)}
 }
 
-// tellOfVerdict tells the Broker once of each verdict. A Broker that is down is told
+// tellOfVerdict has the Broker told once of each verdict. One that is down is told
 // later; nothing waits for it.
 func (r *Reconciler) tellOfVerdict(ctx context.Context, m *v1alpha1.Model, pod *corev1.Pod, known seen) {
 	now := verdict{known.status.Starts, known.status.State}
@@ -256,17 +256,23 @@ func (r *Reconciler) tellOfVerdict(ctx context.Context, m *v1alpha1.Model, pod *
 		FirstMilliseconds: known.status.FirstMilliseconds, LastMilliseconds: known.status.LastMilliseconds,
 		Seconds: known.status.Seconds, Reason: known.status.Reason, UID: string(pod.UID),
 	})
-	if err == nil {
-		err = r.sender.Send(ctx, event)
-	}
+	logger := logging.FromContext(ctx)
 	if err != nil {
-		warmed.WithLabelValues("failed").Inc()
-		logging.FromContext(ctx).Warnw("A verdict could not be told", "pod", pod.Name, zap.Error(err))
-		r.later(m, lookAgain)
+		logger.Errorw("A verdict can't be told", "pod", pod.Name, zap.Error(err))
 		return
 	}
-	warmed.WithLabelValues("sent").Inc()
-	r.warmth.tell(pod.UID, now)
+	if !r.warmth.tell(pod.UID, now, func() error {
+		err := r.sender.Send(context.WithoutCancel(ctx), event)
+		if err != nil {
+			warmed.WithLabelValues("failed").Inc()
+			logger.Warnw("A verdict could not be told", "pod", pod.Name, zap.Error(err))
+			return err
+		}
+		warmed.WithLabelValues("sent").Inc()
+		return nil
+	}) {
+		r.later(m, lookAgain)
+	}
 }
 
 // compareBodies names the ConfigMaps that have changed since the revision was made,

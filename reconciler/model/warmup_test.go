@@ -359,6 +359,37 @@ func TestReplicasAreAskedSparingly(t *testing.T) {
 	})
 }
 
+// Nothing waits for the Broker, which is told of a verdict once, and again when it could
+// not be.
+func TestVerdictsAreToldBeside(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWarmth(func(types.NamespacedName) {}, clock.RealClock{})
+		pod, now := replica("ranker-a"), verdict{1, warmup.Warm}
+		w.of(types.NamespacedName{Namespace: namespace, Name: name}, pod)
+		sent, problem := 0, errors.New("refused")
+		slow := func() error {
+			sent++
+			time.Sleep(time.Minute)
+			return problem
+		}
+		for want := 1; want <= 2; want++ {
+			start := time.Now()
+			if w.tell(pod.UID, now, slow) || w.tell(pod.UID, now, slow) || time.Since(start) > 0 {
+				t.Error("it has been told already")
+			}
+			time.Sleep(2 * time.Minute)
+			if sent != want {
+				t.Errorf("sent %d times, want %d", sent, want)
+			}
+			problem = nil
+		}
+		if !w.tell(pod.UID, now, slow) || sent != 2 {
+			t.Errorf("sent %d times, want it told", sent)
+		}
+	})
+}
+
 // Replicas are the tenants': what they say is held to its bounds.
 func TestAnswersOfReplicas(t *testing.T) {
 	t.Parallel()
