@@ -42,10 +42,11 @@ func (p parts) all() []controller.Informer {
 	return []controller.Informer{p.replicas.Core().V1().Pods().Informer(), p.features.Core().V1().ConfigMaps().Informer()}
 }
 
-// settle is how long after a change of a replica its Model is looked at. A replica that
-// starts changes several times, while a caller may wait for it: what is told of them
-// can wait, and nothing that callers wait for comes of it.
-const settle = time.Second
+// settle is how old a replica is before anything is told of it, and how long after a
+// change of one its Model is looked at. One that starts changes several times, while a
+// caller may wait for it: what is told can wait, and nothing that callers wait for
+// comes of it.
+const settle = 2 * time.Second
 
 // watch has the replicas that tell something enqueue their Models, and a change of what
 // Knative allows all of them.

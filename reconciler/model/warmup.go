@@ -179,6 +179,10 @@ func (r *Reconciler) reconcileWarmUp(ctx context.Context, m *v1alpha1.Model, ser
 	r.warmth.keep(key, pods)
 	rows := make([]v1alpha1.ReplicaWarmUp, 0, len(pods))
 	for _, pod := range pods {
+		if r.clock.Since(pod.CreationTimestamp.Time) < settle {
+			r.later(m, settle)
+			continue
+		}
 		known := r.warmth.of(key, pod)
 		rows = append(rows, replicaRow(pod, known.status))
 		if !known.status.State.Ended() {

@@ -194,6 +194,15 @@ func warmUpRows() rtesting.TableTest {
 			Warm: 1, Total: 2, Replicas: []v1alpha1.ReplicaWarmUp{row("ranker-b", warmup.Status{State: warmup.Waiting}), row("ranker-a", warm)},
 		}), withConditions(isTrueFor(v1alpha1.ModelConditionWarm, "Warm", "1 of 2 replicas are warm.")))),
 	}, {
+		Name: "of one that has just come nothing is told yet",
+		Key:  key,
+		Objects: append(atRest(resting(with(v1alpha1.WarmUpStatus{}), noReplicas)), func() *corev1.Pod {
+			pod := replica("ranker-a")
+			pod.CreationTimestamp = metav1.NewTime(noon.Add(-time.Second))
+			return pod
+		}()),
+		OtherTestData: map[string]any{"again": 2 * soon},
+	}, {
 		Name:          "a replica that can't be warmed up doesn't serve",
 		Key:           key,
 		Objects:       append(atRest(resting()), replica("ranker-a")),
