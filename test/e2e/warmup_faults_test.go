@@ -48,7 +48,7 @@ const (
 	// noticed bounds the time from the end of a model to the last request that is sent
 	// to its replica: the kubelet looks once a second what has ended, the endpoints
 	// follow, and then all those that send requests.
-	noticed = 2 * time.Second
+	noticed = 3 * time.Second
 )
 
 // crashingOn has the model end, without an answer, at a request with that header.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	scalePart = "1→4 under 240 requests/s: the first 200 requests of each new replica"
+	scalePart = "1→4, one by one, under 240 requests/s: the first 200 requests of each new replica"
 	// scaleRate leaves two cores room, and a replica its first requests within 4 s.
 	scaleRate = 240
 	// settled is how long the load is there before anything changes.
@@ -71,10 +71,17 @@ func (b *bench) scaleUp(ctx context.Context, s subject, to platform.Endpoint) (p
 	}
 	before := names(pods)
 	answers, err := b.loadWhile(ctx, to, func(ctx context.Context, ledger *platform.Ledger) error {
-		if err := b.scale(ctx, s.name, mostReplicas); err != nil {
-			return err
+		// One after the other: what three starts at once take of two cores would be
+		// seen, and nothing of the replicas.
+		for fresh := 1; fresh <= mostReplicas-len(before); fresh++ {
+			if err := b.scale(ctx, s.name, len(before)+fresh); err != nil {
+				return err
+			}
+			if err := allServed(ctx, ledger, fresh, before); err != nil {
+				return err
+			}
 		}
-		return allServed(ctx, ledger, before)
+		return nil
 	})
 	if err != nil {
 		return phases{}, err
@@ -93,11 +100,11 @@ func names(pods []corev1.Pod) map[string]bool {
 	return out
 }
 
-// allServed waits until each new replica has served its first requests.
-func allServed(ctx context.Context, ledger *platform.Ledger, before map[string]bool) error {
+// allServed waits until so many new replicas have served their first requests.
+func allServed(ctx context.Context, ledger *platform.Ledger, replicas int, before map[string]bool) error {
 	return platform.Until(ctx, scaleLasts, "the new replicas to serve", func(context.Context) (string, error) {
 		fresh := ledger.Answers().First(first, before)
-		if len(fresh) < (mostReplicas-len(before))*first {
+		if len(fresh) < replicas*first {
 			return fmt.Sprintf("they have served %v", fresh.Replicas()), nil
 		}
 		return "", nil
