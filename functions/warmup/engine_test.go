@@ -248,10 +248,10 @@ func TestTimeout(t *testing.T) {
 func TestTimeoutWithAllAnswered(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T) {
-		m := &model{sockets: []uint64{7}, answer: func(int) error { time.Sleep(time.Second); return nil }}
+		m := &model{sockets: []uint64{7}, answer: func(int) error { time.Sleep(2 * time.Second); return nil }}
 		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 100, TimeoutMilliseconds: 3000}, m)
-		time.Sleep(4 * time.Second)
-		if got, want := e.Status().Reason, "not warm within 3s, after 2 rounds"; got != want {
+		time.Sleep(5 * time.Second)
+		if got, want := e.Status().Reason, "not warm within 3s, after 1 rounds"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
