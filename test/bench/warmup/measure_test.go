@@ -157,8 +157,8 @@ func TestRolloutIsJudgedByWhenRequestsWereSent(t *testing.T) {
 		})
 	}
 	got, err := r.judge(load.Second{Limited: 1, Failed: 2, Errored: 3, Dropped: 4})
-	if err != nil || len(got.before) != 100 || len(got.during) != 100 || got.fresh != 150 || got.took != time.Second || lost(got.total) != 10 {
-		t.Errorf("%d before, %d during, %d of the new, %d lost in %v; %v", len(got.before), len(got.during), got.fresh, lost(got.total), got.took, err)
+	if err != nil || len(got.before) != 100 || len(got.during) != 100 || got.fresh != 150 || !slices.Equal(got.took, []float64{1}) || got.lost != 10 {
+		t.Errorf("%d before, %d during, %d of the new, %d lost in %v; %v", len(got.before), len(got.during), got.fresh, got.lost, got.took, err)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestVerdicts(t *testing.T) {
 		return &arrivals{starts: []float64{start}, warmUps: []float64{warmUp}, firsts: []float64{start + warmUp}, phases: *with(1, 1)}
 	}
 	rolled := func(lost, early int, during time.Duration) rolledOut {
-		return rolledOut{total: load.Second{Offered: 100, Failed: lost}, early: early, before: answers(100), during: answers(during)}
+		return rolledOut{offered: 100, lost: lost, took: []float64{1}, early: early, before: answers(100), during: answers(during)}
 	}
 	for name, c := range map[string]struct {
 		report func(*bench)

@@ -54,6 +54,8 @@ type variant struct {
 	// rolloutBound is what the 99th percentile of latencies may come to during a
 	// rollout, as a multiple of that before.
 	rolloutBound bound
+	// rollouts are how many are pooled.
+	rollouts int
 }
 
 // bound holds a figure against something, or only tells it.
@@ -73,7 +75,7 @@ var variants = []variant{
 		cold:  subject{name: "lazy", title: "without warm-up"},
 		warm:  subject{name: "lazy-warm", title: "with warm-up", changes: []change{warmed}},
 
-		rolloutBound: atMost(1.2),
+		rolloutBound: atMost(1.2), rollouts: 3,
 	},
 	{
 		title: "2 s of initialisation",
@@ -81,7 +83,7 @@ var variants = []variant{
 		warm:  subject{name: "slow-warm", title: "with warm-up", changes: []change{slow, warmed}},
 
 		// Its initialisation keeps cores busy, which are all callers' too.
-		rolloutBound: told,
+		rolloutBound: told, rollouts: 1,
 	},
 }
 

@@ -15,6 +15,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/warmup"
 	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/bench/internal/stats"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -38,31 +39,47 @@ const (
 // is, and of the slow one, whose cold replicas would be seen for longer.
 func (b *bench) measureRollout(ctx context.Context) error {
 	for _, v := range variants {
-		s := v.warm
-		s.name = "rollout-" + s.name
-		s.changes = append([]change{replicas(rolloutFrom), direct}, s.changes...)
 		b.Sayf("rollout: %s", v.title)
-		seen, err := b.rollOut(ctx, s)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+		var all rolledOut
+		for round := range v.rollouts {
+			s := v.warm
+			s.name = fmt.Sprintf("rollout-%s-%d", s.name, round)
+			s.changes = append([]change{replicas(rolloutFrom), direct}, s.changes...)
+			seen, err := b.rollOut(ctx, s)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			all.add(seen)
+			// Both revisions' replicas would be kept for a while.
+			if err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
+				return fmt.Errorf("deleting Model %s: %w", s.name, err)
+			}
 		}
-		b.reportRollout(v, seen)
-		// Both revisions' replicas would be kept for a while.
-		if err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
-			return fmt.Errorf("deleting Model %s: %w", s.name, err)
-		}
+		b.reportRollout(v, all)
 	}
 	return nil
 }
 
-// rolledOut is what callers and replicas saw of a rollout.
+// rolledOut is what callers and replicas saw of rollouts.
 type rolledOut struct {
-	total          load.Second
-	took           time.Duration
+	offered, lost  int
+	took           []float64
 	before, during platform.Answers
+	// unchanged are those during that the revision before gave, whose replicas are the
+	// same all along.
+	unchanged platform.Answers
 	// fresh are answers of the new revision, early those of both that were given before
 	// a warm-up had ended.
 	fresh, early int
+}
+
+// add pools another rollout of the same.
+func (r *rolledOut) add(other rolledOut) {
+	r.offered, r.lost = r.offered+other.offered, r.lost+other.lost
+	r.fresh, r.early = r.fresh+other.fresh, r.early+other.early
+	r.took = append(r.took, other.took...)
+	r.before, r.during = append(r.before, other.before...), append(r.during, other.during...)
+	r.unchanged = append(r.unchanged, other.unchanged...)
 }
 
 func (b *bench) rollOut(ctx context.Context, s subject) (rolledOut, error) {
@@ -159,11 +176,12 @@ func of(revision, replica string) bool { return strings.HasPrefix(replica, revis
 func (r *rollout) judge(total load.Second) (rolledOut, error) {
 	all := r.ledger.Answers()
 	seen := rolledOut{
-		total: total, took: r.ended.Sub(r.began),
+		offered: total.Offered, lost: lost(total), took: []float64{r.ended.Sub(r.began).Seconds()},
 		before: all.Of(func(s platform.Served) bool { return s.Due.Before(r.began) }),
 		during: all.Of(func(s platform.Served) bool { return !s.Due.Before(r.began) && s.Due.Before(r.ended) }),
 		fresh:  len(all.Of(func(s platform.Served) bool { return of(r.revision, s.Replica) })),
 	}
+	seen.unchanged = seen.during.Of(func(s platform.Served) bool { return !of(r.revision, s.Replica) })
 	if len(seen.before) == 0 || len(seen.during) == 0 {
 		return seen, fmt.Errorf("%d answers before the rollout, %d during", len(seen.before), len(seen.during))
 	}
@@ -235,15 +253,16 @@ func loggedEarly(log []byte) int {
 func (b *bench) reportRollout(v variant, seen rolledOut) {
 	part := rolloutPart + ": " + v.title
 	b.report.Add(part,
-		report.Value("requests not answered with 2xx", float64(lost(seen.total)), "").Within(report.AtMost, 0),
+		report.Value("requests not answered with 2xx", float64(seen.lost), "").Within(report.AtMost, 0),
 		report.Value("requests served before the warm-up ended", float64(seen.early), "").Within(report.AtMost, 0),
 		v.rolloutBound(report.Value("p99 during / before", ratio(seen.during, seen.before), "×")),
 		report.Value("p99 before", milliseconds(seen.before.Latency(0.99)), "ms"),
 		report.Value("p99 during", milliseconds(seen.during.Latency(0.99)), "ms"),
+		report.Value("p99 during, of the replicas that were there before", milliseconds(seen.unchanged.Latency(0.99)), "ms"),
 		report.Value("max before", milliseconds(seen.before.Latency(1)), "ms"),
 		report.Value("max during", milliseconds(seen.during.Latency(1)), "ms"),
-		report.Value("requests", float64(seen.total.Offered), ""),
+		report.Value("requests", float64(seen.offered), ""),
 		report.Value("of which the new revision served", float64(seen.fresh), ""),
-		report.Value("from the change to all requests at the new revision", seen.took.Seconds(), "s"),
+		report.Median("from the change to all requests at the new revision", stats.Summarize(seen.took), "s"),
 	)
 }
