@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -337,7 +338,7 @@ func TestTwoLimitersDoNotFight(t *testing.T) {
 
 	// The shares follow the new demand first.
 	var written map[string]float64
-	var since time.Time
+	since := time.Now()
 	s.until(time.Minute, "nothing to be written for "+quiet.String(), func(ctx context.Context) (string, error) {
 		now, err := s.counters(ctx, limiter, "sluice_limit_slot_writes_total")
 		if err != nil {
@@ -361,7 +362,15 @@ func TestTwoLimitersDoNotFight(t *testing.T) {
 		t.Errorf("the status was written meanwhile: %+v", limit.Status.Limit)
 	}
 
-	leader := s.leader(t.Context())
+	var leader string
+	s.until(readyWithin, "a limiter that is there to lead", func(ctx context.Context) (string, error) {
+		leader = s.leader(ctx) // it may be one that a test before has ended
+		_, err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).Get(ctx, leader, metav1.GetOptions{})
+		if apierrs.IsNotFound(err) {
+			return leader + " is gone", nil
+		}
+		return "", err
+	})
 	began := time.Now()
 	if err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).Delete(t.Context(), leader, metav1.DeleteOptions{}); err != nil {
 		t.Fatal("deleting the leader:", err)
