@@ -281,17 +281,23 @@ func (s *stage) release(model, value string) {
 	s.patch(model, fmt.Sprintf(`{"spec": {"container": {"env": %s}}}`, env))
 }
 
-// rolling is the rollout that a Model tells of.
+// rolling is the rollout that a Model tells of. With each split that is written it
+// tells of none for a moment, until Knative has taken that up.
 func (s *stage) rolling(model string) v1alpha1.RolloutStatus {
 	s.Helper()
-	m, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Get(s.Context(), model, metav1.GetOptions{})
-	if err != nil {
-		s.Fatal("getting the Model:", err)
-	}
-	if m.Status.Rollout == nil || m.Status.GetCondition(v1alpha1.ModelConditionRolledOut).GetReason() == "OutOfDate" {
-		return v1alpha1.RolloutStatus{}
-	}
-	return *m.Status.Rollout
+	var now v1alpha1.RolloutStatus
+	s.until(rolledWithin, "Model "+model+" to tell of a rollout", func(ctx context.Context) (string, error) {
+		m, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Get(ctx, model, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		if m.Status.Rollout == nil || m.Status.GetCondition(v1alpha1.ModelConditionRolledOut).GetReason() == "OutOfDate" {
+			return "not yet", nil
+		}
+		now = *m.Status.Rollout
+		return "", nil
+	})
+	return now
 }
 
 // phase waits for a rollout to be in a phase, of what the Model asks for now.
