@@ -3,11 +3,7 @@ package ingress
 import (
 	"context"
 
-	istioinformers "istio.io/client-go/pkg/informers/externalversions"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	kubeinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/networking/pkg/apis/networking"
@@ -28,7 +24,6 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	istioclient "sluice.dev/sluice/reconciler/client/istio/injection/client"
-	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 // ours filters Ingresses of our class, given as an annotation; any other class,
@@ -37,34 +32,16 @@ func ours(object any) bool {
 	return pkgreconciler.AnnotationFilterFunc(networking.IngressClassAnnotationKey, sluice.IngressClassName, false)(object)
 }
 
-// NewController wires the reconciler. What it writes among the gateways is watched
-// there alone, by informers of its own, so that the controller needs no right to
-// see it elsewhere; Secrets are watched everywhere, because an Ingress may name any
-// of its namespace, and only those that hold a certificate.
+// NewController wires the reconciler.
 func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	logger := logging.FromContext(ctx)
 	token, err := probetoken.Ensure(ctx, kubeclient.Get(ctx).CoreV1().Secrets(system.Namespace()))
 	if err != nil {
 		logger.Fatalw("Failed to get the probe token", "error", err)
 	}
-	istio := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		istioinformers.WithNamespace(gateway.Namespace))
-	gatewayPods := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		kubeinformers.WithNamespace(gateway.Namespace),
-		kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = gateway.LabelKey }))
-	certificates := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)).String()
-		}))
-	// Those that the limiter writes are large and change often.
-	splitting := istioinformers.NewSharedInformerFactoryWithOptions(istioclient.Get(ctx), controller.GetResyncPeriod(ctx),
-		istioinformers.WithNamespace(gateway.Namespace),
-		istioinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = resources.IngressNamespaceLabelKey }))
-	splits := splitting.Networking().V1alpha3().EnvoyFilters()
-	routes, gateways := istio.Networking().V1().VirtualServices(), istio.Networking().V1().Gateways()
-	pods, secrets := gatewayPods.Core().V1().Pods(), certificates.Core().V1().Secrets()
+	own := newParts(ctx)
 	ingresses, tenants := ingressinformer.Get(ctx).Informer(), tenantinformer.Get(ctx).Informer()
-	claims, err := newClaims(ingresses.GetIndexer(), tenants.GetIndexer(), routes.Informer().GetIndexer())
+	claims, err := newClaims(ingresses.GetIndexer(), tenants.GetIndexer(), own.routes.Informer().GetIndexer())
 	if err != nil {
 		logger.Fatalw("Failed to index hosts", "error", err)
 	}
@@ -72,13 +49,13 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	r := &Reconciler{
 		kube:            kubeclient.Get(ctx),
 		istio:           istioclient.Get(ctx),
-		virtualServices: routes.Lister(),
-		gateways:        gateways.Lister(),
-		splits:          splits.Lister(),
-		pods:            pods.Lister(),
+		virtualServices: own.routes.Lister(),
+		gateways:        own.gateways.Lister(),
+		splits:          own.splits.Lister(),
+		pods:            own.pods.Lister(),
 		services:        serviceinformer.Get(ctx).Lister(),
 		endpointSlices:  endpointsliceinformer.Get(ctx).Lister(),
-		secrets:         secrets.Lister(),
+		secrets:         own.secrets.Lister(),
 		tenants:         tenants.GetIndexer(),
 		claims:          claims,
 		clock:           clock.RealClock{},
@@ -103,15 +80,11 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	watch(ctx, ingresses, cache.FilteringResourceEventHandler{FilterFunc: ours, Handler: controller.HandleAll(impl.Enqueue)})
 	watch(ctx, ingresses, cache.FilteringResourceEventHandler{FilterFunc: ours, Handler: w.ingresses()})
 	watch(ctx, tenants, w.tenants())
-	watch(ctx, routes.Informer(), w.routes())
-	watch(ctx, gateways.Informer(), w.gateways())
-	watch(ctx, splits.Informer(), w.splits())
-	watch(ctx, pods.Informer(), w.pods())
-	watch(ctx, secrets.Informer(), w.copies())
+	own.watch(ctx, w)
 	watch(ctx, endpointsliceinformer.Get(ctx).Informer(), w.endpoints())
 	watch(ctx, serviceinformer.Get(ctx).Informer(), controller.HandleAll(serviceChanged))
-	watch(ctx, secrets.Informer(), controller.HandleAll(secretChanged))
-	if err := controller.StartInformers(ctx.Done(), routes.Informer(), gateways.Informer(), splits.Informer(), pods.Informer(), secrets.Informer()); err != nil {
+	watch(ctx, own.secrets.Informer(), controller.HandleAll(secretChanged))
+	if err := controller.StartInformers(ctx.Done(), own.all()...); err != nil {
 		logger.Fatalw("Failed to start the ingress informers", "error", err)
 	}
 	return impl

@@ -47,42 +47,19 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	concurrency, err := intEnv("RANKER_CONCURRENCY", runtime.GOMAXPROCS(0), 1)
-	if err != nil {
-		return err
-	}
-	initialize, err := durationEnv("RANKER_INITIALIZE")
-	if err != nil {
-		return err
-	}
 	loads, err := durationEnv("RANKER_LOAD")
 	if err != nil {
 		return err
 	}
-	settle, err := durationEnv("RANKER_SETTLE")
+	config, err := configuration(log)
 	if err != nil {
 		return err
-	}
-	replica, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("learning the replica's name: %w", err)
 	}
 	model, err := load(start.Add(loads))
 	if err != nil {
 		return fmt.Errorf("loading the model: %w", err)
 	}
-	server := oip.NewServer(model, oip.Config{
-		Version:     version(),
-		Replica:     replica,
-		Concurrency: concurrency,
-		MaxWait:     maxWait,
-		Initialize:  initialize,
-		Settle:      settle,
-		CrashOn:     os.Getenv("RANKER_CRASH_ON"),
-		Crash:       func() { os.Exit(crashed) },
-		Now:         time.Now,
-		Log:         log,
-	})
+	server := oip.NewServer(model, config)
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
@@ -98,7 +75,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- front.Serve(listener) }()
-	log.Info("serving", "address", listener.Addr().String(), "concurrency", concurrency,
+	log.Info("serving", "address", listener.Addr().String(), "concurrency", config.Concurrency,
 		"gomaxprocs", runtime.GOMAXPROCS(0), "weights_bytes", len(weights), "loaded_in", time.Since(start).String())
 
 	select {
@@ -114,6 +91,28 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("draining: %w", err)
 	}
 	return nil
+}
+
+// configuration reads how the model is served from the environment.
+func configuration(log *slog.Logger) (oip.Config, error) {
+	config := oip.Config{
+		Version: version(), MaxWait: maxWait, Now: time.Now, Log: log,
+		CrashOn: os.Getenv("RANKER_CRASH_ON"), Crash: func() { os.Exit(crashed) },
+	}
+	var err error
+	if config.Concurrency, err = intEnv("RANKER_CONCURRENCY", runtime.GOMAXPROCS(0), 1); err != nil {
+		return config, err
+	}
+	if config.Initialize, err = durationEnv("RANKER_INITIALIZE"); err != nil {
+		return config, err
+	}
+	if config.Settle, err = durationEnv("RANKER_SETTLE"); err != nil {
+		return config, err
+	}
+	if config.Replica, err = os.Hostname(); err != nil {
+		return config, fmt.Errorf("learning the replica's name: %w", err)
+	}
+	return config, nil
 }
 
 // load loads the model, again and again until that time.
