@@ -21,7 +21,8 @@ const (
 	NodeName      = "sluice"
 	NodeBridge    = "sluice0"
 	PodBridge     = "sluice-pods"
-	CgroupRoot    = "sluice-cluster"
+	PodsCgroup    = "sluice-cluster"
+	DaemonsCgroup = "sluice-cluster-daemons"
 	NetfilterNAT  = "sluice-cluster"
 )
 
