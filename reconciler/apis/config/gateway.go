@@ -56,7 +56,7 @@ func DefaultGateway() *Gateway {
 	return &Gateway{
 		Replicas:       1,
 		CPUUtilization: 70,
-		CPURequest:     resource.MustParse("20m"),
+		CPURequest:     resource.MustParse("100m"),
 		MemoryRequest:  resource.MustParse("64Mi"),
 		MemoryLimit:    resource.MustParse("1Gi"),
 		// Knative ends requests after 600 s at the latest

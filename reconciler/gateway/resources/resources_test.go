@@ -33,7 +33,7 @@ func shared() Gateway {
 		MaxReplicas:    2,
 		CPUUtilization: 70,
 		Resources: corev1.ResourceRequirements{
-			Requests: resourceList("20m", "64Mi"),
+			Requests: resourceList("100m", "64Mi"),
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
 		},
 		DrainDuration:         10 * time.Minute,
@@ -248,7 +248,7 @@ func TestPodResources(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := test.want
-			want.Requests[corev1.ResourceCPU] = resource.MustParse("20m")
+			want.Requests[corev1.ResourceCPU] = resource.MustParse("100m")
 			if got := PodResources(defaults, test.own); !equality.Semantic.DeepEqual(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
