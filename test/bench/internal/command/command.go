@@ -25,6 +25,9 @@ func Main[O any](name string, parse func(arguments []string) (O, error), run fun
 		}
 		os.Exit(2)
 	}
+	if err := outrank(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v; latencies will have the benchmark's own waiting for a core in them\n", name, err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	switch err := run(ctx, o); {
