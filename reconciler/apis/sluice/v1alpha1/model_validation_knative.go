@@ -82,7 +82,19 @@ func (m *Model) validateRevision(ctx context.Context) *apis.FieldError {
 	return errs.Also(
 		m.Spec.validateTimeouts(*revision.TimeoutSeconds).ViaField("spec"),
 		m.Spec.validateNamedOnce().ViaField("spec"),
+		m.Spec.validateStartupProbe().ViaField("spec"),
 	)
+}
+
+// validateStartupProbe wants a port. Knative sets the model's in its other probes; in
+// this one the API server refuses the Deployment, over and over, without a word in the
+// revision's status. A port's name is none, as Knative gives it another.
+func (s *ModelSpec) validateStartupProbe() *apis.FieldError {
+	probe := s.Container.StartupProbe
+	if probe == nil || probe.Exec != nil || probePort(probe) > 0 {
+		return nil
+	}
+	return invalid("container.startupProbe", "names no port by its number; the model's is %d", s.ModelPort())
 }
 
 // validateNamedOnce refuses two variables or two pull secrets of one name. Knative

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/pkg/apis"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingconfig "knative.dev/serving/pkg/apis/config"
@@ -19,12 +20,18 @@ import (
 func TestValidModels(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Model){
-		"minimal":            func(*Model) {},
-		"least rate":         func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = quantity("100m") },
-		"greatest rate":      func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = quantity("1M") },
-		"no headroom":        func(m *Model) { m.Spec.Limit.HeadroomPercent = ptr(int32(0)) },
-		"generated name":     func(m *Model) { m.Name, m.GenerateName = "", "ranker-" },
-		"probe, no handler":  func(m *Model) { m.Spec.Container.ReadinessProbe = &corev1.Probe{SuccessThreshold: 1} },
+		"minimal":           func(*Model) {},
+		"least rate":        func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = quantity("100m") },
+		"greatest rate":     func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = quantity("1M") },
+		"no headroom":       func(m *Model) { m.Spec.Limit.HeadroomPercent = ptr(int32(0)) },
+		"generated name":    func(m *Model) { m.Name, m.GenerateName = "", "ranker-" },
+		"probe, no handler": func(m *Model) { m.Spec.Container.ReadinessProbe = &corev1.Probe{SuccessThreshold: 1} },
+		"startup by command": func(m *Model) {
+			m.Spec.Container.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
+		},
+		"startup, with a port": func(m *Model) {
+			m.Spec.Container.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 8080}}}
+		},
 		"unbounded timeouts": func(m *Model) { m.Spec.IdleTimeoutSeconds = ptr(int64(0)) },
 		"mounted secret": func(m *Model) {
 			m.Spec.Volumes = []corev1.Volume{{Name: "weights", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "weights"}}}}
@@ -113,6 +120,12 @@ func TestInvalidModels(t *testing.T) {
 		{"pull secret twice", func(m *Model) {
 			m.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "a"}, {Name: "a"}}
 		}, "spec.imagePullSecrets[1].name", "once"},
+		{"startup probe without a port", func(m *Model) {
+			m.Spec.Container.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/started"}}}
+		}, "spec.container.startupProbe", "8080"},
+		{"startup probe of a named port", func(m *Model) {
+			m.Spec.Container.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromString("http1")}}}
+		}, "spec.container.startupProbe", "by its number"},
 		{"reserved variable", func(m *Model) { m.Spec.Container.Env = []corev1.EnvVar{{Name: "PORT", Value: "1"}} }, "spec.container.env[0].name", "reserved"},
 		{"unmounted volume", func(m *Model) {
 			m.Spec.Container.VolumeMounts = []corev1.VolumeMount{{Name: "none", MountPath: "/x"}}
