@@ -63,7 +63,7 @@ func build(plan *warmup.Plan, log *slog.Logger) *function.Engine {
 	engine := function.New(plan)
 	engine.Log = log
 	engine.Model = function.NewClient(plan.Model, plan.Concurrency, warmup.BodiesDir)
-	engine.Sockets = function.Listeners{Tables: "/proc/net", Port: plan.Model.Port}.Sockets
+	engine.Sockets = function.Listeners(plan.Model.Port)
 	engine.Marker = function.Marker{File: filepath.Join(warmup.StateDir, "verdict.json"), BootID: "/proc/sys/kernel/random/boot_id"}
 	if plan.Corpus != "" {
 		engine.Corpus = &function.Corpus{Image: plan.Corpus, Dir: warmup.StateDir, Keys: function.Keys(warmup.CredentialsDir)}

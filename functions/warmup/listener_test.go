@@ -20,10 +20,13 @@ func TestSocketsOfThisHost(t *testing.T) {
 	}
 	for _, address := range []string{"127.0.0.1:0", "[::]:0"} {
 		first, port := listen(address)
-		listeners := Listeners{Tables: "/proc/net", Port: port}
+		listeners := Listeners(port)
 		before := sockets(t, listeners)
 		if len(before) != 1 {
 			t.Fatalf("%s: sockets %v, want one", address, before)
+		}
+		if table := sockets(t, tables{dir: "/proc/net", port: port}.sockets); !slices.Equal(table, before) {
+			t.Errorf("%s: sockets %v by the kernel's tables, want %v", address, table, before)
 		}
 		conn, err := net.Dial("tcp", first.Addr().String())
 		if err != nil {
@@ -48,9 +51,9 @@ func TestSocketsOfThisHost(t *testing.T) {
 	}
 }
 
-func sockets(t *testing.T, l Listeners) []uint64 {
+func sockets(t *testing.T, find func() ([]uint64, error)) []uint64 {
 	t.Helper()
-	found, err := l.Sockets()
+	found, err := find()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,14 +71,46 @@ func TestTables(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "tcp"), []byte(table), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := sockets(t, Listeners{Tables: dir, Port: 8080})
+	got := sockets(t, tables{dir: dir, port: 8080}.sockets)
 	if want := []uint64{11, 12}; !slices.Equal(got, want) {
 		t.Errorf("sockets %v, want %v; there is no table of IPv6", got, want)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "tcp6"), []byte(heading+line("00000000:1F90", "0A", "x")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Listeners{Tables: dir, Port: 8080}).Sockets(); err == nil {
+	if _, err := (tables{dir: dir, port: 8080}).sockets(); err == nil {
 		t.Error("no error of a table that is none")
+	}
+}
+
+// Where the kernel can't be asked, the tables are read; what it says has to be right.
+func TestDiagnosis(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6:", err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	found, err := diagnose(port)
+	if err != nil {
+		t.Skip("the kernel doesn't tell:", err)
+	}
+	if table := sockets(t, tables{dir: "/proc/net", port: port}.sockets); len(found) != 1 || !slices.Equal(found, table) {
+		t.Errorf("sockets %v, want %v", found, table)
+	}
+}
+
+func BenchmarkSockets(b *testing.B) {
+	for name, find := range map[string]func() ([]uint64, error){
+		"asked": func() ([]uint64, error) { return diagnose(1) }, "tables": tables{dir: "/proc/net", port: 1}.sockets,
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := find(); err != nil {
+					b.Skip(err)
+				}
+			}
+		})
 	}
 }
