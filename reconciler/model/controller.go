@@ -102,24 +102,13 @@ func watchAll(ctx context.Context, r *Reconciler, impl *controller.Impl) {
 	// What a Model owns bears its name, and so does what stands in its way: that
 	// going away has to be noticed as well, so these are filtered by name and not
 	// by owner.
-	namesakes := cache.FilteringResourceEventHandler{
-		FilterFunc: namesakeOfModel(models.Lister()),
-		Handler:    controller.HandleAll(impl.Enqueue),
-	}
-	watch(serviceinformer.Get(ctx).Informer(), namesakes)
-	watch(ratelimitinformer.Get(ctx).Informer(), namesakes)
-	watch(revisions, cache.FilteringResourceEventHandler{
-		FilterFunc: reconciler.LabelExistsFilterFunc(sluice.ModelLabelKey),
-		Handler:    byLabel(impl),
-	})
-	// A rollout follows the replicas.
-	watch(autoscalerinformer.Get(ctx, sluice.ModelLabelKey).Informer(), byLabel(impl))
-	watch(sliceinformer.Get(ctx, sluice.ModelLabelKey).Informer(), byLabel(impl))
-}
-
-// byLabel enqueues the Model that an object's label names.
-func byLabel(impl *controller.Impl) cache.ResourceEventHandler {
-	return controller.HandleAll(impl.EnqueueLabelOfNamespaceScopedResource("", sluice.ModelLabelKey))
+	isNamesake := namesakeOfModel(models.Lister())
+	watch(serviceinformer.Get(ctx).Informer(), cache.FilteringResourceEventHandler{FilterFunc: isNamesake, Handler: controller.HandleAll(impl.Enqueue)})
+	watch(ratelimitinformer.Get(ctx).Informer(), cache.FilteringResourceEventHandler{FilterFunc: isNamesake, Handler: r.whenLimitChanges(impl.EnqueueKeyAfter)})
+	replicas := r.whenReplicasChange(impl.EnqueueKeyAfter)
+	watch(revisions, cache.FilteringResourceEventHandler{FilterFunc: reconciler.LabelExistsFilterFunc(sluice.ModelLabelKey), Handler: replicas})
+	watch(autoscalerinformer.Get(ctx, sluice.ModelLabelKey).Informer(), replicas)
+	watch(sliceinformer.Get(ctx, sluice.ModelLabelKey).Informer(), replicas)
 }
 
 // watch adds a handler to an informer that has not been started yet, which can't

@@ -2,17 +2,77 @@ package model
 
 import (
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/pkg/controller"
 	"knative.dev/pkg/kmeta"
 
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
 )
+
+// whenReplicasChange enqueues the Model that an object's label names, whose status counts
+// replicas: at once while something waits for them, and once they have settled otherwise.
+func (r *Reconciler) whenReplicasChange(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
+	return controller.HandleAll(func(object any) {
+		if of, err := kmeta.DeletionHandlingAccessor(object); err == nil {
+			key := types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetLabels()[sluice.ModelLabelKey]}
+			enqueue(key, r.patience(key))
+		}
+	})
+}
+
+// whenLimitChanges enqueues the Model of a RateLimit of its name. That numbers follow the
+// replicas can wait; what doesn't hold any more can't, nor that it is gone.
+func (r *Reconciler) whenLimitChanges(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
+	now := controller.HandleAll(func(object any) {
+		if l, err := kmeta.DeletionHandlingAccessor(object); err == nil {
+			enqueue(types.NamespacedName{Namespace: l.GetNamespace(), Name: l.GetName()}, 0)
+		}
+	})
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) { now.OnAdd(object, false) }, DeleteFunc: now.OnDelete,
+		UpdateFunc: func(before, after any) {
+			was, had := before.(*v1alpha1.RateLimit)
+			is, has := after.(*v1alpha1.RateLimit)
+			if had && has && equality.Semantic.DeepEqual(besidesNumbers(was), besidesNumbers(is)) {
+				key := types.NamespacedName{Namespace: is.Namespace, Name: is.Name}
+				enqueue(key, r.patience(key))
+				return
+			}
+			now.OnUpdate(before, after)
+		},
+	}
+}
+
+// besidesNumbers leaves of a RateLimit what a Model is Ready by.
+func besidesNumbers(l *v1alpha1.RateLimit) *v1alpha1.RateLimit {
+	rest := &v1alpha1.RateLimit{Spec: l.Spec}
+	rest.Generation, rest.OwnerReferences, rest.DeletionTimestamp = l.Generation, l.OwnerReferences, l.DeletionTimestamp
+	rest.Status.Status = l.Status.Status
+	return rest
+}
+
+// patience is how long a Model's status may wait. A replica that starts changes several
+// objects, while a caller may wait for it, and every write then takes cores from it; but
+// what isn't Ready, or rolls out, follows at once.
+func (r *Reconciler) patience(key types.NamespacedName) time.Duration {
+	m, err := r.models.Models(key.Namespace).Get(key.Name)
+	if err != nil || m.Status.ObservedGeneration != m.Generation || !m.IsReady() {
+		return 0
+	}
+	if rollout := m.Status.Rollout; rollout == nil || rollout.Phase != v1alpha1.RolloutComplete {
+		return 0
+	}
+	return settle
+}
 
 // whenTenantChanges enqueues the Models of the namespaces that a Tenant holds, or
 // held. Much of its status, such as the sum of its limits, is no news to them.

@@ -3,13 +3,16 @@ package model
 import (
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
@@ -139,5 +142,61 @@ func (f *fixture) enqueued(t *testing.T, when string, want []string) {
 	}
 	if err := f.touched.Replace(nil, ""); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A replica that starts for a caller changes much that only status tells of.
+func TestStatusWaitsForReplicasToSettle(t *testing.T) {
+	t.Parallel()
+	complete := func(m *v1alpha1.Model) {
+		m.Status.Rollout = &v1alpha1.RolloutStatus{Phase: v1alpha1.RolloutComplete}
+		m.Status.Conditions = duckv1.Conditions{{Type: v1alpha1.ModelConditionReady, Status: corev1.ConditionTrue}}
+		m.Status.ObservedGeneration = m.Generation
+	}
+	limit := func(changes ...func(*v1alpha1.RateLimit)) *v1alpha1.RateLimit {
+		l := &v1alpha1.RateLimit{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{sluice.ModelLabelKey: name}, Generation: 1}}
+		for _, change := range changes {
+			change(l)
+		}
+		return l
+	}
+	follows := func(l *v1alpha1.RateLimit) {
+		l.Status.Revisions = []v1alpha1.RevisionCapacity{{Name: "ranker-1", Ready: 1}}
+	}
+	fails := func(l *v1alpha1.RateLimit) {
+		l.Status.Conditions = duckv1.Conditions{{Type: v1alpha1.ModelConditionReady, Status: corev1.ConditionFalse}}
+	}
+	for _, c := range []struct {
+		name            string
+		model           func(*v1alpha1.Model)
+		replicas, limit time.Duration
+	}{
+		{"complete", func(*v1alpha1.Model) {}, settle, settle},
+		{"rolling out", func(m *v1alpha1.Model) { m.Status.Rollout.Phase = v1alpha1.RolloutProgressing }, 0, 0},
+		{"keeping warm", func(m *v1alpha1.Model) { m.Status.Rollout.Phase = v1alpha1.RolloutKeepingWarm }, 0, 0},
+		{"changed", func(m *v1alpha1.Model) { m.Generation++ }, 0, 0},
+		{"not ready", func(m *v1alpha1.Model) { m.Status.Conditions[0].Status = corev1.ConditionUnknown }, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.add(t, f.models, model(complete, c.model))
+			var waits []time.Duration
+			enqueue := func(key types.NamespacedName, wait time.Duration) {
+				if key != (types.NamespacedName{Namespace: namespace, Name: name}) {
+					t.Errorf("enqueued %v", key)
+				}
+				waits = append(waits, wait)
+			}
+			f.r.whenReplicasChange(enqueue).OnUpdate(limit(), limit())
+			limits := f.r.whenLimitChanges(enqueue)
+			limits.OnUpdate(limit(), limit(follows))
+			limits.OnUpdate(limit(follows), limit(follows, fails))
+			limits.OnAdd(limit(), false)
+			limits.OnDelete(cache.DeletedFinalStateUnknown{Obj: limit()})
+			if want := []time.Duration{c.replicas, c.limit, 0, 0, 0}; !slices.Equal(waits, want) {
+				t.Errorf("waits %v, want %v", waits, want)
+			}
+		})
 	}
 }

@@ -43,7 +43,7 @@ func (p parts) all() []controller.Informer {
 }
 
 // settle is how old a replica is before anything is told of it, and how long after a
-// change of one its Model is looked at. One that starts changes several times, while a
+// change of one its Model is looked at (see patience too). One that starts changes several times, while a
 // caller may wait for it: what is told can wait, and nothing that callers wait for
 // comes of it.
 const settle = 2 * time.Second
