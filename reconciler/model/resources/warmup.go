@@ -269,19 +269,9 @@ func warmUpContainer(m *v1alpha1.Model, pins WarmUpPins) corev1.Container {
 			ReadOnlyRootFilesystem:   &yes,
 			AllowPrivilegeEscalation: &no,
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			SeccompProfile:           seccompProfile(m.Spec.Container.SecurityContext),
+			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 	}
-}
-
-// seccompProfile is the runtime's where the model's container has any. To compile one
-// takes the runtime a third of a container's start, which a caller may wait for, and
-// keeps little from who can use the model beside it, which has none.
-func seccompProfile(model *corev1.SecurityContext) *corev1.SeccompProfile {
-	if model == nil || model.SeccompProfile == nil || model.SeccompProfile.Type == corev1.SeccompProfileTypeUnconfined {
-		return nil
-	}
-	return &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
 }
 
 // credentials are what the pod's images are pulled with, a file for each Secret.

@@ -142,22 +142,3 @@ func TestPlanFitsAVariable(t *testing.T) {
 		}
 	}
 }
-
-// The container is confined where the model is, by a profile that fits itself.
-func TestWarmUpIsConfinedAsTheModel(t *testing.T) {
-	t.Parallel()
-	runtimes := &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
-	for name, c := range map[string]struct{ model, want *corev1.SeccompProfile }{
-		"nothing said": {nil, nil},
-		"unconfined":   {&corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}, nil},
-		"runtime's":    {runtimes, runtimes},
-		"its own":      {&corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: ptr("model.json")}, runtimes},
-	} {
-		if got := seccompProfile(&corev1.SecurityContext{SeccompProfile: c.model}); !cmp.Equal(got, c.want) {
-			t.Errorf("%s: profile %v, want %v", name, got, c.want)
-		}
-	}
-	if got := seccompProfile(nil); got != nil {
-		t.Errorf("no security context: profile %v", got)
-	}
-}
