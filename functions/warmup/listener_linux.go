@@ -64,7 +64,7 @@ func diagRequest(family byte, port int) []byte {
 // diagAnswers reads the numbers of sockets until the kernel has told all.
 func diagAnswers(socket, port int) ([]uint64, error) {
 	var found []uint64
-	buffer := make([]byte, 32<<10)
+	buffer := make([]byte, 8<<10) // the kernel writes no more at a time than is asked for
 	for {
 		n, _, err := syscall.Recvfrom(socket, buffer, 0)
 		if err != nil {
