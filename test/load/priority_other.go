@@ -1,0 +1,7 @@
+//go:build !linux
+
+package load
+
+import "errors"
+
+func goFirst() error { return errors.ErrUnsupported }
