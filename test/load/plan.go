@@ -82,12 +82,6 @@ func (p Plan) Validate() error {
 	return nil
 }
 
-// GoFirst has this process go before what it asks, wherever cores are busy. Callers have
-// machines of their own; here a load would be late, and then come at once, and every
-// latency would have the caller's own waiting in it. It takes little of a core. What it
-// needs is CAP_SYS_NICE; without, it returns an error and changes nothing.
-var GoFirst = sync.OnceValue(goFirst)
-
 // Run offers the schedule's requests and returns what became of them. It returns
 // when every request has its answer, at the latest when the bounds or ctx end it.
 // An error means that nothing was sent.
@@ -99,7 +93,6 @@ func (p Plan) Run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = GoFirst() // where it may
 	if len(p.Connections) == 0 {
 		p.Connections = []Connection{KeepAlive}
 	}

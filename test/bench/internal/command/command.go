@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"sluice.dev/sluice/test/bench/internal/report"
-	"sluice.dev/sluice/test/load"
 )
 
 // Main parses the arguments, runs the benchmark and exits as its report says. The first
@@ -26,7 +25,7 @@ func Main[O any](name string, parse func(arguments []string) (O, error), run fun
 		}
 		os.Exit(2)
 	}
-	if err := load.GoFirst(); err != nil {
+	if err := outrank(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v; latencies will have the benchmark's own waiting for a core in them\n", name, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -1,4 +1,4 @@
-package load
+package command
 
 import (
 	"fmt"
@@ -8,14 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// goFirst gives this process a real-time policy, which takes CAP_SYS_NICE.
-func goFirst() error {
+// outrank has this process run before what it measures. Callers have machines of their
+// own; on this one they would be late whenever all cores are busy, and every latency
+// would have their own waiting in it. It needs little of a core, and CAP_SYS_NICE.
+func outrank() error {
 	realtime := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
 	// A thread has the policy of the one that starts it: once none is new, all have it.
 	for done := map[string]bool{}; ; {
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			return fmt.Errorf("listing this process's threads: %w", err)
+			return fmt.Errorf("listing the benchmark's threads: %w", err)
 		}
 		before := len(done)
 		for _, thread := range threads {
@@ -24,7 +26,7 @@ func goFirst() error {
 				continue
 			}
 			if err := unix.SchedSetAttr(id, &realtime, 0); err != nil {
-				return fmt.Errorf("running before what is asked: %w", err)
+				return fmt.Errorf("running before what is measured: %w", err)
 			}
 			done[thread.Name()] = true
 		}

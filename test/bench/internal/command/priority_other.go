@@ -1,0 +1,7 @@
+//go:build !linux
+
+package command
+
+import "errors"
+
+func outrank() error { return errors.ErrUnsupported }

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package load
-
-import "errors"
-
-func goFirst() error { return errors.ErrUnsupported }
