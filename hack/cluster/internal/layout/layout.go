@@ -21,8 +21,7 @@ const (
 	NodeName      = "sluice"
 	NodeBridge    = "sluice0"
 	PodBridge     = "sluice-pods"
-	PodsCgroup    = "sluice-cluster"
-	DaemonsCgroup = "sluice-cluster-daemons"
+	CgroupRoot    = "sluice-cluster"
 	NetfilterNAT  = "sluice-cluster"
 )
 

@@ -35,10 +35,10 @@ func hierarchies() []string {
 	return roots
 }
 
-// MakeCgroup makes a group in every hierarchy. Its processes get busy cores in
-// proportion to shares, in the unit of cgroup v1's cpu.shares: 1024 is what the
-// machine's other processes have.
-func MakeCgroup(name string, shares int) error {
+// MakeCgroup makes the group that all pods run below, in every hierarchy. The
+// kubelet wants it to exist; below a root of our own, whatever runs there is
+// ours, however it came to be left.
+func MakeCgroup(name string) error {
 	for _, root := range hierarchies() {
 		dir := filepath.Join(root, name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -52,38 +52,6 @@ func MakeCgroup(name string, shares int) error {
 		}
 		if root == cgroupMount {
 			_ = os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+cpu +cpuset +memory +pids"), 0o644)
-		}
-		for file, value := range weights(shares) {
-			path := filepath.Join(dir, file)
-			if _, err := os.Stat(path); err != nil {
-				continue
-			}
-			if err := os.WriteFile(path, []byte(strconv.Itoa(value)), 0o644); err != nil {
-				return fmt.Errorf("weighing control group %s: %w", dir, err)
-			}
-		}
-	}
-	return nil
-}
-
-// weights are the files that say a group's share of busy cores, and what they say:
-// cgroup v1's, and v2's, which has another scale (as the kubelet and runc convert it).
-func weights(shares int) map[string]int {
-	return map[string]int{"cpu.shares": shares, "cpu.weight": 1 + (shares-2)*9999/262142}
-}
-
-// JoinCgroup moves a process into a group that MakeCgroup has made, wherever the group
-// weighs. What the process starts from then on is in it too.
-func JoinCgroup(name string, pid int) error {
-	for _, root := range hierarchies() {
-		dir := filepath.Join(root, name)
-		for file := range weights(0) {
-			if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
-				continue
-			}
-			if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
-				return fmt.Errorf("moving process %d to control group %s: %w", pid, dir, err)
-			}
 		}
 	}
 	return nil

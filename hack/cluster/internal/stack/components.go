@@ -243,11 +243,6 @@ func (s *Stack) start(ctx context.Context, c component, r *plan.Report) error {
 	if running {
 		r.Reused()
 	}
-	if id, ok := process.Load(d.PidFile); ok {
-		if err := machine.JoinCgroup(layout.DaemonsCgroup, id.Pid); err != nil && d.Running() {
-			return err
-		}
-	}
 	return s.wait(ctx, 2*time.Minute, "not ready", func(ctx context.Context) error {
 		err := c.ready(ctx)
 		if err != nil && !d.Running() {

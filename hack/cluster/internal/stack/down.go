@@ -41,7 +41,7 @@ func (s *Stack) Down(ctx context.Context, say io.Writer) error {
 		{"ending the control plane", func() error { return s.stop(ctx, append(stopLast, s.recorded()...)) }},
 		{"ending what is left", func() error { return process.EndMarked(ctx, s.layout.Pids()) }},
 		{"removing mounts", func() error { return machine.Unmount(s.layout.State, s.layout.ContainerdRoot()) }},
-		{"removing control groups", func() error { return s.removeGroups(ctx) }},
+		{"removing control groups", func() error { return machine.RemoveCgroup(ctx, layout.CgroupRoot) }},
 		{"removing networks", func() error { return s.network.Down(ctx, &log) }},
 		{"restoring the machine", func() error { return s.restore() }},
 	}
@@ -91,7 +91,7 @@ func (s *Stack) recorded() []string {
 // it is then told to forget the containers; where that fails, its root is not
 // fit to be used again and goes.
 func (s *Stack) endPods(ctx context.Context) error {
-	if err := machine.KillCgroup(ctx, layout.PodsCgroup); err != nil {
+	if err := machine.KillCgroup(ctx, layout.CgroupRoot); err != nil {
 		return err
 	}
 	if _, err := os.Stat(s.layout.ContainerdInUse()); err != nil {
@@ -114,10 +114,6 @@ func (s *Stack) endPods(ctx context.Context) error {
 		}
 	}
 	return os.Remove(s.layout.ContainerdInUse())
-}
-
-func (s *Stack) removeGroups(ctx context.Context) error {
-	return errors.Join(machine.RemoveCgroup(ctx, layout.PodsCgroup), machine.RemoveCgroup(ctx, layout.DaemonsCgroup))
 }
 
 func (s *Stack) endShims(ctx context.Context) error {

@@ -134,7 +134,7 @@ func (s *Stack) expand(name string) ([]byte, error) {
 	values := map[string]any{
 		"Layout": s.layout, "PauseImage": s.images.pause, "Registry": layout.Registry,
 		"BridgeAddress": layout.BridgeAddress, "PodBridge": layout.PodBridge, "PodCIDR": layout.PodCIDR,
-		"DNSServiceIP": layout.DNSServiceIP, "NodeName": layout.NodeName, "CgroupRoot": layout.PodsCgroup,
+		"DNSServiceIP": layout.DNSServiceIP, "NodeName": layout.NodeName, "CgroupRoot": layout.CgroupRoot,
 	}
 	var out bytes.Buffer
 	if err := t.ExecuteTemplate(&out, name, values); err != nil {

@@ -160,15 +160,6 @@ func (s *Stack) installPackages(ctx context.Context, r *plan.Report) error {
 	return machine.InstallPackages(ctx, missing, r.Log)
 }
 
-// By these, busy cores are divided between all pods on one side and the control plane,
-// the kubelet and the container runtime on the other: as on a node of two cores of which
-// 64m are reserved, which is what managed clusters reserve, and their control plane runs
-// elsewhere. With equal shares, whatever starts holds up all that serves.
-const (
-	podShares    = 32 * daemonShares
-	daemonShares = 1024
-)
-
 // prepareMachine records what the machine is like and then changes it.
 func (s *Stack) prepareMachine(ctx context.Context, r *plan.Report) error {
 	if err := os.MkdirAll(s.layout.State, 0o755); err != nil {
@@ -188,10 +179,7 @@ func (s *Stack) prepareMachine(ctx context.Context, r *plan.Report) error {
 	if err := machine.ApplySettings(); err != nil {
 		return err
 	}
-	if err := machine.MakeCgroup(layout.PodsCgroup, podShares); err != nil {
-		return err
-	}
-	if err := machine.MakeCgroup(layout.DaemonsCgroup, daemonShares); err != nil {
+	if err := machine.MakeCgroup(layout.CgroupRoot); err != nil {
 		return err
 	}
 	return s.network.Up(ctx, r.Log)
