@@ -21,10 +21,14 @@ import (
 // whenReplicasChange enqueues the Model that an object's label names, whose status counts
 // replicas: at once while something waits for them, and once they have settled otherwise.
 func (r *Reconciler) whenReplicasChange(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
+	return byLabel(func(key types.NamespacedName) { enqueue(key, r.patience(key)) })
+}
+
+// byLabel enqueues the Model that an object's label names.
+func byLabel(enqueue func(types.NamespacedName)) cache.ResourceEventHandler {
 	return controller.HandleAll(func(object any) {
 		if of, err := kmeta.DeletionHandlingAccessor(object); err == nil {
-			key := types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetLabels()[sluice.ModelLabelKey]}
-			enqueue(key, r.patience(key))
+			enqueue(types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetLabels()[sluice.ModelLabelKey]})
 		}
 	})
 }
@@ -32,13 +36,13 @@ func (r *Reconciler) whenReplicasChange(enqueue func(types.NamespacedName, time.
 // whenLimitChanges enqueues the Model of a RateLimit of its name. That numbers follow the
 // replicas can wait; what doesn't hold any more can't, nor that it is gone.
 func (r *Reconciler) whenLimitChanges(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
-	now := controller.HandleAll(func(object any) {
+	now := func(object any) {
 		if l, err := kmeta.DeletionHandlingAccessor(object); err == nil {
 			enqueue(types.NamespacedName{Namespace: l.GetNamespace(), Name: l.GetName()}, 0)
 		}
-	})
+	}
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc: func(object any) { now.OnAdd(object, false) }, DeleteFunc: now.OnDelete,
+		AddFunc: now, DeleteFunc: now,
 		UpdateFunc: func(before, after any) {
 			was, had := before.(*v1alpha1.RateLimit)
 			is, has := after.(*v1alpha1.RateLimit)
@@ -47,7 +51,7 @@ func (r *Reconciler) whenLimitChanges(enqueue func(types.NamespacedName, time.Du
 				enqueue(key, r.patience(key))
 				return
 			}
-			now.OnUpdate(before, after)
+			now(after)
 		},
 	}
 }

@@ -12,7 +12,6 @@ import (
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/controller"
-	"knative.dev/pkg/kmeta"
 	servingconfig "knative.dev/serving/pkg/apis/config"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
@@ -43,9 +42,9 @@ func (p parts) all() []controller.Informer {
 }
 
 // settle is how old a replica is before anything is told of it, and how long after a
-// change of one its Model is looked at (see patience too). One that starts changes several times, while a
-// caller may wait for it: what is told can wait, and nothing that callers wait for
-// comes of it.
+// change of one its Model is looked at (see patience too). One that starts changes
+// several times, while a caller may wait for it: what is told can wait, and nothing
+// that callers wait for comes of it.
 const settle = 2 * time.Second
 
 // watch has the replicas that tell something enqueue their Models, and a change of what
@@ -59,11 +58,7 @@ func (p parts) watch(impl *controller.Impl, models cache.SharedInformer) {
 			pod, ok := object.(*corev1.Pod)
 			return ok && (isWarmed(pod) || crashing(pod) != nil)
 		},
-		Handler: controller.HandleAll(func(object any) {
-			if pod, err := kmeta.DeletionHandlingAccessor(object); err == nil {
-				impl.EnqueueKeyAfter(types.NamespacedName{Namespace: pod.GetNamespace(), Name: pod.GetLabels()[sluice.ModelLabelKey]}, settle)
-			}
-		}),
+		Handler: byLabel(func(key types.NamespacedName) { impl.EnqueueKeyAfter(key, settle) }),
 	})
 	watch(p.features.Core().V1().ConfigMaps().Informer(), controller.HandleAll(func(any) { impl.GlobalResync(models) }))
 }
