@@ -10,7 +10,8 @@ const (
 	Port = 8098
 	// ReadyPath answers 200 once the replica may serve, and 503 before.
 	ReadyPath = "/readyz"
-	// StatusPath answers with a Status.
+	// StatusPath answers with a Status: to the controller and to queue-proxy, each of any
+	// version.
 	StatusPath = "/status"
 	// MetricsPath answers in Prometheus' text format.
 	MetricsPath = "/metrics"

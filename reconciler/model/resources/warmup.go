@@ -221,8 +221,9 @@ func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
 // until there is one.
 //
 // A container that restarts in place counts as ready from the moment that it runs until
-// queue-proxy is asked again. A startupProbe would keep it from that. But with one in any
-// container the activator waits for the kubelet instead of asking, which is a second on
+// queue-proxy is asked again, and its endpoints follow later still: what comes to it until
+// then is the gate's, in queue-proxy. A startupProbe wouldn't close that, and with one in
+// any container the activator waits for the kubelet instead of asking, which is a second on
 // each start.
 func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec) {
 	// Its name, where it has none, is what Knative gives a container that is alone: so
