@@ -7,7 +7,11 @@ source hack/quiet.sh
 
 apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-install "$@"; }
 export KO_CONFIG_PATH=ko.yaml
-resolve() { ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths -f config/core -f config/istio -f config/eventing; }
+sources=(-f config/core -f config/istio -f config/eventing)
+# Knative's queue-proxy is every Knative Service's: another one is installed where it is
+# asked for.
+if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then sources+=(-f config/queue-proxy); fi
+resolve() { ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths "${sources[@]}"; }
 
 echo "Sluice: building images"
 manifests=$(quiet resolve)

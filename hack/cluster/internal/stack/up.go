@@ -211,5 +211,6 @@ export PATH='%s':"$PATH"
 export KO_DOCKER_REPO='%s'
 export KO_DEFAULTBASEIMAGE='%s'
 export SLUICE_INSECURE_REGISTRY='--insecure-registry'
+export SLUICE_QUEUE_PROXY='true'
 `, s.layout.Kubeconfig("admin"), s.layout.Tools(), layout.Registry, s.images.base)
 }
