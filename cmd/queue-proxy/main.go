@@ -42,7 +42,7 @@ func hold(d *sharedmain.Defaults) {
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(warmup.Port))
 	patience := time.Duration(number("REVISION_TIMEOUT_SECONDS")) * time.Second
-	g := gate.New(pkgnet.DialWithBackOff, gate.Ask(address), patience, waits(d))
+	g := gate.New(pkgnet.DialWithBackOff, gate.Ask(address), patience, waits(d), d.Ctx.Done())
 	d.Transport = otelhttp.NewTransport(g.Transport(idle)) // with the providers that queue-proxy has set
 	d.Logger.Info("Requests wait while the model is not warm")
 }

@@ -40,6 +40,8 @@ import (
 )
 
 const (
+	// modelPort is the ranker's, past queue-proxy.
+	modelPort = 8080
 	// crashHeader is on a request that ends the model.
 	crashHeader = "Crash"
 	// verdictWithin bounds how much later than its timeout a warm-up may end.
@@ -203,8 +205,7 @@ func (a *answers) since(replica string, at time.Time) bool {
 // crash has the model of a replica end, past all that is in front of it.
 func (s *stage) crash(pod string) {
 	s.Helper()
-	_, err := s.Kube.CoreV1().RESTClient().Post().Namespace(s.namespace).Resource("pods").SubResource("proxy").
-		Name(pod+":8080").Suffix(platform.InferPath).SetHeader(crashHeader, "now").Body(cluster.request).DoRaw(s.Context())
+	_, err := s.infer(s.Context(), pod, modelPort, http.Header{crashHeader: {"now"}})
 	if err == nil {
 		s.Fatalf("%s has answered", pod)
 	}

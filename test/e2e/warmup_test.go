@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/ptr"
 	"knative.dev/serving/pkg/apis/config"
+	servingnetworking "knative.dev/serving/pkg/networking"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -194,12 +196,14 @@ func TestModelRestarts(t *testing.T) {
 	}
 }
 
-// The warm-up container restarts beside a warm model: green again without a request.
+// The warm-up container restarts beside a warm model: green again without a request, and
+// callers notice nothing.
 func TestWarmUpContainerRestarts(t *testing.T) {
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, fixed("20")))
 	endpoint := s.serving("ranker")
 	pod := s.onlyReplica("ranker")
+	stop := s.offer(endpoint, trafficRate/2)
 	s.restartContainer(pod, warmup.ContainerName)
 	s.until(time.Minute, "the replica to be ready again", func(ctx context.Context) (string, error) {
 		status, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, pod, metav1.GetOptions{})
@@ -212,9 +216,49 @@ func TestWarmUpContainerRestarts(t *testing.T) {
 		return "", nil
 	})
 	s.predict(endpoint)
+	s.noneFailed(stop())
 	if again := s.warmUps(pod); again != 0 {
 		t.Errorf("the model was warmed up %d times more", again)
 	}
+}
+
+// What still comes to a replica that is to leave is served as long as queue-proxy drains,
+// by connections that are new to the model as well.
+func TestLeavingReplicaServes(t *testing.T) {
+	const bursts, burst = 10, 8
+	s := newStage(t)
+	s.create(s.ranker("ranker", warmed, fixed("20")))
+	s.serving("ranker")
+	pod := s.onlyReplica("ranker")
+	if err := s.Kube.CoreV1().Pods(s.namespace).Delete(t.Context(), pod, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), answerWithin)
+	defer cancel()
+	next := time.NewTicker(200 * time.Millisecond)
+	defer next.Stop()
+	for range bursts {
+		<-next.C
+		var asked sync.WaitGroup
+		for range burst {
+			asked.Go(func() {
+				if answer, err := s.infer(ctx, pod, servingnetworking.BackendHTTPPort, nil); err != nil {
+					t.Errorf("%v: %s", err, answer)
+				}
+			})
+		}
+		asked.Wait()
+	}
+}
+
+// infer asks a replica for a prediction at one of its ports, past all that is in front.
+func (s *stage) infer(ctx context.Context, pod string, port int, header http.Header) ([]byte, error) {
+	request := s.Kube.CoreV1().RESTClient().Post().Namespace(s.namespace).Resource("pods").SubResource("proxy").
+		Name(fmt.Sprintf("%s:%d", pod, port)).Suffix(platform.InferPath).Body(cluster.request)
+	for name, values := range header {
+		request.SetHeader(name, values...)
+	}
+	return request.DoRaw(ctx)
 }
 
 // A revision whose replicas can't be warmed up never serves; the one before goes on,

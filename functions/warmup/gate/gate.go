@@ -52,6 +52,8 @@ type Gate struct {
 	waiting  chan struct{}
 	// waited is told of each wait, and of its error.
 	waited func(time.Duration, error)
+	// leaving is closed when the replica is to leave: what ends then is not started again.
+	leaving <-chan struct{}
 
 	mu    sync.Mutex
 	asked time.Time
@@ -59,9 +61,9 @@ type Gate struct {
 }
 
 // New returns a Gate whose connections wait for as long as patience, each of which is
-// told to waited.
-func New(dial Dialer, ask Asker, patience time.Duration, waited func(time.Duration, error)) *Gate {
-	return &Gate{dial: dial, ask: ask, patience: patience, waiting: make(chan struct{}, most), waited: waited}
+// told to waited. Leaving is closed when the replica is to leave.
+func New(dial Dialer, ask Asker, patience time.Duration, waited func(time.Duration, error), leaving <-chan struct{}) *Gate {
+	return &Gate{dial: dial, ask: ask, patience: patience, waiting: make(chan struct{}, most), waited: waited, leaving: leaving}
 }
 
 // Dial opens a connection once the model is warm. It asks after it has connected: what
@@ -72,7 +74,7 @@ func New(dial Dialer, ask Asker, patience time.Duration, waited func(time.Durati
 // when too many wait already.
 func (g *Gate) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := g.open(ctx, network, address)
-	if !passing(err) {
+	if !g.passing(err) {
 		return conn, err
 	}
 	select {
@@ -109,7 +111,7 @@ func (g *Gate) await(ctx context.Context, network, address string, err error) (n
 		if err == nil {
 			conn, err = g.open(ctx, network, address)
 		}
-		if !passing(err) {
+		if !g.passing(err) {
 			return conn, err
 		}
 	}
@@ -138,25 +140,35 @@ func (g *Gate) lately(ctx context.Context) error {
 	return g.last
 }
 
-// verdict is nil while the model is warm.
+// verdict is nil while the model is warm. In a replica that is to leave, the warm-up may
+// have gone before: what was warm then can't have been started again since.
 func (g *Gate) verdict(ctx context.Context) error {
 	status, err := g.ask(ctx)
 	switch {
-	case errors.Is(err, ErrForeign):
+	case errors.Is(err, ErrForeign) || err == nil && status.State.Serves():
 		return err
-	case err != nil:
-		return &ColdError{Reason: err.Error()}
-	case !status.State.Serves():
-		return &ColdError{Reason: status.Reason, Final: status.State.Ended()}
+	case err == nil:
+		return &ColdError{Reason: status.Reason, Final: status.State.Ended() || status.State == warmup.Waiting && g.leaves()}
+	case g.leaves():
+		return nil
 	}
-	return nil
+	return &ColdError{Reason: err.Error()}
 }
 
 // passing tells whether the model may be warm soon: it has ended and is started again,
 // or is warmed up.
-func passing(err error) bool {
+func (g *Gate) passing(err error) bool {
 	if cold := (*ColdError)(nil); errors.As(err, &cold) {
 		return !cold.Final
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	return errors.Is(err, syscall.ECONNREFUSED) && !g.leaves()
+}
+
+func (g *Gate) leaves() bool {
+	select {
+	case <-g.leaving:
+		return true
+	default:
+		return false
+	}
 }

@@ -25,6 +25,7 @@ type replica struct {
 	unknown   error
 	asked     int
 	connected int
+	leaving   chan struct{}
 }
 
 func (r *replica) is(listening bool, state warmup.State, unknown error) {
@@ -109,6 +110,22 @@ func TestConnections(t *testing.T) {
 			name: "one whose warm-up fails meanwhile", before: func(r *replica) { r.is(false, warmup.Waiting, nil) },
 			after: func(r *replica) { r.is(true, warmup.Failed, nil) }, want: 2 * time.Second, wantErr: "so it says",
 		},
+		{
+			name: "a model that ends while its replica leaves", before: func(r *replica) { r.is(false, warmup.Waiting, nil); close(r.leaving) },
+			wantErr: "refused",
+		},
+		{
+			name: "one that has ended, whose replica leaves then", before: func(r *replica) { r.is(false, warmup.Waiting, nil) },
+			after: func(r *replica) { close(r.leaving) }, want: 2 * time.Second, wantErr: "so it says",
+		},
+		{
+			name: "one that is warmed up while its replica leaves", before: func(r *replica) { r.is(true, warmup.Warming, nil); close(r.leaving) },
+			after: func(r *replica) { r.is(true, warmup.Warm, nil) }, want: 2 * time.Second, connected: 2,
+		},
+		{
+			name: "a warm-up that has left first", before: func(r *replica) { r.is(true, "", unreachable) },
+			after: func(r *replica) { close(r.leaving) }, want: 2 * time.Second, connected: 2,
+		},
 		{name: "something that isn't warmed up", before: func(r *replica) { r.is(true, "", ErrForeign) }, connected: 1},
 		{
 			name: "such that has ended", before: func(r *replica) { r.is(false, "", ErrForeign) },
@@ -118,10 +135,10 @@ func TestConnections(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := &replica{}
+				r := &replica{leaving: make(chan struct{})}
 				c.before(r)
 				var waited time.Duration
-				done := r.begin(t.Context(), New(r.dial, r.ask, patience, func(d time.Duration, _ error) { waited = d }))
+				done := r.begin(t.Context(), New(r.dial, r.ask, patience, func(d time.Duration, _ error) { waited = d }, r.leaving))
 				time.Sleep(2 * time.Second)
 				if c.after != nil {
 					c.after(r)
@@ -155,7 +172,7 @@ func TestAsksAfterItHasConnected(t *testing.T) {
 	conn, err := New(func(ctx context.Context, network, address string) (net.Conn, error) {
 		defer r.is(true, warmup.Warming, nil)
 		return r.dial(ctx, network, address)
-	}, r.ask, 0, silent).Dial(t.Context(), "tcp", "model")
+	}, r.ask, 0, silent, nil).Dial(t.Context(), "tcp", "model")
 	if cold := (*ColdError)(nil); conn != nil || !errors.As(err, &cold) {
 		t.Errorf("%v, %v", conn, err)
 	}
@@ -166,7 +183,7 @@ func TestWaitsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &replica{}
 		r.is(false, warmup.Waiting, nil)
-		g := New(r.dial, r.ask, patience, silent)
+		g := New(r.dial, r.ask, patience, silent, nil)
 		ctx, leave := context.WithCancel(t.Context())
 		left := r.begin(ctx, g)
 		leave()

@@ -38,7 +38,7 @@ func TestTransport(t *testing.T) {
 		t.Run(c.proto, func(t *testing.T) {
 			t.Parallel()
 			r := &replica{}
-			transport := New((&net.Dialer{}).DialContext, r.ask, 0, silent).Transport(1)
+			transport := New((&net.Dialer{}).DialContext, r.ask, 0, silent, nil).Transport(1)
 			send := func(wantCode int, want string) {
 				t.Helper()
 				request := httptest.NewRequest(http.MethodPost, "http://"+model, strings.NewReader("body"))
@@ -119,7 +119,7 @@ func BenchmarkConnection(b *testing.B) {
 	}))
 	defer status.Close()
 	dialer := &net.Dialer{}
-	g := New(dialer.DialContext, Ask(status.Listener.Addr().String()), 0, silent)
+	g := New(dialer.DialContext, Ask(status.Listener.Addr().String()), 0, silent, nil)
 	for name, dial := range map[string]Dialer{"plain": dialer.DialContext, "gate": g.Dial} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
