@@ -56,6 +56,13 @@ const (
 	leastIstio         = "1.28"
 )
 
+const (
+	// ownQueueProxy is the name of Sluice's image of it, ownKnative the release that it
+	// is built from.
+	ownQueueProxy = "queue-proxy"
+	ownKnative    = "1.21"
+)
+
 // Check looks at the whole cluster. It fails only if the cluster can't be asked.
 func Check(ctx context.Context, get Getter) ([]Finding, error) {
 	kubernetes, err := checkKubernetes(ctx, get)
@@ -69,6 +76,7 @@ func Check(ctx context.Context, get Getter) ([]Finding, error) {
 		checkBroker(ctx, get),
 		checkAuthentication(ctx, get),
 		checkProbing(ctx, get),
+		checkQueueProxy(ctx, get),
 	}
 	return append(findings, checkIstio(ctx, get)...), nil
 }
@@ -194,6 +202,23 @@ func checkProbing(ctx context.Context, get Getter) Finding {
 	if w, err := object(ctx, get, "knative-serving", "configmap", "config-features"); err == nil {
 		if value := w.Data["multi-container-probing"]; strings.EqualFold(value, "enabled") {
 			f.Satisfied, f.Seen = true, value
+		}
+	}
+	return f
+}
+
+// checkQueueProxy advises only: it is every Knative Service's, and has to be of the
+// cluster's own version.
+func checkQueueProxy(ctx context.Context, get Getter) Finding {
+	f := Finding{
+		Subject: "queue-proxy", Seen: "Knative's own: a model that restarts in place may be asked before it is warm again",
+		Remedy: "SLUICE_QUEUE_PROXY=true make install, where Knative Serving is " + ownKnative +
+			" (this changes every queue-proxy: all Knative services of the cluster roll once)",
+	}
+	if w, err := object(ctx, get, "knative-serving", "configmap", "config-deployment"); err == nil {
+		image := w.Data["queue-sidecar-image"]
+		if name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], "@"); name == ownQueueProxy {
+			f.Satisfied, f.Seen = true, image
 		}
 	}
 	return f

@@ -30,6 +30,7 @@ func complete() map[string]string {
 		"configmap knative-eventing/config-br-defaults":    `{"data":{"default-br-config":"clusterDefault:\n  brokerClass: MTChannelBasedBroker\n"}}`,
 		"configmap knative-eventing/config-features":       `{"data":{"authentication-oidc":"enabled"}}`,
 		"configmap knative-serving/config-features":        `{"data":{"multi-container-probing":"enabled"}}`,
+		"configmap knative-serving/config-deployment":      `{"data":{"queue-sidecar-image":"r:5000/sluice/queue-proxy@sha256:d1"}}`,
 		"deployment istio-system/istiod": `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0",
 			"env":[{"name":"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG","value":"true"},{"name":"PILOT_SCOPE_GATEWAY_TO_NAMESPACE","value":"true"},
 			{"name":"PILOT_DEBOUNCE_MAX","value":"500ms"}]}]}}}}`,
@@ -64,6 +65,13 @@ func TestCheck(t *testing.T) {
 			},
 			missing: []string{"Knative Eventing", "Broker class", "Istio"},
 			advice:  []string{"authentication-oidc"},
+		},
+		{
+			name: "Knative as it comes",
+			change: func(o map[string]string) {
+				o["configmap knative-serving/config-deployment"] = `{"data":{"queue-sidecar-image":"gcr.io/knative-releases/knative.dev/serving/cmd/queue@sha256:d1"}}`
+			},
+			advice: []string{"queue-proxy"},
 		},
 		{
 			name: "istiod as it comes",
@@ -102,10 +110,11 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestProbingRemedyWarns(t *testing.T) {
-	f := checkProbing(context.Background(), cluster(nil))
-	if !strings.Contains(f.String(), "roll") {
-		t.Errorf("the remedy rolls every service and must say so: %s", f)
+func TestRemediesWarn(t *testing.T) {
+	for _, check := range []func(context.Context, Getter) Finding{checkProbing, checkQueueProxy} {
+		if f := check(context.Background(), cluster(nil)); !strings.Contains(f.String(), "roll") {
+			t.Errorf("the remedy rolls every service and must say so: %s", f)
+		}
 	}
 }
 
