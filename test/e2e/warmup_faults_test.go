@@ -345,11 +345,46 @@ func TestWarmUpOverHTTP2(t *testing.T) {
 	if got := m.Status.WarmUp.Replicas[0].Requests; got != 2*3 {
 		t.Errorf("%d requests, want two rounds of three", got)
 	}
+	s.callsWait(modern, s.onlyReplica("modern"))
 	s.update("modern", func(m *v1alpha1.Model) { m.Spec.WarmUp.Requests[2].GRPC += "s" })
 	s.condition("modern", v1alpha1.ModelConditionRolledOut, corev1.ConditionFalse, "gRPC "+unary+"s: gRPC code 12 instead of 0: unknown method UnaryCalls")
 	if err := modern.unary(t.Context()); err != nil {
 		t.Error("by the revision before:", err)
 	}
+}
+
+// callsWait ends a model of HTTP/2 between two calls of the connection that all of them
+// share: those that come before it is warm again wait.
+func (s *stage) callsWait(modern *caller, pod string) {
+	s.Helper()
+	if err := modern.unary(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	var model int
+	for _, process := range s.processes(s.pod(pod).UID) {
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", process)); err == nil && strings.TrimSpace(string(name)) == "streams" {
+			model = process
+		}
+	}
+	if model == 0 {
+		s.Log("the replica's node isn't this machine: its model can't be ended")
+		return
+	}
+	s.until(answerWithin, "the model to end", func(context.Context) (string, error) {
+		if err := syscall.Kill(model, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
+			return "it is there", err
+		}
+		return "", nil
+	})
+	s.until(time.Minute, "the model to be warm again", func(ctx context.Context) (string, error) {
+		if err := modern.unary(ctx); err != nil {
+			s.Errorf("a call after the model has ended: %v", err)
+		}
+		if now := s.pod(pod); restarts(now, modelContainer) == 0 || !isReady(now) {
+			return "not yet", nil
+		}
+		return "", nil
+	})
 }
 
 // pod is a pod as it is now.
