@@ -2,9 +2,7 @@ package model
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -28,9 +26,8 @@ const (
 	pullTimeout = time.Second
 	// pullAgain is how often a replica is asked that has no verdict yet.
 	pullAgain = time.Second
-	// maxPulled bounds an answer, maxReason what is shown of it. Replicas are the
-	// tenants': their answers are not to be trusted.
-	maxPulled = 16 << 10
+	// maxReason bounds what is shown of an answer. Replicas are the tenants': their
+	// answers are not to be trusted.
 	maxReason = 400
 )
 
@@ -174,22 +171,9 @@ var toReplicas = &http.Client{
 }
 
 func askReplica(ctx context.Context, ip string) (warmup.Status, error) {
-	var status warmup.Status
-	url := "http://" + net.JoinHostPort(ip, strconv.Itoa(warmup.Port)) + warmup.StatusPath
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return status, fmt.Errorf("building the question: %w", err)
-	}
-	answer, err := toReplicas.Do(request)
+	status, err := warmup.Ask(ctx, toReplicas, net.JoinHostPort(ip, strconv.Itoa(warmup.Port)))
 	if err != nil {
 		return status, fmt.Errorf("asking a replica: %w", err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return status, fmt.Errorf("asking a replica: %s", answer.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxPulled)).Decode(&status); err != nil {
-		return status, fmt.Errorf("decoding a replica's answer: %w", err)
 	}
 	return sane(status)
 }

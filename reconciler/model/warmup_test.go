@@ -405,16 +405,16 @@ func TestVerdictsAreToldBeside(t *testing.T) {
 func TestAnswersOfReplicas(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		`{"state":"Warm","starts":1}`:                                             "Warm",
-		`{"state":"Warming","reason":"` + strings.Repeat("x", 500) + `"}`:         "Warming " + strings.Repeat("x", maxReason) + "…",
-		`{"state":"Excellent"}`:                                                   "",
-		`{"state":"Warm","starts":1,"requests":-1}`:                               "",
-		`{"state":"Warm"}`:                                                        "",
-		`{"state":"Warming","reason":"` + strings.Repeat("x", 2*maxPulled) + `"}`: "",
+		`{"state":"Warm","starts":1}`:                                                    "Warm",
+		`{"state":"Warming","reason":"` + strings.Repeat("x", 500) + `"}`:                "Warming " + strings.Repeat("x", maxReason) + "…",
+		`{"state":"Excellent"}`:                                                          "",
+		`{"state":"Warm","starts":1,"requests":-1}`:                                      "",
+		`{"state":"Warm"}`:                                                               "",
+		`{"state":"Warming","reason":"` + strings.Repeat("x", 2*warmup.MaxStatus) + `"}`: "",
 		`<html>`: "",
 	} {
 		status, err := warmup.Status{}, json.Unmarshal([]byte(text), &warmup.Status{})
-		if err == nil && len(text) < maxPulled {
+		if err == nil && len(text) < warmup.MaxStatus {
 			_ = json.Unmarshal([]byte(text), &status)
 			status, err = sane(status)
 		} else {

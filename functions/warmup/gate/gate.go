@@ -28,11 +28,9 @@ const (
 // Dialer opens a connection.
 type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Asker asks how far the replica is, as of now. With ErrForeign, it isn't warmed up.
+// Asker asks how far the replica is, as of now. With warmup.ErrForeign, it isn't
+// warmed up.
 type Asker func(ctx context.Context) (warmup.Status, error)
-
-// ErrForeign is that something else answers where the warm-up would.
-var ErrForeign = errors.New("not a warm-up's answer")
 
 // ColdError is why no connection was opened.
 type ColdError struct {
@@ -104,7 +102,7 @@ func (g *Gate) await(ctx context.Context, network, address string, err error) (n
 		// Nothing connects to a model that is known to be cold: a server that serves one
 		// connection at a time would keep its warm-up waiting for ours.
 		err = g.lately(ctx)
-		if errors.Is(err, ErrForeign) {
+		if errors.Is(err, warmup.ErrForeign) {
 			return g.dial(ctx, network, address)
 		}
 		var conn net.Conn
@@ -123,7 +121,7 @@ func (g *Gate) open(ctx context.Context, network, address string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	if err := g.verdict(ctx); err != nil && !errors.Is(err, ErrForeign) {
+	if err := g.verdict(ctx); err != nil && !errors.Is(err, warmup.ErrForeign) {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -145,7 +143,7 @@ func (g *Gate) lately(ctx context.Context) error {
 func (g *Gate) verdict(ctx context.Context) error {
 	status, err := g.ask(ctx)
 	switch {
-	case errors.Is(err, ErrForeign) || err == nil && status.State.Serves():
+	case errors.Is(err, warmup.ErrForeign) || err == nil && status.State.Serves():
 		return err
 	case err == nil:
 		return &ColdError{Reason: status.Reason, Final: status.State.Ended() || status.State == warmup.Waiting && g.leaves()}

@@ -126,9 +126,9 @@ func TestConnections(t *testing.T) {
 			name: "a warm-up that has left first", before: func(r *replica) { r.is(true, "", unreachable) },
 			after: func(r *replica) { close(r.leaving) }, want: 2 * time.Second, connected: 2,
 		},
-		{name: "something that isn't warmed up", before: func(r *replica) { r.is(true, "", ErrForeign) }, connected: 1},
+		{name: "something that isn't warmed up", before: func(r *replica) { r.is(true, "", warmup.ErrForeign) }, connected: 1},
 		{
-			name: "such that has ended", before: func(r *replica) { r.is(false, "", ErrForeign) },
+			name: "such that has ended", before: func(r *replica) { r.is(false, "", warmup.ErrForeign) },
 			want: pause, wantErr: "refused",
 		},
 	} {

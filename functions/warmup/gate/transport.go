@@ -3,9 +3,7 @@ package gate
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,8 +18,6 @@ import (
 const (
 	// askFor bounds one question.
 	askFor = time.Second
-	// answerSize bounds its answer.
-	answerSize = 64 << 10
 	// questions bounds those that are asked at once.
 	questions = 8
 )
@@ -29,26 +25,7 @@ const (
 // Ask returns an Asker for the warm-up at an address, host and port.
 func Ask(address string) Asker {
 	client := &http.Client{Timeout: askFor, Transport: &http.Transport{MaxConnsPerHost: questions, MaxIdleConnsPerHost: questions, IdleConnTimeout: time.Minute}}
-	return func(ctx context.Context) (warmup.Status, error) {
-		var status warmup.Status
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+warmup.StatusPath, http.NoBody)
-		if err != nil {
-			return status, fmt.Errorf("asking the warm-up: %w", err)
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return status, fmt.Errorf("asking the warm-up: %w", err)
-		}
-		defer func() { _ = response.Body.Close() }()
-		answer, err := io.ReadAll(io.LimitReader(response.Body, answerSize))
-		if err != nil {
-			return status, fmt.Errorf("reading what the warm-up says: %w", err)
-		}
-		if response.StatusCode != http.StatusOK || json.Unmarshal(answer, &status) != nil || status.State == "" {
-			return status, ErrForeign
-		}
-		return status, nil
-	}
+	return func(ctx context.Context) (warmup.Status, error) { return warmup.Ask(ctx, client, address) }
 }
 
 // Transport returns what queue-proxy sends requests to the model with: HTTP/1.1, or

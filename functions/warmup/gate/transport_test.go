@@ -91,7 +91,7 @@ func TestAsk(t *testing.T) {
 				_, _ = io.WriteString(w, c.answer)
 			})
 			status, err := Ask(address)(t.Context())
-			if errors.Is(err, ErrForeign) != c.foreign || (!c.foreign && (err != nil || status.State != c.want)) {
+			if errors.Is(err, warmup.ErrForeign) != c.foreign || (!c.foreign && (err != nil || status.State != c.want)) {
 				t.Errorf("%+v, %v", status, err)
 			}
 		})
@@ -103,7 +103,7 @@ func TestAsk(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = listener.Close()
-		if _, err := Ask(listener.Addr().String())(t.Context()); err == nil || errors.Is(err, ErrForeign) {
+		if _, err := Ask(listener.Addr().String())(t.Context()); err == nil || errors.Is(err, warmup.ErrForeign) {
 			t.Errorf("got %v", err)
 		}
 	})
