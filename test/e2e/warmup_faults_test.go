@@ -143,14 +143,10 @@ func (s *stage) crashServing(endpoint platform.Endpoint, pods []corev1.Pod, whic
 	crashed := time.Now()
 	s.crash(victim)
 	took := s.until(time.Minute, "the replica to serve again", func(ctx context.Context) (string, error) {
-		pod, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, victim, metav1.GetOptions{})
-		if err != nil {
-			return "", err
+		if !seen.since(victim, crashed.Add(beat)) {
+			return "it has not answered", nil
 		}
-		if n := restarts(pod, modelContainer); n == 0 || !isReady(pod) || !seen.since(victim, crashed.Add(beat)) {
-			return fmt.Sprintf("%d restarts, ready %t", n, isReady(pod)), nil
-		}
-		return "", nil
+		return s.readyAgain(ctx, victim, modelContainer, 0)
 	})
 	report := stop()
 	s.noneEarly("ranker")
@@ -380,10 +376,7 @@ func (s *stage) callsWait(modern *caller, pod string) {
 		if err := modern.unary(ctx); err != nil {
 			s.Errorf("a call after the model has ended: %v", err)
 		}
-		if now := s.pod(pod); restarts(now, modelContainer) == 0 || !isReady(now) {
-			return "not yet", nil
-		}
-		return "", nil
+		return s.readyAgain(ctx, pod, modelContainer, 0)
 	})
 }
 

@@ -174,14 +174,7 @@ func TestModelRestarts(t *testing.T) {
 			before := s.pod(pod)
 			again.restart(s, pod)
 			s.until(time.Minute, "the model to be warmed up again", func(ctx context.Context) (string, error) {
-				now, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, pod, metav1.GetOptions{})
-				if err != nil {
-					return "", err
-				}
-				if n := restarts(now, modelContainer); n == restarts(before, modelContainer) || !isReady(now) {
-					return fmt.Sprintf("%d restarts, ready %t", n, isReady(now)), nil
-				}
-				return "", nil
+				return s.readyAgain(ctx, pod, modelContainer, restarts(before, modelContainer))
 			})
 			s.predict(endpoint)
 			s.noneEarly("ranker")
@@ -206,14 +199,7 @@ func TestWarmUpContainerRestarts(t *testing.T) {
 	stop := s.offer(endpoint, trafficRate/2)
 	s.restartContainer(pod, warmup.ContainerName)
 	s.until(time.Minute, "the replica to be ready again", func(ctx context.Context) (string, error) {
-		status, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, pod, metav1.GetOptions{})
-		if err != nil {
-			return "", err
-		}
-		if restarts(status, warmup.ContainerName) == 0 || !isReady(status) {
-			return "not yet", nil
-		}
-		return "", nil
+		return s.readyAgain(ctx, pod, warmup.ContainerName, 0)
 	})
 	s.predict(endpoint)
 	s.noneFailed(stop())
@@ -469,6 +455,19 @@ func started(pod *corev1.Pod, container string) bool {
 	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
 		return c.Name == container && (c.State.Waiting == nil || c.RestartCount > 0)
 	})
+}
+
+// readyAgain says what a replica lacks to be ready after one more restart of a container
+// than there were before.
+func (s *stage) readyAgain(ctx context.Context, name, container string, before int32) (string, error) {
+	pod, err := s.Kube.CoreV1().Pods(s.namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	if n := restarts(pod, container); n == before || !isReady(pod) {
+		return fmt.Sprintf("%d restarts, ready %t", n, isReady(pod)), nil
+	}
+	return "", nil
 }
 
 func restarts(pod *corev1.Pod, container string) int32 {

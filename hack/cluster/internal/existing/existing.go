@@ -56,6 +56,9 @@ const (
 	leastIstio         = "1.28"
 )
 
+// rollsAll warns of what a change of every queue-proxy entails.
+const rollsAll = " (this changes every queue-proxy: all Knative services of the cluster roll once)"
+
 const (
 	// ownQueueProxy is the name of Sluice's image of it, ownKnative the release that it
 	// is built from.
@@ -197,7 +200,7 @@ func checkProbing(ctx context.Context, get Getter) Finding {
 	f := Finding{
 		Subject: "multi-container-probing", Required: true, Seen: "not enabled",
 		Remedy: `kubectl patch configmap config-features -n knative-serving --type merge -p '{"data":{"multi-container-probing":"enabled"}}'` +
-			" (this changes every queue-proxy: all Knative services of the cluster roll once)",
+			rollsAll,
 	}
 	if w, err := object(ctx, get, "knative-serving", "configmap", "config-features"); err == nil {
 		if value := w.Data["multi-container-probing"]; strings.EqualFold(value, "enabled") {
@@ -213,7 +216,7 @@ func checkQueueProxy(ctx context.Context, get Getter) Finding {
 	f := Finding{
 		Subject: "queue-proxy", Seen: "Knative's own: a model that restarts in place may be asked before it is warm again",
 		Remedy: "SLUICE_QUEUE_PROXY=true make install, where Knative Serving is " + ownKnative +
-			" (this changes every queue-proxy: all Knative services of the cluster roll once)",
+			rollsAll,
 	}
 	if w, err := object(ctx, get, "knative-serving", "configmap", "config-deployment"); err == nil {
 		image := w.Data["queue-sidecar-image"]
