@@ -79,6 +79,7 @@ func Check(ctx context.Context, get Getter) ([]Finding, error) {
 		checkBroker(ctx, get),
 		checkAuthentication(ctx, get),
 		checkProbing(ctx, get),
+		checkMesh(ctx, get),
 		checkQueueProxy(ctx, get),
 	}
 	return append(findings, checkIstio(ctx, get)...), nil
@@ -205,6 +206,23 @@ func checkProbing(ctx context.Context, get Getter) Finding {
 	if w, err := object(ctx, get, "knative-serving", "configmap", "config-features"); err == nil {
 		if value := w.Data["multi-container-probing"]; strings.EqualFold(value, "enabled") {
 			f.Satisfied, f.Seen = true, value
+		}
+	}
+	return f
+}
+
+// checkMesh advises only: where pods have sidecars, the activator can't do without their
+// Service. Elsewhere it takes the 503 of a replica that warms up for a mesh's, and from then
+// on sends what waits for the revision to a Service that may have no endpoint yet.
+func checkMesh(ctx context.Context, get Getter) Finding {
+	f := Finding{
+		Subject: "mesh-compatibility-mode", Seen: "auto: requests that wait for a replica may be lost when it is ready",
+		Remedy: `kubectl patch configmap config-network -n knative-serving --type merge -p '{"data":{"mesh-compatibility-mode":"disabled"}}'` +
+			" (unless Models' pods have sidecars of a mesh), and kubectl rollout restart deployment/activator deployment/autoscaler -n knative-serving",
+	}
+	if w, err := object(ctx, get, "knative-serving", "configmap", "config-network"); err == nil {
+		if value := w.Data["mesh-compatibility-mode"]; value != "" {
+			f.Seen, f.Satisfied = value, strings.EqualFold(value, "disabled")
 		}
 	}
 	return f

@@ -30,6 +30,7 @@ func complete() map[string]string {
 		"configmap knative-eventing/config-br-defaults":    `{"data":{"default-br-config":"clusterDefault:\n  brokerClass: MTChannelBasedBroker\n"}}`,
 		"configmap knative-eventing/config-features":       `{"data":{"authentication-oidc":"enabled"}}`,
 		"configmap knative-serving/config-features":        `{"data":{"multi-container-probing":"enabled"}}`,
+		"configmap knative-serving/config-network":         `{"data":{"mesh-compatibility-mode":"disabled"}}`,
 		"configmap knative-serving/config-deployment":      `{"data":{"queue-sidecar-image":"r:5000/sluice/queue-proxy@sha256:d1"}}`,
 		"deployment istio-system/istiod": `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0",
 			"env":[{"name":"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG","value":"true"},{"name":"PILOT_SCOPE_GATEWAY_TO_NAMESPACE","value":"true"},
@@ -70,8 +71,9 @@ func TestCheck(t *testing.T) {
 			name: "Knative as it comes",
 			change: func(o map[string]string) {
 				o["configmap knative-serving/config-deployment"] = `{"data":{"queue-sidecar-image":"gcr.io/knative-releases/knative.dev/serving/cmd/queue@sha256:d1"}}`
+				o["configmap knative-serving/config-network"] = `{"data":{"ingress-class":"istio.ingress.networking.knative.dev"}}`
 			},
-			advice: []string{"queue-proxy"},
+			advice: []string{"mesh-compatibility-mode", "queue-proxy"},
 		},
 		{
 			name: "istiod as it comes",

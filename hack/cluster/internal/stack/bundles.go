@@ -67,7 +67,13 @@ var serving = bundle{
 	rules: append([]manifest.Rule{
 		manifest.ModestRequests("15m", "40Mi"),
 		manifest.Version(knativeVersion),
-		manifest.ConfigData(servingNamespace, "config-network", map[string]string{"ingress-class": IngressClass}),
+		manifest.ConfigData(servingNamespace, "config-network", map[string]string{
+			"ingress-class": IngressClass,
+			// No sidecars here. Where it may look for some, the activator takes a replica that
+			// warms up for one behind a mesh, goes by its Service, and loses requests whenever
+			// it is ahead of kube-proxy.
+			"mesh-compatibility-mode": "disabled",
+		}),
 		manifest.ConfigData(servingNamespace, "config-domain", map[string]string{Domain: ""}),
 		manifest.ConfigData(servingNamespace, "config-features", map[string]string{"multi-container-probing": "enabled"}),
 		manifest.ConfigData(servingNamespace, "config-deployment", map[string]string{
