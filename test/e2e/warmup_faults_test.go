@@ -32,6 +32,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/warmup"
@@ -113,6 +114,8 @@ func (s *stage) crashable(replicas int32) (platform.Endpoint, []corev1.Pod) {
 	s.Helper()
 	s.create(s.ranker("ranker", warmed, slow, crashingOn(crashHeader), fixed("1000"), func(m *v1alpha1.Model) {
 		m.Spec.Autoscaling.MinReplicas, m.Spec.Autoscaling.MaxReplicas = &replicas, &replicas
+		// Without a bound, Knative's activator may choose among no replicas, and panic.
+		m.Spec.ContainerConcurrency = ptr.Int64(100)
 	}))
 	endpoint := s.serving("ranker")
 	s.reach(s.follow("ranker"), readyWithin, "all replicas", func(m platform.Moment) bool { return m.Ready() == replicas })
