@@ -189,12 +189,7 @@ func checkAuthentication(ctx context.Context, get Getter) Finding {
 		Remedy: `kubectl patch configmap config-features -n knative-eventing --type merge -p '{"data":{"authentication-oidc":"enabled"}}'` +
 			" (this holds for every Broker and channel of the cluster: who sends to them needs a token, too)",
 	}
-	if w, err := object(ctx, get, "knative-eventing", "configmap", "config-features"); err == nil {
-		if value := w.Data["authentication-oidc"]; strings.EqualFold(value, "enabled") {
-			f.Satisfied, f.Seen = true, value
-		}
-	}
-	return f
+	return f.by(ctx, get, "knative-eventing", "config-features", "enabled")
 }
 
 func checkProbing(ctx context.Context, get Getter) Finding {
@@ -203,12 +198,7 @@ func checkProbing(ctx context.Context, get Getter) Finding {
 		Remedy: `kubectl patch configmap config-features -n knative-serving --type merge -p '{"data":{"multi-container-probing":"enabled"}}'` +
 			rollsAll,
 	}
-	if w, err := object(ctx, get, "knative-serving", "configmap", "config-features"); err == nil {
-		if value := w.Data["multi-container-probing"]; strings.EqualFold(value, "enabled") {
-			f.Satisfied, f.Seen = true, value
-		}
-	}
-	return f
+	return f.by(ctx, get, "knative-serving", "config-features", "enabled")
 }
 
 // checkMesh advises only: where pods have sidecars, the activator can't do without their
@@ -216,14 +206,17 @@ func checkProbing(ctx context.Context, get Getter) Finding {
 // on sends what waits for the revision to a Service that may have no endpoint yet.
 func checkMesh(ctx context.Context, get Getter) Finding {
 	f := Finding{
-		Subject: "mesh-compatibility-mode", Seen: "auto: requests that wait for a replica may be lost when it is ready",
+		Subject: "mesh-compatibility-mode", Seen: "not disabled: requests that wait for a replica may be lost when it is ready",
 		Remedy: `kubectl patch configmap config-network -n knative-serving --type merge -p '{"data":{"mesh-compatibility-mode":"disabled"}}'` +
 			" (unless Models' pods have sidecars of a mesh), and kubectl rollout restart deployment/activator deployment/autoscaler -n knative-serving",
 	}
-	if w, err := object(ctx, get, "knative-serving", "configmap", "config-network"); err == nil {
-		if value := w.Data["mesh-compatibility-mode"]; value != "" {
-			f.Seen, f.Satisfied = value, strings.EqualFold(value, "disabled")
-		}
+	return f.by(ctx, get, "knative-serving", "config-network", "disabled")
+}
+
+// by is satisfied where the ConfigMap's key of that name has the value.
+func (f Finding) by(ctx context.Context, get Getter, namespace, configMap, value string) Finding {
+	if w, err := object(ctx, get, namespace, "configmap", configMap); err == nil && strings.EqualFold(w.Data[f.Subject], value) {
+		f.Satisfied, f.Seen = true, value
 	}
 	return f
 }
