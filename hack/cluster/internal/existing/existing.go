@@ -184,37 +184,29 @@ func checkBroker(ctx context.Context, get Getter) Finding {
 
 // checkAuthentication advises only: events are hints, and forged ones change nothing.
 func checkAuthentication(ctx context.Context, get Getter) Finding {
-	f := Finding{
-		Subject: "authentication-oidc", Seen: "not enabled: whoever reaches the Broker may send events",
-		Remedy: `kubectl patch configmap config-features -n knative-eventing --type merge -p '{"data":{"authentication-oidc":"enabled"}}'` +
-			" (this holds for every Broker and channel of the cluster: who sends to them needs a token, too)",
-	}
-	return f.by(ctx, get, "knative-eventing", "config-features", "enabled")
+	f := Finding{Subject: "authentication-oidc", Seen: "not enabled: whoever reaches the Broker may send events"}
+	return checkSetting(ctx, get, f, "knative-eventing", "config-features", "enabled",
+		" (this holds for every Broker and channel of the cluster: who sends to them needs a token, too)")
 }
 
 func checkProbing(ctx context.Context, get Getter) Finding {
-	f := Finding{
-		Subject: "multi-container-probing", Required: true, Seen: "not enabled",
-		Remedy: `kubectl patch configmap config-features -n knative-serving --type merge -p '{"data":{"multi-container-probing":"enabled"}}'` +
-			rollsAll,
-	}
-	return f.by(ctx, get, "knative-serving", "config-features", "enabled")
+	f := Finding{Subject: "multi-container-probing", Required: true, Seen: "not enabled"}
+	return checkSetting(ctx, get, f, "knative-serving", "config-features", "enabled", rollsAll)
 }
 
 // checkMesh advises only: where pods have sidecars, the activator can't do without their
 // Service. Elsewhere it takes the 503 of a replica that warms up for a mesh's, and from then
 // on sends what waits for the revision to a Service that may have no endpoint yet.
 func checkMesh(ctx context.Context, get Getter) Finding {
-	f := Finding{
-		Subject: "mesh-compatibility-mode", Seen: "not disabled: requests that wait for a replica may be lost when it is ready",
-		Remedy: `kubectl patch configmap config-network -n knative-serving --type merge -p '{"data":{"mesh-compatibility-mode":"disabled"}}'` +
-			" (unless Models' pods have sidecars of a mesh), and kubectl rollout restart deployment/activator deployment/autoscaler -n knative-serving",
-	}
-	return f.by(ctx, get, "knative-serving", "config-network", "disabled")
+	f := Finding{Subject: "mesh-compatibility-mode", Seen: "not disabled: requests that wait for a replica may be lost when it is ready"}
+	return checkSetting(ctx, get, f, "knative-serving", "config-network", "disabled",
+		" (unless Models' pods have sidecars of a mesh), and kubectl rollout restart deployment/activator deployment/autoscaler -n knative-serving")
 }
 
-// by is satisfied where the ConfigMap's key of that name has the value.
-func (f Finding) by(ctx context.Context, get Getter, namespace, configMap, value string) Finding {
+// checkSetting completes a finding on the key of a ConfigMap that is its subject: it is satisfied by
+// the value, and the remedy is to set that, with a note on what this entails.
+func checkSetting(ctx context.Context, get Getter, f Finding, namespace, configMap, value, note string) Finding {
+	f.Remedy = fmt.Sprintf(`kubectl patch configmap %s -n %s --type merge -p '{"data":{%q:%q}}'%s`, configMap, namespace, f.Subject, value, note)
 	if w, err := object(ctx, get, namespace, "configmap", configMap); err == nil && strings.EqualFold(w.Data[f.Subject], value) {
 		f.Satisfied, f.Seen = true, value
 	}
