@@ -82,7 +82,7 @@ func Check(ctx context.Context, get Getter) ([]Finding, error) {
 		checkMesh(ctx, get),
 		checkQueueProxy(ctx, get),
 	}
-	return append(findings, checkIstio(ctx, get)...), nil
+	return append(append(findings, checkIstio(ctx, get)...), checkSluice(ctx, get)), nil
 }
 
 func checkKubernetes(ctx context.Context, get Getter) (Finding, error) {
@@ -110,6 +110,7 @@ type workload struct {
 		Labels map[string]string `json:"labels"`
 	} `json:"metadata"`
 	Spec struct {
+		Replicas int `json:"replicas"`
 		Template struct {
 			Spec struct {
 				Containers []struct {
@@ -122,6 +123,9 @@ type workload struct {
 			} `json:"spec"`
 		} `json:"template"`
 	} `json:"spec"`
+	Status struct {
+		ReadyReplicas int `json:"readyReplicas"`
+	} `json:"status"`
 	Data map[string]string `json:"data"`
 }
 
@@ -226,6 +230,37 @@ func checkQueueProxy(ctx context.Context, get Getter) Finding {
 		if name, _, _ := strings.Cut(image[strings.LastIndex(image, "/")+1:], "@"); name == ownQueueProxy {
 			f.Satisfied, f.Seen = true, image
 		}
+	}
+	return f
+}
+
+// sluices are the Deployments that Sluice is: its own pods, and the gateway that is everybody's.
+var sluices = []struct{ namespace, name string }{
+	{"sluice-system", "webhook"}, {"sluice-system", "limiter"}, {"sluice-system", "controller"}, {"sluice-gateways", "shared"},
+}
+
+// checkSluice tells whether it is there, and healthy. It is advice: what isn't is what
+// `make install` is for.
+func checkSluice(ctx context.Context, get Getter) Finding {
+	f := Finding{Subject: "Sluice", Seen: "not installed", Remedy: "CLUSTER=existing make install"}
+	var ready, ailing []string
+	for _, part := range sluices {
+		w, err := object(ctx, get, part.namespace, "deployment", part.name)
+		switch of := fmt.Sprintf("%s %d/%d", part.name, w.Status.ReadyReplicas, w.Spec.Replicas); {
+		case err != nil:
+			ailing = append(ailing, part.name+" missing")
+		case w.Status.ReadyReplicas == 0 || w.Status.ReadyReplicas < w.Spec.Replicas:
+			ailing = append(ailing, of+" ready")
+		default:
+			ready = append(ready, of)
+		}
+	}
+	switch {
+	case len(ailing) == 0:
+		f.Satisfied, f.Seen = true, "installed and healthy: ready are "+strings.Join(ready, ", ")
+	case len(ready) > 0 || !strings.Contains(ailing[0], "missing"):
+		f.Seen = "installed, and not healthy: " + strings.Join(ailing, ", ")
+		f.Remedy = "see what kubectl get events -n sluice-system and -n sluice-gateways say; " + f.Remedy + " mends what was changed or deleted"
 	}
 	return f
 }

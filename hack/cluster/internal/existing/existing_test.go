@@ -32,6 +32,10 @@ func complete() map[string]string {
 		"configmap knative-serving/config-features":        `{"data":{"multi-container-probing":"enabled"}}`,
 		"configmap knative-serving/config-network":         `{"data":{"mesh-compatibility-mode":"disabled"}}`,
 		"configmap knative-serving/config-deployment":      `{"data":{"queue-sidecar-image":"r:5000/sluice/queue-proxy@sha256:d1"}}`,
+		"deployment sluice-system/webhook":                 `{"spec":{"replicas":1},"status":{"readyReplicas":1}}`,
+		"deployment sluice-system/limiter":                 `{"spec":{"replicas":2},"status":{"readyReplicas":2}}`,
+		"deployment sluice-system/controller":              `{"spec":{"replicas":1},"status":{"readyReplicas":1}}`,
+		"deployment sluice-gateways/shared":                `{"spec":{"replicas":1},"status":{"readyReplicas":1}}`,
 		"deployment istio-system/istiod": `{"spec":{"template":{"spec":{"containers":[{"image":"r/pilot:1.28.0",
 			"env":[{"name":"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG","value":"true"},{"name":"PILOT_SCOPE_GATEWAY_TO_NAMESPACE","value":"true"},
 			{"name":"PILOT_DEBOUNCE_MAX","value":"500ms"}]}]}}}}`,
@@ -82,6 +86,24 @@ func TestCheck(t *testing.T) {
 			},
 			advice: []string{"istiod PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", "istiod PILOT_SCOPE_GATEWAY_TO_NAMESPACE", "istiod PILOT_DEBOUNCE_MAX"},
 		},
+		{
+			name: "no Sluice yet",
+			change: func(o map[string]string) {
+				for key := range o {
+					if strings.Contains(key, " sluice-") {
+						delete(o, key)
+					}
+				}
+			},
+			advice: []string{"Sluice"},
+		},
+		{
+			name: "a limiter that isn't ready",
+			change: func(o map[string]string) {
+				o["deployment sluice-system/limiter"] = `{"spec":{"replicas":1},"status":{}}`
+			},
+			advice: []string{"Sluice"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -123,5 +145,32 @@ func TestRemediesWarn(t *testing.T) {
 func TestCheckFailsWithoutACluster(t *testing.T) {
 	if _, err := Check(context.Background(), cluster(nil)); err == nil {
 		t.Error("no error though nothing answers")
+	}
+}
+
+// What is there and doesn't work is told from what isn't there.
+func TestSluiceIsToldOf(t *testing.T) {
+	for says, change := range map[string]func(map[string]string){
+		"installed and healthy: ready are webhook 1/1, limiter 2/2, controller 1/1, shared 1/1": func(map[string]string) {},
+		"not installed": func(o map[string]string) {
+			for _, part := range sluices {
+				delete(o, "deployment "+part.namespace+"/"+part.name)
+			}
+		},
+		"not healthy: limiter 1/2 ready, shared missing": func(o map[string]string) {
+			o["deployment sluice-system/limiter"] = `{"spec":{"replicas":2},"status":{"readyReplicas":1}}`
+			delete(o, "deployment sluice-gateways/shared")
+		},
+		"not healthy: webhook 0/1 ready, limiter 0/1 ready, controller 0/1 ready, shared 0/1 ready": func(o map[string]string) {
+			for _, part := range sluices {
+				o["deployment "+part.namespace+"/"+part.name] = `{"spec":{"replicas":1}}`
+			}
+		},
+	} {
+		objects := complete()
+		change(objects)
+		if f := checkSluice(context.Background(), cluster(objects)); !strings.Contains(f.Seen, says) || f.Required {
+			t.Errorf("%s, want %q", f, says)
+		}
 	}
 }

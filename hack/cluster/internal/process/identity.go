@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -101,6 +102,10 @@ func (id Identity) save(path string) error {
 // WriteFile replaces a file in one step, so that an interrupted run never
 // leaves half of it.
 func WriteFile(path string, data []byte, mode os.FileMode) error {
+	// Nothing is forked meanwhile: a child has the file open for writing until it is
+	// another program, and until then what was written can't be run.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

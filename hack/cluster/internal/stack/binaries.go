@@ -40,17 +40,17 @@ var (
 	kubelet        = kubernetes("kubelet")
 	kubeProxy      = kubernetes("kube-proxy")
 	kubectl        = kubernetes("kubectl")
-	coredns        = toolset.Binary{Set: "dns", Name: "coredns", Package: "github.com/coredns/coredns", LDFlags: strip}
-	istioctl       = toolset.Binary{Set: "ist", Name: "istioctl", Package: "istio.io/istio/istioctl/cmd/istioctl", LDFlags: istioVersion}
+	coredns        = toolset.Binary{Set: "dns", Name: "coredns", Package: ".", LDFlags: strip}
+	istioManifests = toolset.Binary{Set: "ist", Name: "istio-manifests", Package: ".", LDFlags: istioVersion}
 	pilotDiscovery = toolset.Binary{Set: "ist", Name: "pilot-discovery", Package: "istio.io/istio/pilot/cmd/pilot-discovery", LDFlags: istioVersion}
 	pilotAgent     = toolset.Binary{Set: "ist", Name: "pilot-agent", Package: "istio.io/istio/pilot/cmd/pilot-agent", LDFlags: istioVersion}
 
 	binaries = []toolset.Binary{
 		crane, ko, pause, etcd, apiserver, controllers, scheduler, kubelet, kubeProxy, kubectl, coredns,
-		pilotDiscovery, pilotAgent, istioctl,
+		pilotDiscovery, pilotAgent, istioManifests,
 	}
 	// tools are linked into one folder for people and for other make targets.
-	tools = []toolset.Binary{kubectl, ko, crane, istioctl}
+	tools = []toolset.Binary{kubectl, ko, crane}
 )
 
 // build names the step that builds a binary.

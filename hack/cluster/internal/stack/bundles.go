@@ -30,7 +30,7 @@ type source struct {
 type bundle struct {
 	name string
 	// sources are Knative's: their images are built by ko. Istio's manifests
-	// are rendered by istioctl instead.
+	// are rendered from its charts instead.
 	sources []source
 	// extra is a file of ours that is applied with it.
 	extra string
@@ -43,8 +43,9 @@ const (
 	knativeVersion    = "0.50.0"
 	// IngressClass is Sluice's: every ksvc of the local stack is served by it.
 	IngressClass = "sluice.ingress.networking.knative.dev"
-	// Domain of the local stack's URLs: <name>.<namespace>.sluice.local.
-	Domain = "sluice.local"
+	// Domain of the local stack's URLs: <name>.<namespace>.sluice.test. Top-level domain
+	// test is reserved for this (RFC 2606); local is mDNS's, and cluster-local to some.
+	Domain = "sluice.test"
 )
 
 var thrift = []manifest.Rule{
@@ -75,7 +76,12 @@ var serving = bundle{
 			"mesh-compatibility-mode": "disabled",
 		}),
 		manifest.ConfigData(servingNamespace, "config-domain", map[string]string{Domain: ""}),
-		manifest.ConfigData(servingNamespace, "config-features", map[string]string{"multi-container-probing": "enabled"}),
+		manifest.ConfigData(servingNamespace, "config-features", map[string]string{
+			"multi-container-probing": "enabled",
+			// What a Model may say of its pods only where it is allowed; the tests do.
+			"kubernetes.podspec-init-containers": "enabled", "kubernetes.podspec-securitycontext": "enabled",
+			"kubernetes.podspec-persistent-volume-claim": "enabled",
+		}),
 		manifest.ConfigData(servingNamespace, "config-deployment", map[string]string{
 			"queue-sidecar-cpu-request": "5m", "queue-sidecar-memory-request": "24Mi",
 		}),
@@ -129,7 +135,7 @@ func (s *Stack) manifestSteps() []plan.Step {
 		if b.sources != nil {
 			step.Needs = []string{build(ko), "image base"}
 		} else {
-			step.Needs = []string{build(istioctl), "packages"}
+			step.Needs = []string{build(istioManifests), "packages"}
 		}
 		steps = append(steps, step)
 	}
@@ -244,8 +250,8 @@ func (s *Stack) renderIstio(ctx context.Context, log io.Writer) ([]byte, error) 
 		return nil, err
 	}
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, s.path(istioctl), "manifest", "generate", "-f", operator,
-		"-d", filepath.Join(module, "manifests"), "--set", "hub="+istioRepository, "--set", "tag="+s.images.istioTag)
+	cmd := exec.CommandContext(ctx, s.path(istioManifests), operator,
+		"installPackagePath="+filepath.Join(module, "manifests"), "hub="+istioRepository, "tag="+s.images.istioTag)
 	cmd.Stdout, cmd.Stderr = &out, log
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("rendering Istio's manifests: %w", err)

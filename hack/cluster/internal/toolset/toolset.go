@@ -148,7 +148,7 @@ func (s Store) ModuleDir(ctx context.Context, set, module string) (string, error
 
 // Offline reports whether all of a set's sources are on this machine already.
 func (s Store) Offline(ctx context.Context, set string) bool {
-	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "tool")
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "./...", "tool")
 	cmd.Dir = filepath.Join(s.Toolsets, set)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOPROXY=off")
 	return cmd.Run() == nil
