@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
 
+# As ko has it, and programs are run with -trimpath as it builds them: what both are made
+# of is compiled once.
 export CGO_ENABLED := 0
 
 include hack/cluster/cluster.mk
@@ -40,10 +42,19 @@ presubmit: ## check format, vet, lint, generated code and module files
 test-unit: ## run the unit, table, golden and property tests; no cluster
 	@for module in $(MODULES); do (cd $$module && go test ./...); done
 
+.PHONY: fuzz
+fuzz: ## search for nonsense, by coverage, that the webhook lets in and Knative refuses; the unit tests try some as well
+	@go test -run '^$$' -fuzz FuzzModel -fuzztime 1m ./cmd/webhook
+
 .PHONY: install
 install: up ## build Sluice's images and install it
 	@eval "$$($(CLUSTER_ENV))"
 	hack/install.sh
+
+.PHONY: uninstall
+uninstall: ## take Sluice out again: its Models too, or SLUICE_HANDOVER=<ingress class> serves them on
+	@eval "$$($(CLUSTER_ENV))"
+	hack/uninstall.sh
 
 .PHONY: test-e2e
 test-e2e: install ## run the end-to-end tests on the local stack
@@ -51,7 +62,7 @@ test-e2e: install ## run the end-to-end tests on the local stack
 	RANKER_IMAGE=$$(hack/build-image.sh ./test/images/ranker)
 	STREAMS_IMAGE=$$(hack/build-image.sh ./test/images/streams)
 	export RANKER_IMAGE STREAMS_IMAGE
-	go test -tags e2e -count 1 -timeout 40m -v ./test/e2e/...
+	go test -tags e2e -count 1 -timeout 40m -parallel 4 -v ./test/e2e/...
 
 .PHONY: conformance
 conformance: install ## run Knative's conformance suite against Sluice's ingress class
@@ -65,28 +76,28 @@ test: test-unit test-e2e conformance ## run every test, bringing up what they ne
 demo: install ## serve a real model, show its limit follow its replicas, and a warm-up
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
-	go run ./test/demo -image "$$image"
+	go run -trimpath ./test/demo -image "$$image"
 
 .PHONY: soak
 soak: install ## the demo's load for ten minutes, each second held against the limit
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
-	go run ./test/demo -image "$$image" -namespace soak -rounds 17
+	go run -trimpath ./test/demo -image "$$image" -namespace soak -rounds 17
 
 .PHONY: bench-network
 bench-network: install ## measure what the networking costs, against the same by hand
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
-	go run ./test/bench/network -image "$$image"
+	go run -trimpath ./test/bench/network -image "$$image"
 
 .PHONY: bench-limits
 bench-limits: install ## measure how fast and how exactly limits follow replicas
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/streams)
-	go run ./test/bench/limits -streams "$$image"
+	go run -trimpath ./test/bench/limits -streams "$$image"
 
 .PHONY: bench-warmup
 bench-warmup: install ## measure what a warm-up spares callers, and what it costs
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
-	go run ./test/bench/warmup -image "$$image"
+	go run -trimpath ./test/bench/warmup -image "$$image"

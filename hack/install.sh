@@ -1,22 +1,33 @@
 #!/usr/bin/env bash
 # Builds Sluice's images with ko and applies config/ to the current cluster, then
-# waits until everything is up. Applying the same again changes nothing.
+# waits until everything is up. Applying the same again changes nothing. What else it goes by:
+#   SLUICE_REPLICAS          pods of webhook, limiter and controller each, 1 by default
+#   SLUICE_QUEUE_PROXY       true for Sluice's queue-proxy instead of Knative's
+#   SLUICE_NETWORK_POLICIES  true for NetworkPolicies around Sluice's own pods
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source hack/quiet.sh
+source hack/queue-proxy.sh
+
+readonly replicas=${SLUICE_REPLICAS:-1}
+if [[ ! "${replicas}" =~ ^[1-9]$ ]]; then
+  echo "SLUICE_REPLICAS is ${replicas}, must be from 1 to 9" >&2
+  exit 1
+fi
 
 apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-install "$@"; }
 export KO_CONFIG_PATH=ko.yaml
 sources=(-f config/core -f config/istio -f config/eventing)
-# Knative's queue-proxy is every Knative Service's: another one is installed where it is
-# asked for.
 if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then sources+=(-f config/queue-proxy); fi
 resolve() { ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths "${sources[@]}"; }
 
 echo "Sluice: building images"
 manifests=$(quiet resolve)
+# Of all that is installed, Sluice's own Deployments alone say how many there are.
+manifests=${manifests//replicas: 1$'\n'/replicas: ${replicas}$'\n'}
 
 echo "Sluice: installing"
+if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_queue_proxy; fi
 {
   # Kinds and namespaces come before what uses them.
   apply -f config/core/100-namespace.yaml -f config/istio/100-namespace.yaml -f config/core/crds
@@ -28,6 +39,11 @@ echo "Sluice: installing"
     apply -f config/eventing-authenticated
   else
     kubectl delete --ignore-not-found -f config/eventing-authenticated
+  fi
+  if [[ "${SLUICE_NETWORK_POLICIES:-}" == true ]]; then
+    apply -f config/network-policies
+  else
+    kubectl delete --ignore-not-found -f config/network-policies
   fi
 } >/dev/null
 

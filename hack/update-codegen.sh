@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Generates everything that is derived from the API types: deep copies, clients,
-# listers, informers, injection and the CRDs' schemas. verify-codegen.sh checks
-# that what is committed is what this prints.
+# listers, informers, injection, the CRDs' schemas and the reference of their fields.
+# verify-codegen.sh checks that what is committed is what this prints.
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -45,3 +45,11 @@ go tool injection-gen --go-header-file "${header}" \
 echo "CRD schemas"
 go tool -modfile=hack/tools/go.mod controller-gen crd:headerFile=hack/boilerplate/boilerplate.yaml.txt \
   paths=./reconciler/apis/sluice/... output:crd:dir=config/core/crds
+mv config/core/crds/sluice.dev_batches.yaml config/batch/crds/ # a part of its own
+serving=$(go list -m -f '{{.Dir}}' knative.dev/serving)
+readonly serving
+go run ./hack/crdschema "${serving}/config/core/300-resources/service.yaml" \
+  config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml config/batch/crds/sluice.dev_batches.yaml
+
+echo "field reference"
+go run ./hack/fields config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml >docs/fields.md

@@ -6,7 +6,6 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 	"k8s.io/client-go/rest"
-	filteredinformers "knative.dev/pkg/client/injection/kube/informers/factory/filtered"
 	"knative.dev/pkg/injection"
 	"knative.dev/pkg/injection/sharedmain"
 	"knative.dev/pkg/signals"
@@ -32,15 +31,18 @@ func main() {
 	if err := envconfig.Process("", &env); err != nil {
 		log.Fatal("Error reading the environment: ", err)
 	}
-	ctx := filteredinformers.WithSelectors(signals.NewContext(), revisionscale.Selector)
-	ctx = filteredserving.WithSelectors(ctx, revisionscale.Selector)
-	sharedmain.MainWithConfig(ctx, "controller", config(),
+	ctx := filteredserving.WithSelectors(signals.NewContext(), revisionscale.Selector)
+	sharedmain.MainWithConfig(ctx, "controller", config(), controllers(env)...)
+}
+
+func controllers(env environment) []injection.ControllerConstructor {
+	return []injection.ControllerConstructor{
 		model.NewController(model.Options{ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage}),
 		ingress.NewController,
 		gateway.NewController,
 		revisionscale.NewController,
 		tenant.NewController(env.KnativeServingNamespace),
-	)
+	}
 }
 
 // config lets a change of many Models through at more than the default 5 requests

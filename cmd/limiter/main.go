@@ -34,8 +34,11 @@ import (
 
 	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/eventing/guard"
+	"sluice.dev/sluice/eventing/receiver"
 	"sluice.dev/sluice/functions/limit"
+	"sluice.dev/sluice/functions/limit/demand"
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 	"sluice.dev/sluice/reconciler/client/clientset/versioned"
 )
 
@@ -50,6 +53,8 @@ type environment struct {
 	Audience string `envconfig:"AUDIENCE" default:"sluice.dev/limiter"`
 	// EventingNamespace is where Knative Eventing keeps its features.
 	EventingNamespace string `envconfig:"KNATIVE_EVENTING_NAMESPACE" default:"knative-eventing"`
+	// ServingNamespace is where Knative Serving keeps how it scales.
+	ServingNamespace string `envconfig:"KNATIVE_SERVING_NAMESPACE" default:"knative-serving"`
 	// Port takes events, AdminPort serves /metrics, /healthz and /readyz.
 	Port      int `envconfig:"PORT" default:"8080"`
 	AdminPort int `envconfig:"ADMIN_PORT" default:"9090"`
@@ -88,16 +93,16 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	function.Recorder = tell.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "sluice-limiter"})
 
 	var synced atomic.Bool
-	admin := serve(env.AdminPort, adminHandler(&synced), log)
+	admin := start(adminServer(env.AdminPort, &synced), log)
 	if err := informers.Start(ctx); err != nil {
 		return fmt.Errorf("filling the caches: %w", err)
 	}
 	synced.Store(true)
-	events, err := eventHandler(ctx, env, config, function)
+	events, err := door(ctx, env, config, function)
 	if err != nil {
 		return err
 	}
-	server := serve(env.Port, events, log)
+	server := start(events.Server(fmt.Sprintf(":%d", env.Port)), log)
 
 	lead(ctx, env, kube, log, function)
 
@@ -130,15 +135,15 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, log 
 	}
 	function := limit.New()
 	clients := limit.Clients{Kube: kube, Serving: serving, Istio: istio, Metadata: objects, Sluice: sluice}
-	informers, err := limit.NewInformers(clients, env.Namespace, function.Look)
+	informers, err := limit.NewInformers(clients, limit.Namespaces{System: env.Namespace, Serving: env.ServingNamespace}, function.Look)
 	if err != nil {
 		return nil, nil, err
 	}
 	function.Caches = informers.Caches()
 	function.Slots = limit.NewSlotWriter(istio.NetworkingV1alpha3().RESTClient())
 	function.Limits = sluice.SluiceV1alpha1()
-	function.Prover = limit.NewProver(clock.RealClock{}, function.Proved)
-	function.Demand = limit.NewOffered(informers.ReadyPods, clock.RealClock{}, log, function.Look)
+	function.Prover = limit.NewProver(clock.RealClock{}, function.Proved, reach.In(function.Caches.GatewayPods))
+	function.Demand = demand.New(informers, clock.RealClock{}, log, function.Look)
 	function.Events = sender
 	function.ProbeToken = informers.ProbeToken
 	function.Log = log
@@ -153,7 +158,7 @@ func statusesOf(config *rest.Config) *rest.Config {
 	return own
 }
 
-func adminHandler(synced *atomic.Bool) http.Handler {
+func adminServer(port int, synced *atomic.Bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.Handler())
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
@@ -162,27 +167,27 @@ func adminHandler(synced *atomic.Bool) http.Handler {
 			http.Error(w, "the caches are not filled yet", http.StatusServiceUnavailable)
 		}
 	})
-	return mux
+	return &http.Server{
+		Addr: fmt.Sprintf(":%d", port), Handler: mux,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+	}
 }
 
-// eventHandler takes in what the Broker's Trigger delivers.
-func eventHandler(ctx context.Context, env environment, config *rest.Config, function *limit.Function) (http.Handler, error) {
+// door takes in what the Broker's Trigger delivers.
+func door(ctx context.Context, env environment, config *rest.Config, function *limit.Function) (*receiver.Door, error) {
 	door := guard.Door{Trigger: types.NamespacedName{Namespace: env.Namespace, Name: env.Trigger}, Audience: env.Audience}
 	watched, err := guard.Watch(logging.WithLogger(ctx, function.Log), config, env.EventingNamespace, door)
 	if err != nil {
-		return nil, fmt.Errorf("guarding the event handler: %w", err)
+		return nil, fmt.Errorf("guarding the door for events: %w", err)
 	}
-	return function.Handler(watched.Admit), nil
+	return function.Door(watched.Admit), nil
 }
 
-func serve(port int, handler http.Handler, log *zap.SugaredLogger) *http.Server {
-	server := &http.Server{
-		Addr: fmt.Sprintf(":%d", port), Handler: handler,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-	}
+// start has a server serve, and returns it.
+func start(server *http.Server, log *zap.SugaredLogger) *http.Server {
 	go func() {
 		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			log.Fatalw("Server ended", zap.Int("port", port), zap.Error(err))
+			log.Fatalw("Server ended", zap.String("address", server.Addr), zap.Error(err))
 		}
 	}()
 	return server

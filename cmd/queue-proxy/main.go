@@ -3,6 +3,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 	"slices"
@@ -47,20 +49,23 @@ func hold(d *sharedmain.Defaults) {
 	d.Logger.Info("Requests wait while the model is not warm")
 }
 
-// waits is told how long connections waited: among the metrics that queue-proxy has of
+// waits is told how long requests waited: among the metrics that queue-proxy has of
 // requests.
 func waits(d *sharedmain.Defaults) func(time.Duration, error) {
 	histogram, err := otel.Meter("sluice.dev/sluice").Float64Histogram("sluice.warmup.wait", metric.WithUnit("s"),
-		metric.WithDescription("How long connections to a model that was not warm waited."),
+		metric.WithDescription("How long requests waited for a model that was not warm."),
 		metric.WithExplicitBucketBoundaries(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300))
 	if err != nil {
 		d.Logger.Errorw("Waits are not measured", "error", err)
 		return func(time.Duration, error) {}
 	}
-	opened, refused := outcome("opened"), outcome("refused")
+	opened, refused, left := outcome("opened"), outcome("refused"), outcome("left")
 	return func(waited time.Duration, err error) {
 		of := opened
-		if err != nil {
+		switch {
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+			of = left
+		case err != nil:
 			of = refused
 		}
 		histogram.Record(d.Ctx, waited.Seconds(), of)

@@ -66,7 +66,7 @@ func build(plan *warmup.Plan, log *slog.Logger) *function.Engine {
 	engine.Sockets = function.Listeners(plan.Model.Port)
 	engine.Marker = function.Marker{File: filepath.Join(warmup.StateDir, "verdict.json"), BootID: "/proc/sys/kernel/random/boot_id"}
 	if plan.Corpus != "" {
-		engine.Corpus = &function.Corpus{Image: plan.Corpus, Dir: warmup.StateDir, Keys: function.Keys(warmup.CredentialsDir)}
+		engine.Corpus = &function.Corpus{Image: plan.Corpus, Dir: warmup.StateDir, Keys: function.Keyring(warmup.CredentialsDir)}
 	}
 	return engine
 }

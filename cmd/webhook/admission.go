@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"knative.dev/pkg/apis"
+	networkingclient "knative.dev/networking/pkg/client/injection/client"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	"knative.dev/pkg/configmap"
 	configmapinformer "knative.dev/pkg/configmap/informer"
@@ -30,11 +27,10 @@ import (
 	"sluice.dev/sluice/reconciler/apis/tenancy"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
-	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
 
-// A Model's container is stored as it is sent (its schema says no more than
-// "object"), so a misspelt field would be dropped in silence: it is refused here.
+// What a schema doesn't name is stored as it is sent, so a misspelt field would be dropped
+// in silence: it is refused here, and by strict before.
 const disallowUnknownFields = true
 
 var (
@@ -45,18 +41,22 @@ var (
 var (
 	modelKind  = v1alpha1.SchemeGroupVersion.WithKind("Model")
 	tenantKind = v1alpha1.SchemeGroupVersion.WithKind("Tenant")
+	batchKind  = v1alpha1.SchemeGroupVersion.WithKind("Batch")
 )
 
 // kinds are the kinds that users write.
 var kinds = map[schema.GroupVersionKind]resourcesemantics.GenericCRD{
 	modelKind:  &v1alpha1.Model{},
 	tenantKind: &v1alpha1.Tenant{},
+	batchKind:  &v1alpha1.Batch{},
 }
 
 func newDefaulting(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	unchanged := func(ctx context.Context) context.Context { return ctx }
-	return defaulting.NewAdmissionController(ctx,
+	impl := defaulting.NewAdmissionController(ctx,
 		"defaulting.webhook.sluice.dev", "/defaulting", kinds, unchanged, disallowUnknownFields)
+	impl.Reconciler = faithful{admission: strict{legible{impl.Reconciler.(admission)}}}
+	return impl
 }
 
 // newValidation validates by what Knative Serving's configuration allows in this
@@ -64,16 +64,24 @@ func newDefaulting(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 func newValidation(servingNamespace string) injection.ControllerConstructor {
 	return func(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		serving, neighbours := watchServing(ctx, servingNamespace), watchNeighbours(ctx)
+		autoscalers := autoscalerServed(kubeclient.Get(ctx), servingNamespace)
+		uncapped := uncapped(networkingclient.Get(ctx), modelinformer.Get(ctx).Lister())
 		withContext := func(ctx context.Context) context.Context {
-			return v1alpha1.WithNeighbours(serving.ToContext(ctx), neighbours)
+			ctx = v1alpha1.WithUncapped(v1alpha1.WithNeighbours(serving.ToContext(ctx), neighbours), uncapped)
+			return v1alpha1.WithAutoscalerServed(ctx, autoscalers)
 		}
-		tenants := tenantinformer.Get(ctx).Lister()
+		claims := claims{
+			tenants:          tenantinformer.Get(ctx).Lister(),
+			kube:             kubeclient.Get(ctx),
+			networking:       networkingclient.Get(ctx),
+			servingNamespace: servingNamespace,
+		}
 		impl := validation.NewAdmissionController(ctx,
 			"validation.webhook.sluice.dev", "/resource-validation", kinds, withContext, disallowUnknownFields,
 			map[schema.GroupVersionKind]validation.Callback{
-				tenantKind: validation.NewCallback(refuseConflicts(tenants), webhook.Create, webhook.Update),
+				tenantKind: validation.NewCallback(claims.check, webhook.Create, webhook.Update),
 			})
-		impl.Reconciler = synced{impl.Reconciler.(admission)}
+		impl.Reconciler = synced{strict{legible{impl.Reconciler.(admission)}}}
 		return impl
 	}
 }
@@ -83,18 +91,25 @@ func newValidation(servingNamespace string) injection.ControllerConstructor {
 func watchServing(ctx context.Context, namespace string) *servingconfig.Store {
 	logger := logging.FromContext(ctx).Named("serving-config")
 	store := servingconfig.NewStore(logger)
+	names := []string{servingconfig.DefaultsConfigName, servingconfig.FeaturesConfigName, autoscalerconfig.ConfigName}
 	watcher := configmapinformer.NewInformedWatcher(kubeclient.Get(ctx), namespace)
-	for _, name := range []string{
-		servingconfig.DefaultsConfigName,
-		servingconfig.FeaturesConfigName,
-		autoscalerconfig.ConfigName,
-	} {
+	for _, name := range names {
 		// Where a ConfigMap is missing, Knative goes by its defaults; so do we.
 		missing := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}}
 		watcher.WatchWithDefault(missing, store.OnConfigChanged)
 	}
 	if err := watcher.Start(ctx.Done()); err != nil {
 		logger.Fatalw("Error watching Knative Serving's configuration", "namespace", namespace, "error", err)
+	}
+	// Where there is a default, the watcher doesn't wait for what there really is.
+	for _, name := range names {
+		existing, err := kubeclient.Get(ctx).CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			store.OnConfigChanged(existing)
+		case !apierrs.IsNotFound(err):
+			logger.Fatalw("Error reading Knative Serving's configuration", "namespace", namespace, "name", name, "error", err)
+		}
 	}
 	return store
 }
@@ -115,30 +130,6 @@ func watchNeighbours(ctx context.Context) v1alpha1.Neighbours {
 			return models.Models(namespace).List(labels.Everything())
 		})
 		return tenant, all, err
-	}
-}
-
-// refuseConflicts refuses a Tenant that asks for what is another's. One that is
-// there already, in whatever state, stays writable in all that isn't its spec.
-func refuseConflicts(tenants sluicelisters.TenantLister) func(context.Context, *unstructured.Unstructured) error {
-	return func(ctx context.Context, object *unstructured.Unstructured) error {
-		tenant := &v1alpha1.Tenant{}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, tenant); err != nil {
-			return fmt.Errorf("decoding the Tenant: %w", err)
-		}
-		before, ok := apis.GetBaseline(ctx).(*v1alpha1.Tenant)
-		if tenant.DeletionTimestamp != nil || ok && equality.Semantic.DeepEqual(before.Spec, tenant.Spec) {
-			return nil
-		}
-		others, err := tenants.List(labels.Everything())
-		if err != nil {
-			return fmt.Errorf("listing the Tenants: %w", err)
-		}
-		// A nil *FieldError must not become an error that isn't nil.
-		if conflicts := tenant.ConflictsWith(others).Filter(apis.ErrorLevel); conflicts != nil {
-			return conflicts
-		}
-		return nil
 	}
 }
 

@@ -6,11 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
+	"knative.dev/networking/pkg/apis/networking"
+	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
+	networkingfake "knative.dev/networking/pkg/client/injection/client/fake"
 	kubefake "knative.dev/pkg/client/injection/kube/client/fake"
 	_ "knative.dev/pkg/client/injection/kube/informers/admissionregistration/v1/mutatingwebhookconfiguration/fake"
 	_ "knative.dev/pkg/client/injection/kube/informers/admissionregistration/v1/validatingwebhookconfiguration/fake"
@@ -21,7 +25,9 @@ import (
 	rtesting "knative.dev/pkg/reconciler/testing"
 	"knative.dev/pkg/webhook"
 
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
@@ -120,6 +126,96 @@ func TestTenants(t *testing.T) {
 	}
 }
 
+// A domain is refused that is the cluster's, or that would take hosts of others: in the
+// answer, and naming none of them.
+func TestTenantsDomain(t *testing.T) {
+	config := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: servingNamespace, Name: tenancy.DomainConfig},
+		Data:       map[string]string{"sluice.example": "", "k.example.org": "selector: {app: x}"},
+	}
+	ctx := contextWith(t, config)
+	ctx, _ = networkingfake.With(ctx, served("judging", "judge.judging.sluice.example"), served("ads", "bidder.ads.sluice.example"))
+	webhook := admissionOf(ctx, t, newValidation(servingNamespace))
+
+	tenant := func(domain, namespaces string) string {
+		return fmt.Sprintf(`{"apiVersion": "sluice.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "rival"}, "spec": {
+			"namespaces": %s, "domain": %q}}`, namespaces, domain)
+	}
+	const names, selects = `{"names": ["ads"]}`, `{"selector": {"matchLabels": {"team": "ads"}}}`
+	for _, c := range []struct {
+		name    string
+		request *admissionv1.AdmissionRequest
+		refused string // part of the message; "" for admitted
+	}{
+		{"hosts of another namespace", request("Tenant", "", tenant("judging.sluice.example", names)), "spec.domain"},
+		{"hosts of its own", request("Tenant", "", tenant("ads.sluice.example", names)), ""},
+		{"no hosts", request("Tenant", "", tenant("free.sluice.example", names)), ""},
+		{"the cluster's own domain", request("Tenant", "", tenant("sluice.example", names)), servingNamespace + "/config-domain"},
+		{"of a selector too", request("Tenant", "", tenant("sluice.example", selects)), servingNamespace + "/config-domain"},
+		{"above a domain of the cluster's", request("Tenant", "", tenant("example.org", names)), "k.example.org"},
+		{"whose namespaces these are isn't known here", request("Tenant", "", tenant("judging.sluice.example", selects)), ""},
+		{"an update to hosts of others", request("Tenant", tenant("ads.sluice.example", names), tenant("judging.sluice.example", names)), "spec.domain"},
+		{"an update of something else", request("Tenant", tenant("judging.sluice.example", names), tenant("judging.sluice.example", `{"names": ["ads", "x"]}`)), ""},
+	} {
+		got := webhook.Admit(ctx, c.request)
+		expect(t, c.name, got, c.refused)
+		if got.Result != nil && strings.Contains(got.Result.Message, "judge") {
+			t.Errorf("%s: %q tells of others' hosts", c.name, got.Result.Message)
+		}
+	}
+}
+
+// Whoever gives a Tenant caps, or one with caps another namespace, is told what will not be
+// served any more.
+func TestTenantsCapsWarn(t *testing.T) {
+	routed := func(namespace, name string) *netv1alpha1.Ingress {
+		ing := served(namespace, name+"."+namespace+".example.com")
+		ing.Name, ing.OwnerReferences = name, []metav1.OwnerReference{{Kind: "Route", Name: name, Controller: ptr(true)}}
+		ing.Status.InitializeConditions()
+		ing.Status.MarkNetworkConfigured()
+		ing.Status.MarkLoadBalancerReady(nil, nil)
+		return ing
+	}
+	ctx := contextWith(t)
+	ctx, _ = networkingfake.With(ctx, routed("ads", "judge"), routed("ads", "plain"), routed("search", "other"))
+	webhook := admissionOf(ctx, t, newValidation(servingNamespace))
+	add(t, modelinformer.Get(ctx).Informer(), &v1alpha1.Model{ObjectMeta: metav1.ObjectMeta{Namespace: "ads", Name: "judge"}})
+
+	tenant := func(limits string, names, held string) string {
+		return fmt.Sprintf(`{"apiVersion": "sluice.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "acme"}, "spec": {
+			"namespaces": {"names": [%s]}, "limits": {%s}}, "status": {"namespaces": [%s]}}`, names, limits, held)
+	}
+	const capped, one, both, holdsAds = `"models": 3`, `"ads"`, `"ads", "search"`, `{"name": "ads"}`
+	for _, c := range []struct {
+		name    string
+		request *admissionv1.AdmissionRequest
+		warns   string
+	}{
+		{"no caps", request("Tenant", "", tenant("", one, "")), ""},
+		{"caps from the start", request("Tenant", "", tenant(capped, one, "")), "ads/plain"},
+		{"caps that come", request("Tenant", tenant("", one, holdsAds), tenant(capped, one, holdsAds)), "ads/plain"},
+		{"caps that change", request("Tenant", tenant(capped, one, holdsAds), tenant(`"models": 4`, one, holdsAds)), ""},
+		{"a namespace that comes", request("Tenant", tenant(capped, one, holdsAds), tenant(capped, both, holdsAds)), "search/other"},
+	} {
+		got := webhook.Admit(ctx, c.request)
+		expect(t, c.name, got, "")
+		switch said := strings.Join(got.Warnings, "; "); {
+		case c.warns == "" && said != "", c.warns != "" && !strings.Contains(said, ": "+c.warns+": spec.limits"):
+			t.Errorf("%s: warns %q, want of %q", c.name, said, c.warns)
+		}
+	}
+}
+
+func served(namespace, host string) *netv1alpha1.Ingress {
+	return &netv1alpha1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: "model",
+			Annotations: map[string]string{networking.IngressClassAnnotationKey: sluice.IngressClassName},
+		},
+		Spec: netv1alpha1.IngressSpec{Rules: []netv1alpha1.IngressRule{{Hosts: []string{host}}}},
+	}
+}
+
 // Answers from empty caches would let everything through.
 func TestValidationWaitsForItsCaches(t *testing.T) {
 	admission := admissionOf(contextWith(t), t, newValidation(servingNamespace))
@@ -144,15 +240,19 @@ func TestDefaulting(t *testing.T) {
 	}
 }
 
-func contextWith(t *testing.T, cluster ...runtime.Object) context.Context {
+func contextWith(t testing.TB, cluster ...runtime.Object) context.Context {
 	t.Helper()
 	ctx, cancel, _ := rtesting.SetupFakeContextWithCancel(t)
 	t.Cleanup(cancel)
-	ctx, _ = kubefake.With(logging.WithLogger(ctx, logtesting.TestLogger(t)), cluster...)
+	logger := logtesting.TestLogger(t)
+	if _, fuzzed := t.(*testing.F); fuzzed {
+		logger = zap.NewNop().Sugar() // what is fuzzed must not log by it
+	}
+	ctx, _ = kubefake.With(logging.WithLogger(ctx, logger), cluster...)
 	return webhook.WithOptions(ctx, webhook.Options{SecretName: "webhook-certs"})
 }
 
-func admissionOf(ctx context.Context, t *testing.T, newController injection.ControllerConstructor) webhook.AdmissionController {
+func admissionOf(ctx context.Context, t testing.TB, newController injection.ControllerConstructor) webhook.AdmissionController {
 	t.Helper()
 	admission, ok := newController(ctx, nil).Reconciler.(webhook.AdmissionController)
 	if !ok {

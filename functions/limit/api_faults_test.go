@@ -170,9 +170,8 @@ func TestStatusesAreWrittenAgain(t *testing.T) {
 // to be proved.
 func TestOneSlotHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	other := rateLimit("other")
-	other.Spec.VirtualService = inAnotherSlot("team.m")
-	b := newBench(t, 1, rateLimit("m"), other)
+	name := inAnotherSlot("m")
+	b := newBench(t, 1, rateLimit("m"), rateLimit(name))
 	b.until("the first limit", b.applied(10))
 	stuck := slotAt(gateway.Shared, "team.m")
 	b.istio.PrependReactor("update", "envoyfilters", func(action kubetesting.Action) (bool, runtime.Object, error) {
@@ -185,7 +184,7 @@ func TestOneSlotHoldsUpNoOther(t *testing.T) {
 	began := time.Now()
 	b.scale(3, 3)
 	b.until("the other limit", func() bool {
-		l := b.limit("other")
+		l := b.limit(name)
 		return l.Status.Limit != nil && l.Status.Limit.RequestsPerSecond.Value() == 30 && isReady(&l.Status)
 	})
 	t.Logf("the other limit was proved after %.2f s", time.Since(began).Seconds())
@@ -198,10 +197,10 @@ func TestOneSlotHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// inAnotherSlot is a virtual service whose slot is not that of the given one.
+// inAnotherSlot is a name whose virtual service is in another slot than the given one's.
 func inAnotherSlot(than string) string {
-	name := "team.other"
-	for SlotOf(name, gateway.DefaultSlots) == SlotOf(than, gateway.DefaultSlots) {
+	name := "other"
+	for SlotOf("team."+name, gateway.DefaultSlots) == SlotOf("team."+than, gateway.DefaultSlots) {
 		name += "x"
 	}
 	return name

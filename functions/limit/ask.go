@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 )
 
 const (
@@ -24,18 +25,11 @@ const (
 )
 
 // newClient returns a client that reaches a pod under whatever name.
-func newClient(pod Pod) *http.Client {
-	dialer := &net.Dialer{Timeout: askTimeout}
+func newClient(pod Pod, has reach.Has) *http.Client {
 	return &http.Client{
 		Timeout: askTimeout,
 		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				_, port, err := net.SplitHostPort(address)
-				if err != nil {
-					return nil, fmt.Errorf("finding the port: %w", err)
-				}
-				return dialer.DialContext(ctx, network, net.JoinHostPort(pod.IP, port))
-			},
+			DialContext: has.Dial(pod.Name, pod.IP),
 			// The pod is dialled by its address, which the API server vouches for, and
 			// no answer is worth anything to whoever could be there instead. Whether a
 			// certificate is good is its owner's concern: a limit holds with any.

@@ -1,10 +1,11 @@
 // Package limit keeps every gateway's rate limits equal to what the replicas
 // behind them can serve.
 //
-// decide.go has the formulas, cap.go what several limits may be together, share.go
-// and division.go the division of a limit over gateways and entries, bucket.go the
-// token buckets, routing.go what is served where; all of them are pure. gather.go
-// reads the cluster, function.go runs the passes, questions.go says what is to be
-// proved, prove.go asks each gateway pod for it, event.go takes in CloudEvents. What
-// a slot looks like to Envoy is in resources.
+// Package capacity has the formulas and the token buckets, division how a limit is
+// divided over gateways and entries, slots which limits a slot has room for, queue how
+// many requests may wait; they are pure, and so is routing.go, which says what is served
+// where. gather.go reads the cluster, function.go runs the passes, questions.go says what
+// is to be proved, prove.go asks each gateway pod for it, event.go takes in CloudEvents.
+// The demand that is gone by is read in demand, what a slot looks like to Envoy is in
+// resources.
 package limit

@@ -2,7 +2,6 @@ package limit
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,9 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/eventing/receiver"
 )
 
 func scaled(t *testing.T) cloudevents.Event {
@@ -62,8 +61,8 @@ func TestClocksMayDiffer(t *testing.T) {
 func (b *bench) arrives(t *testing.T, event cloudevents.Event, timed uint64) {
 	t.Helper()
 	count, sum := timedEvents(t)
-	if result := b.Receive(t.Context(), event); !cloudevents.IsACK(result) {
-		t.Fatalf("Receive() = %v", result)
+	if err := b.Door(nil).Receive(t.Context(), event); err != nil {
+		t.Fatalf("Receive() = %v", err)
 	}
 	b.until("the look", func() bool { return len(b.look) == 0 && b.asked.Load() == nil })
 	after, lasted := timedEvents(t)
@@ -99,10 +98,12 @@ func TestRejectedEvents(t *testing.T) {
 		"good":         {letIn, event, "", http.StatusOK, ""},
 		"a stranger's": {keepOut, event, "unknown", http.StatusUnauthorized, "rejected: a stranger"},
 		"no event":     {letIn, "{}", "unknown", http.StatusBadRequest, "rejected: not a CloudEvent"},
-		"too long":     {letIn, change(`"m-1"`, `"`+strings.Repeat("m", eventBytes)+`"`), "unknown", http.StatusBadRequest, "too large"},
+		"too long":     {letIn, change(`"m-1"`, `"`+strings.Repeat("m", receiver.MaxBytes)+`"`), "unknown", http.StatusBadRequest, "too large"},
 		"another type": {letIn, change("scaled", "stretched"), "unknown", http.StatusBadRequest, "type is"},
 		"a wrong field": {letIn, change(`"desired":1`, `"desired":"all"`), eventing.RevisionScaledType, http.StatusBadRequest,
 			"data.desired: got string, want integer"},
+		"another namespace's": {letIn, change(`"source":"/s"`, `"source":"/apis/serving.knative.dev/v1/namespaces/rival/revisions/r-1"`),
+			eventing.RevisionScaledType, http.StatusForbidden, `source is of namespace "rival"`},
 		"another's": {letIn, change(`"subject":"team/m"`, `"subject":"team/n"`), eventing.RevisionScaledType, http.StatusBadRequest, "subject is"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +114,7 @@ func TestRejectedEvents(t *testing.T) {
 			w := httptest.NewRecorder()
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(test.body))
 			r.Header.Set("Content-Type", cloudevents.ApplicationCloudEventsJSON)
-			f.Handler(test.admit).ServeHTTP(w, r)
+			f.Door(test.admit).ServeHTTP(w, r)
 			if w.Code != test.status || !strings.Contains(w.Body.String(), test.answer) {
 				t.Errorf("answered %d %q, want %d and %q", w.Code, w.Body, test.status, test.answer)
 			}
@@ -121,32 +122,5 @@ func TestRejectedEvents(t *testing.T) {
 				t.Errorf("%d counted, want 1", got)
 			}
 		})
-	}
-}
-
-// Each reason is logged once for each sender, and not without end.
-func TestRejectionsDoNotFillTheLog(t *testing.T) {
-	core, logged := observer.New(zap.WarnLevel)
-	f := New()
-	f.Log = zap.New(core).Sugar()
-	for range 3 {
-		f.reject("x", "somebody", errors.New("data.revision: "+strings.Repeat("r", 1000)))
-		f.reject("x", "somebody else", errors.New("data.revision"))
-	}
-	if logged.Len() != 2 {
-		t.Errorf("%d lines for two rejections, each repeated", logged.Len())
-	}
-	for _, line := range logged.All() {
-		for key, value := range line.ContextMap() {
-			if len(fmt.Sprint(value)) > textLogged {
-				t.Errorf("%s has %d bytes", key, len(fmt.Sprint(value)))
-			}
-		}
-	}
-	for i := range 3 * rejectionsLogged {
-		f.reject("x", fmt.Sprint("sender ", i), errors.New("data.revision"))
-	}
-	if logged.Len() != rejectionsLogged {
-		t.Errorf("%d lines, want at most %d", logged.Len(), rejectionsLogged)
 	}
 }

@@ -20,7 +20,12 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
+	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/demand"
+	"sluice.dev/sluice/functions/limit/division"
+	"sluice.dev/sluice/functions/limit/queue"
 	"sluice.dev/sluice/functions/limit/resources"
+	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	client "sluice.dev/sluice/reconciler/client/clientset/versioned/typed/sluice/v1alpha1"
 )
@@ -50,6 +55,10 @@ type Sender interface {
 // entry of a gateway, in the order of gateway.Entries, refused ones included.
 type Demand interface {
 	At(gateway, virtualService string) []float64
+	// Known is false as long as there may be more than that, for want of readings.
+	Known() bool
+	// Arrived counts those that have arrived, from some time on.
+	Arrived(gateway, virtualService string) []float64
 	// Run keeps the figures fresh until the context ends.
 	Run(ctx context.Context)
 }
@@ -71,18 +80,21 @@ type Function struct {
 
 	look chan struct{}
 	// asked is when the pass that is due was asked for, if one is.
-	asked  atomic.Pointer[time.Time]
-	proved chan struct{}
-	news   chan cloudevents.Event
-	leads  atomic.Bool
-	// rejected events that were logged.
-	rejections rejections
-	statuses   *statuses
-	// divisions by virtual service.
-	divisions map[string]Division
-	floors    map[revisionKey]Floor
-	// slots are those of the last pass, by name.
-	slots map[string]*slot
+	asked    atomic.Pointer[time.Time]
+	proved   chan struct{}
+	news     chan cloudevents.Event
+	leads    atomic.Bool
+	statuses *statuses
+	// divisions by virtual service, nil before the first pass.
+	divisions map[string]division.Division
+	floors    map[revisionKey]capacity.Floor
+	// progress of the revisions that have fewer replicas than they are to have.
+	progress map[revisionKey]capacity.Progress
+	// queues by virtual service, of those whose requests may wait.
+	queues map[string]queue.Queue
+	// slots are those of the last pass, by name; filled those that metrics show.
+	slots  map[string]*slot
+	filled map[string]struct{}
 	// written holds what was written and may not be in the cache yet.
 	written map[string]*metav1.PartialObjectMetadata
 	pending map[string]pending
@@ -103,15 +115,15 @@ type Function struct {
 // New returns a Function that has yet to be given its parts.
 func New() *Function {
 	return &Function{
-		Clock:     clock.RealClock{},
-		look:      make(chan struct{}, 1),
-		proved:    make(chan struct{}, 1),
-		news:      make(chan cloudevents.Event, newsKept),
-		divisions: map[string]Division{},
-		written:   map[string]*metav1.PartialObjectMetadata{},
-		pending:   map[string]pending{},
-		reported:  map[limitID]*v1alpha1.RateLimitStatus{},
-		statuses:  newStatuses(),
+		Clock:    clock.RealClock{},
+		look:     make(chan struct{}, 1),
+		proved:   make(chan struct{}, 1),
+		news:     make(chan cloudevents.Event, newsKept),
+		filled:   map[string]struct{}{},
+		written:  map[string]*metav1.PartialObjectMetadata{},
+		pending:  map[string]pending{},
+		reported: map[limitID]*v1alpha1.RateLimitStatus{},
+		statuses: newStatuses(),
 	}
 }
 
@@ -157,7 +169,7 @@ func (f *Function) Run(ctx context.Context) {
 		wait := resync
 		switch {
 		case f.moving:
-			wait = pollEvery // whether each gateway may have the whole limit depends on the demand
+			wait = demand.PollEvery // whether each gateway may have the whole limit depends on the demand
 		case len(f.pending) > 0:
 			wait = patience
 		}
@@ -198,10 +210,12 @@ func (f *Function) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.expect(s, f.Clock.Now())
 	inTheWay, expelled := f.expel(ctx, s.strangers)
 	f.inTheWay = inTheWay
 	plans := decide(s, f.plans)
-	f.divide(plans)
+	f.divide(s, plans)
+	f.line(plans)
 	f.setFloors(s, plans)
 	generations, err := f.write(ctx, s, plans)
 	if !f.lastOut.Before(began) {
@@ -209,33 +223,102 @@ func (f *Function) pass(ctx context.Context) error {
 		steps.WithLabelValues("write").Observe(f.Clock.Since(began).Seconds())
 	}
 	f.plans, f.pods = plans, s.pods
+	f.recordFill(s)
 	f.Prover.Want(questions(s, plans, generations), f.ProbeToken())
 	f.settle()
 	f.report()
 	return errors.Join(expelled, err)
 }
 
-// divide moves each limit's division over its places towards the demand.
-func (f *Function) divide(plans []plan) {
-	known := make(map[string]Division, len(plans))
+// divide moves each limit's division over its places towards the demand. Until that is
+// known the last one stands: what the slots say, in the first pass.
+func (f *Function) divide(s *state, plans []plan) {
+	next := make(map[string]division.Division, len(plans))
+	var told map[string][]resources.WrittenShares
+	if f.divisions == nil {
+		told = f.toldShares(s)
+	}
+	known, now := f.Demand.Known(), f.Clock.Now()
 	f.moving = false
 	for _, p := range plans {
 		if p.err != nil {
 			continue
 		}
 		name := p.of.Spec.VirtualService
-		sites := make([]Site, len(p.homes))
-		for i, h := range p.homes {
-			sites[i] = Site{Gateway: h.gateway, Places: make([]Place, len(h.roles))}
-			for e, demand := range f.Demand.At(h.gateway, name) {
-				sites[i].Places[e] = Place{Role: h.roles[e], Demand: demand}
-			}
-		}
 		limit, _ := p.limit.Float64()
-		known[name] = f.divisions[name].Next(sites, limit)
+		sites := f.sitesOf(s, p, limit)
+		last, ok := f.divisions[name]
+		if !ok && told != nil {
+			last = restored(name, sites, told)
+		}
+		if known {
+			next[name] = last.Next(sites, limit, now)
+		} else {
+			next[name] = last.Stand(sites, limit, now)
+		}
 		f.moving = f.moving || len(sites) > 1
 	}
-	f.divisions = known
+	f.divisions = next
+}
+
+// sitesOf are the gateways where a plan's limit is enforced, with the demand at each.
+func (f *Function) sitesOf(s *state, p plan, limit float64) []division.Site {
+	sites := make([]division.Site, len(p.homes))
+	for i, h := range p.homes {
+		sites[i] = division.Site{Gateway: h.gateway, Places: make([]division.Place, len(h.roles))}
+		for e, rate := range f.Demand.At(h.gateway, p.of.Spec.VirtualService) {
+			if p.queue > 0 && gateway.Entries()[e] == gateway.Local {
+				rate = min(rate, limit) // what is above that waits
+			}
+			sites[i].Places[e] = division.Place{Role: h.roles[e], Demand: rate, Pods: len(s.pods[h.gateway])}
+		}
+	}
+	return sites
+}
+
+// toldShares are what the slots of each gateway say.
+func (f *Function) toldShares(s *state) map[string][]resources.WrittenShares {
+	told := map[string][]resources.WrittenShares{}
+	for _, slot := range s.slots {
+		shares, err := resources.SharesIn(slot)
+		if err != nil {
+			f.Log.Warnw("Limits of a slot are divided anew", zap.Error(err))
+			continue
+		}
+		name := slot.Labels[gateway.LabelKey]
+		told[name] = append(told[name], shares)
+	}
+	return told
+}
+
+// restored is the division of a limit that slots tell of.
+func restored(virtualService string, sites []division.Site, told map[string][]resources.WrittenShares) division.Division {
+	known := make([]division.Shares, len(sites))
+	for i, site := range sites {
+		for _, shares := range told[site.Gateway] {
+			if of := shares.Of(virtualService); of != nil {
+				known[i] = of
+			}
+		}
+	}
+	return division.Restore(sites, known)
+}
+
+// line counts the requests that wait, where they may.
+func (f *Function) line(plans []plan) {
+	known, now := make(map[string]queue.Queue), f.Clock.Now()
+	for _, p := range plans {
+		if p.err != nil || p.queue <= 0 {
+			continue
+		}
+		name, arrived := p.of.Spec.VirtualService, 0.0
+		for _, h := range p.homes {
+			arrived += f.Demand.Arrived(h.gateway, name)[slices.Index(gateway.Entries(), gateway.Local)]
+		}
+		serves, _ := p.serves.Float64()
+		known[name] = f.queues[name].Next(now, arrived, serves, p.depth())
+	}
+	f.queues = known
 }
 
 // slot is a slot's object, kept for as long as its content stays: most passes
@@ -254,7 +337,7 @@ type slot struct {
 func (f *Function) write(ctx context.Context, s *state, plans []plan) (map[string][]string, error) {
 	f.overlay(s)
 	generations := map[string][]string{}
-	slots, err := f.build(slotsOf(s, plans, f.divisions, f.ProbeToken()))
+	slots, err := f.build(f.slotsOf(s, plans, f.ProbeToken()))
 	if err != nil {
 		return generations, err
 	}
@@ -293,8 +376,7 @@ func (f *Function) build(contents []resources.Slot) (map[string]*slot, error) {
 	slots := make(map[string]*slot, len(contents))
 	for _, content := range contents {
 		name := content.Name()
-		if old := f.slots[name]; old != nil && old.content.ProbeToken == content.ProbeToken &&
-			slices.EqualFunc(old.content.Limits, content.Limits, slices.Equal) {
+		if old := f.slots[name]; old != nil && old.content.Stands(content) {
 			slots[name] = old
 			continue
 		}
@@ -313,7 +395,8 @@ func (f *Function) build(contents []resources.Slot) (map[string]*slot, error) {
 // write it. What an earlier process wrote is written once more, which changes nothing.
 func (s *slot) stands(have *metav1.PartialObjectMetadata) bool {
 	return have != nil && s.standing != nil && have.UID == s.standing.UID && have.Generation == s.standing.Generation &&
-		maps.Equal(have.Labels, s.filter.Labels)
+		maps.Equal(have.Labels, s.filter.Labels) &&
+		have.Annotations[resources.SharesAnnotationKey] == s.filter.Annotations[resources.SharesAnnotationKey]
 }
 
 // overlay puts what was written, and is newer than the cache, in its place.

@@ -9,7 +9,6 @@ import (
 
 	istiov1listers "istio.io/client-go/pkg/listers/networking/v1"
 	istiolisters "istio.io/client-go/pkg/listers/networking/v1alpha3"
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -20,9 +19,14 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/metadata/metadatalister"
+	"k8s.io/client-go/tools/cache"
+	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
 
+	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 	"sluice.dev/sluice/reconciler/apis/revision"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	listers "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
@@ -33,7 +37,12 @@ type Caches struct {
 	RateLimits     listers.RateLimitLister
 	Autoscalers    autoscalinglisters.PodAutoscalerLister
 	EndpointSlices discoverylisters.EndpointSliceLister
-	GatewayPods    corelisters.PodNamespaceLister
+	// Serving are the ConfigMaps of Knative Serving that say how revisions scale.
+	Serving corelisters.ConfigMapNamespaceLister
+	// Pods and Deployments are those of Models, by revision, without what nobody here
+	// asks of them.
+	Pods, Deployments cache.Indexer
+	GatewayPods       corelisters.PodNamespaceLister
 	// Slots are the metadata of the EnvoyFilters that are labelled as slots, and
 	// EnvoyFilters the others: of every namespace, since some reach gateways from
 	// elsewhere.
@@ -55,12 +64,16 @@ type Pod struct {
 type state struct {
 	limits []*v1alpha1.RateLimit
 	// replicas by RateLimit, in the order of its traffic.
-	replicas map[string][]Replicas
+	replicas map[string][]capacity.Replicas
+	// starts of the revisions that have fewer replicas than they are to have.
+	starts map[revisionKey]capacity.Starts
 	// pods by gateway, sorted by name.
 	pods map[string][]Pod
 	// counts of slots that pods of each gateway have, or are to have: more than one
 	// while pods of another number take over.
 	counts map[string]sets.Set[int]
+	// claimed is what limits claim of slots, in bytes, by the slots' object names.
+	claimed map[string]int
 	// slots by object name.
 	slots map[string]*metav1.PartialObjectMetadata
 	// strangers are the other EnvoyFilters that have a slot's extension or label, by name.
@@ -81,22 +94,29 @@ func (c Caches) gather() (*state, error) {
 
 	s := &state{
 		limits:   limits,
-		replicas: make(map[string][]Replicas, len(limits)),
+		replicas: make(map[string][]capacity.Replicas, len(limits)),
+		starts:   map[revisionKey]capacity.Starts{},
 		pods:     map[string][]Pod{},
 		counts:   map[string]sets.Set[int]{},
 		slots:    map[string]*metav1.PartialObjectMetadata{},
 	}
-	endpoints, err := c.endpoints()
+	in, err := c.scales()
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range limits {
 		for _, t := range l.Spec.Traffic {
-			r, err := c.revision(l.Namespace, t, endpoints)
+			r, err := c.revision(l.Namespace, t, in)
 			if err != nil {
 				return nil, err
 			}
 			s.replicas[key(l)] = append(s.replicas[key(l)], r)
+			if r.Ready >= r.Desired {
+				continue
+			}
+			if s.starts[revisionKey{limit: key(l), revision: r.Revision}], err = c.starts(l.Namespace, r.Revision); err != nil {
+				return nil, err
+			}
 		}
 	}
 	filters, err := c.EnvoyFilters.List(labels.Everything())
@@ -135,7 +155,7 @@ func (c Caches) gatewayPods(s *state) error {
 	for _, p := range pods {
 		name, slots := p.Labels[gateway.LabelKey], gateway.SlotsOf(p.Labels)
 		s.count(name, slots)
-		if name != "" && ready(p) {
+		if name != "" && reach.Ready(p) {
 			s.pods[name] = append(s.pods[name], Pod{Gateway: name, Name: p.Name, IP: p.Status.PodIP, Slots: slots})
 		}
 	}
@@ -159,13 +179,16 @@ func (c Caches) routes(s *state) error {
 	return nil
 }
 
-// ready is true for a pod that takes requests; one that is going away still
-// answers those it has, but gets no new connections.
-func ready(p *corev1.Pod) bool {
-	return p.DeletionTimestamp == nil && p.Status.PodIP != "" &&
-		slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		})
+// scales is what the scale of each revision is read by.
+type scales struct {
+	endpoints map[types.NamespacedName][]*discoveryv1.EndpointSlice
+	// cluster is what Knative's autoscaler goes by where a revision says nothing.
+	cluster *autoscalerconfig.Config
+}
+
+func (c Caches) scales() (scales, error) {
+	endpoints, err := c.endpoints()
+	return scales{endpoints: endpoints, cluster: config.Autoscaler(c.Serving.Get)}, err
 }
 
 // endpoints are the EndpointSlices of each revision: to look for each one's among all
@@ -185,11 +208,9 @@ func (c Caches) endpoints() (map[types.NamespacedName][]*discoveryv1.EndpointSli
 
 // revision reads one revision's scale. An autoscaler that is not there yet wants
 // what is ready.
-func (c Caches) revision(
-	namespace string, t v1alpha1.RevisionTraffic, endpoints map[types.NamespacedName][]*discoveryv1.EndpointSlice,
-) (Replicas, error) {
-	r := Replicas{Revision: t.Revision, Percent: t.Percent, Initial: 1}
-	r.Ready = revision.Ready(endpoints[types.NamespacedName{Namespace: namespace, Name: t.Revision}])
+func (c Caches) revision(namespace string, t v1alpha1.RevisionTraffic, in scales) (capacity.Replicas, error) {
+	r := capacity.Replicas{Revision: t.Revision, Percent: t.Percent, Initial: 1}
+	r.Ready = revision.Ready(in.endpoints[types.NamespacedName{Namespace: namespace, Name: t.Revision}])
 	r.Desired = r.Ready
 	pa, err := c.Autoscalers.PodAutoscalers(namespace).Get(t.Revision)
 	if apierrs.IsNotFound(err) {
@@ -197,23 +218,24 @@ func (c Caches) revision(
 	} else if err != nil {
 		return r, fmt.Errorf("getting the autoscaler of %s/%s: %w", namespace, t.Revision, err)
 	}
-	r.Desired, r.Max, r.Initial = revision.Desired(pa, r.Ready), revision.Max(pa), revision.FromZero(pa)
+	r.Protocol = pa.Spec.ProtocolType
+	r.Desired, r.Max, r.Initial = revision.Desired(pa, r.Ready), revision.Max(pa, in.cluster), revision.FromZero(pa, in.cluster)
 	return r, nil
 }
 
 // ruleOf is the rule of a RateLimit's spec, the rest of which is checked too.
-func ruleOf(spec v1alpha1.RateLimitSpec) (Rule, error) {
+func ruleOf(spec v1alpha1.RateLimitSpec) (capacity.Rule, error) {
 	q, ok := rational(spec.RequestsPerSecondPerReplica)
 	if !ok {
-		return Rule{}, fmt.Errorf("spec.requestsPerSecondPerReplica is %s, want more than 0", spec.RequestsPerSecondPerReplica.String())
+		return capacity.Rule{}, fmt.Errorf("spec.requestsPerSecondPerReplica is %s, want more than 0", spec.RequestsPerSecondPerReplica.String())
 	}
 	if spec.Burst.Duration <= 0 {
-		return Rule{}, fmt.Errorf("spec.burst is %s, want more than 0s", spec.Burst.Duration)
+		return capacity.Rule{}, fmt.Errorf("spec.burst is %s, want more than 0s", spec.Burst.Duration)
 	}
 	if len(spec.Gateways) == 0 || spec.VirtualService == "" {
-		return Rule{}, fmt.Errorf("spec.gateways is %q and spec.virtualService %q, want both", spec.Gateways, spec.VirtualService)
+		return capacity.Rule{}, fmt.Errorf("spec.gateways is %q and spec.virtualService %q, want both", spec.Gateways, spec.VirtualService)
 	}
-	return Rule{PerReplica: q, Policy: spec.Policy, Headroom: ratio(int64(spec.HeadroomPercent), 100)}, nil
+	return capacity.Rule{PerReplica: q, Policy: spec.Policy, Headroom: big.NewRat(int64(spec.HeadroomPercent), 100)}, nil
 }
 
 // capOf is the rate of a RateLimit's cap, nil if it has none.

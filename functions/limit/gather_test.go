@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
+	"knative.dev/serving/pkg/apis/serving"
 
 	"sluice.dev/sluice/reconciler/apis/revision"
 )
@@ -15,10 +16,14 @@ import (
 // Each revision gets the endpoints of its own Service, all of them, and of no other.
 func TestEndpointsOfRevisions(t *testing.T) {
 	indexer := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
-	for name, service := range map[string]string{"a-1": "r-private", "a-2": "r-private", "b": "r", "c": "other-private", "d": ""} {
+	for name, of := range map[string]struct{ revision, service string }{
+		"a-1": {"r", "r-private"}, "a-2": {"r", "r-private"}, "b": {"r", "r"}, "c": {"other", "other-private"}, "d": {},
+		"anybody's": {"r", "mine-private"},
+	} {
 		for _, namespace := range []string{"x", "y"} {
 			if err := indexer.Add(&discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
-				Namespace: namespace, Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: service},
+				Namespace: namespace, Name: name,
+				Labels: map[string]string{discoveryv1.LabelServiceName: of.service, serving.RevisionLabelKey: of.revision},
 			}}); err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,8 @@
 package limit
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -9,10 +11,6 @@ import (
 var stepBuckets = []float64{.005, .01, .02, .05, .1, .15, .2, .3, .5, .75, 1, 2, 5, 10, 30}
 
 var (
-	limitInForce = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "sluice_limit_requests_per_second",
-		Help: "The rate that all gateway pods together should admit to a Model, as last decided.",
-	}, []string{"namespace", "model"})
 	convergence = promauto.NewHistogram(prometheus.HistogramOpts{
 		Name:    "sluice_limit_convergence_seconds",
 		Help:    "From the notice of a change to the proof that every ready gateway pod enforces the new limit.",
@@ -32,6 +30,10 @@ var (
 		Name: "sluice_limit_slot_writes_total",
 		Help: "Writes of slots to the API server, by outcome: written, conflict, failed.",
 	}, []string{"outcome"})
+	slotFill = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "sluice_limit_slot_fill_ratio",
+		Help: "What limits claim of a slot's room. The gateway has more slots from 0.6 on; above 1, limits are refused.",
+	}, []string{"slot"})
 	statusWrites = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_limit_status_writes_total",
 		Help: "Writes of RateLimits' statuses to the API server, by outcome: written, conflict, failed.",
@@ -50,7 +52,7 @@ var (
 	})
 	eventsReceived = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_limit_events_received_total",
-		Help: "CloudEvents received, by type and outcome: looked, standby, rejected.",
+		Help: "CloudEvents received, by type and outcome: looked, standby, rejected, busy.",
 	}, []string{"type", "outcome"})
 	eventsSent = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_limit_events_sent_total",
@@ -58,13 +60,42 @@ var (
 	}, []string{"type", "outcome"})
 )
 
-// recordLimits shows the limits of the Models that there are and of no others.
-func recordLimits(plans []plan) {
-	limitInForce.Reset()
-	for _, p := range plans {
-		if p.err == nil && !p.gone {
-			rate, _ := p.limit.Float64()
-			limitInForce.WithLabelValues(p.of.Namespace, p.of.Name).Set(rate)
+// limitsInForce shows the limits of the Models that there are and of no others: all of
+// them as one pass decided.
+type limitsInForce struct {
+	about *prometheus.Desc
+	shown atomic.Pointer[[]prometheus.Metric]
+}
+
+var inForce = newLimitsInForce()
+
+func init() { prometheus.MustRegister(inForce) }
+
+func newLimitsInForce() *limitsInForce {
+	return &limitsInForce{about: prometheus.NewDesc("sluice_limit_requests_per_second",
+		"The rate that all gateway pods together should admit to a Model, as last decided.", []string{"namespace", "model"}, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (l *limitsInForce) Describe(out chan<- *prometheus.Desc) { out <- l.about }
+
+// Collect implements prometheus.Collector.
+func (l *limitsInForce) Collect(out chan<- prometheus.Metric) {
+	if shown := l.shown.Load(); shown != nil {
+		for _, m := range *shown {
+			out <- m
 		}
 	}
+}
+
+// record takes the place of what was shown.
+func (l *limitsInForce) record(plans []plan) {
+	shown := make([]prometheus.Metric, 0, len(plans))
+	for _, p := range plans {
+		if !p.gone && !p.refused() {
+			rate, _ := p.limit.Float64()
+			shown = append(shown, prometheus.MustNewConstMetric(l.about, prometheus.GaugeValue, rate, p.of.Namespace, p.of.Name))
+		}
+	}
+	l.shown.Store(&shown)
 }

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,16 +40,18 @@ func TestMove(t *testing.T) {
 	}
 
 	b.set(func() { b.offered = map[string][]float64{gateway.Shared: {3, 0, 1}} })
-	whole := []float64{7.25, 0.01, 2.74}
+	whole := []float64{5, 0.01, 4.99}
 	b.change("m", func(s *v1alpha1.RateLimitSpec) { s.Gateways = []string{gateway.Shared, blue} })
 	b.until("the limit at both, before the route", func() bool {
 		return b.admits(gateway.Shared, "team.m", whole...)() && b.admits(blue, "team.m", whole...)()
 	})
 	b.until("a gateway without pods named", func() bool { return strings.Contains(b.unproved("m"), blue) })
+	b.until("the proof at the other alone", b.provedAt(gateway.Shared))
 	if _, err := b.kube.CoreV1().Pods(gateway.Namespace).Create(t.Context(), gatewayPod(blue, "blue-a"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	b.until("the proof on both", func() bool { return b.applied(10)() && b.limit("m").Status.Limit.ProvedGatewayPods == 2 })
+	b.until("the proof at each told", b.provedAt(gateway.Shared, blue))
 	var d eventing.LimitApplied
 	b.until("its event", func() bool {
 		b.mu.Lock()
@@ -115,12 +118,19 @@ func TestMoveAtTheLimit(t *testing.T) {
 	}
 }
 
+// provedAt tells whether m's status names just these gateways as those of the proof.
+func (b *bench) provedAt(gateways ...string) func() bool {
+	return func() bool {
+		l := b.limit("m")
+		return l.Status.Limit != nil && slices.Equal(l.Status.Limit.ProvedGateways, gateways) && l.ProvedAt(gateways[0])
+	}
+}
+
 // HTTP redirects to HTTPS, where a certificate has a filter chain: it is asked too,
 // and one that isn't served is named, and keeps no other limit from its proof.
 func TestCertificate(t *testing.T) {
 	t.Parallel()
 	other := rateLimit("other")
-	other.Spec.VirtualService = "team.other"
 	b := newBench(t, 1, rateLimit("m"), other)
 	b.set(func() { b.uncertified = "m.blue.test" })
 	b.serve(gateway.Shared, gateway.Shared, gateway.External, "./*")
@@ -143,7 +153,6 @@ func TestCertificate(t *testing.T) {
 func TestCap(t *testing.T) {
 	t.Parallel()
 	second := rateLimit("n")
-	second.Spec.VirtualService = "team.n"
 	b := newBench(t, 2, rateLimit("m"), second)
 	b.until("the limit without a cap", b.applied(20))
 	for _, name := range []string{"m", "n"} {
@@ -179,6 +188,9 @@ func TestRefusalLeavesTheLastLimit(t *testing.T) {
 		l := b.limit("m")
 		return l.Status.GetCondition(v1alpha1.RateLimitConditionWritten).IsFalse()
 	})
+	if l := b.limit("m"); l.ProvedAt(gateway.Shared) {
+		t.Errorf("a limit that is refused is proved: %+v", l.Status)
+	}
 	if !b.admits(gateway.Shared, "team.m", 9.98, 0.01, 0.01)() {
 		t.Errorf("the route is limited to %v", b.rates(gateway.Shared, "team.m"))
 	}

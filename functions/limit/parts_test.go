@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"k8s.io/apimachinery/pkg/util/sets"
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/functions/limit/resources"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -35,13 +36,13 @@ func tagged(from int, percents ...int32) *v1alpha1.RateLimit {
 // servedBy is a RateLimit with so many ready replicas of each revision, on the shared
 // gateway: at its plain and its cluster-local entry.
 func servedBy(l *v1alpha1.RateLimit, pods int, ready ...int32) *state {
-	replicas := make([]Replicas, len(ready))
+	replicas := make([]capacity.Replicas, len(ready))
 	for i, n := range ready {
-		replicas[i] = Replicas{Revision: l.Spec.Traffic[i].Revision, Percent: l.Spec.Traffic[i].Percent, Ready: n, Desired: n, Initial: 1}
+		replicas[i] = capacity.Replicas{Revision: l.Spec.Traffic[i].Revision, Percent: l.Spec.Traffic[i].Percent, Ready: n, Desired: n, Initial: 1}
 	}
 	return &state{
 		limits:   []*v1alpha1.RateLimit{l},
-		replicas: map[string][]Replicas{key(l): replicas},
+		replicas: map[string][]capacity.Replicas{key(l): replicas},
 		pods:     map[string][]Pod{gateway.Shared: make([]Pod, pods)},
 		counts:   map[string]sets.Set[int]{gateway.Shared: sets.New(gateway.DefaultSlots)},
 		routing: newRouting([]*istiov1.Gateway{
@@ -85,7 +86,7 @@ func (tr traffic) admitted(s *state, slots []resources.Slot, random *rand.Rand) 
 }
 
 // pick chooses the revision of a request.
-func (tr traffic) pick(replicas []Replicas, total float64, random *rand.Rand) int {
+func (tr traffic) pick(replicas []capacity.Replicas, total float64, random *rand.Rand) int {
 	at := random.Float64() * total
 	for i, rate := range tr.tags {
 		if at -= rate; at < 0 {
@@ -93,7 +94,7 @@ func (tr traffic) pick(replicas []Replicas, total float64, random *rand.Rand) in
 		}
 	}
 	at = random.Float64() * 100
-	return slices.IndexFunc(replicas, func(r Replicas) bool { at -= float64(r.Percent); return at < 0 })
+	return slices.IndexFunc(replicas, func(r capacity.Replicas) bool { at -= float64(r.Percent); return at < 0 })
 }
 
 // limitsFor are the buckets of an entry that are for a request to a revision.
@@ -101,7 +102,7 @@ func limitsFor(slots []resources.Slot, entry gateway.Entry, revision string) []r
 	var out []resources.Limit
 	for _, s := range slots {
 		for _, l := range s.Limits[slices.Index(gateway.Entries(), entry)] {
-			if l.Cluster == "" || l.Cluster == gateway.RevisionClusters("team", revision)[0] {
+			if l.Cluster == "" || l.Cluster == gateway.RevisionClusters("team", revision, "")[0] {
 				out = append(out, l)
 			}
 		}
@@ -137,8 +138,8 @@ func slotsFor(s *state, demand []float64) ([]plan, []resources.Slot) {
 	f := New()
 	f.Demand = arriving(demand)
 	plans := decide(s, nil)
-	f.divide(plans)
-	return plans, slotsOf(s, plans, f.divisions, "token")
+	f.divide(s, plans)
+	return plans, f.slotsOf(s, plans, "token")
 }
 
 // Where there are tags, no revision is sent more than is admitted for it, whatever
@@ -166,8 +167,8 @@ func TestNoRevisionGetsMore(t *testing.T) {
 		sum := 0
 		for i, n := range got {
 			sum += n
-			rate, _ := plans[0].parts[i].rate.Float64()
-			burst := max(plans[0].parts[i].burst, plans[0].burst).Seconds()
+			rate, _ := plans[0].parts[i].Rate.Float64()
+			burst := max(plans[0].parts[i].Burst, plans[0].burst).Seconds()
 			if most := rate*(float64(tr.seconds)+burst) + float64(4*len(s.pods[gateway.Shared])); float64(n) > most {
 				t.Errorf("revision %d got %d requests in %d s, %v a second are for it", i, n, tr.seconds, rate)
 			}
@@ -250,11 +251,11 @@ func TestParts(t *testing.T) {
 					if got[revision] == nil {
 						got[revision] = new(big.Rat)
 					}
-					got[revision].Add(got[revision], Bucket{Tokens: l.Tokens, Fill: l.Fill}.Rate())
+					got[revision].Add(got[revision], capacity.Bucket{Tokens: l.Tokens, Fill: l.Fill}.Rate())
 				}
 			}
 			for revision, rate := range got {
-				if want := test.want[strings.TrimPrefix(revision, "outbound|81||")]; rate.Cmp(ratio(want, 1)) != 0 {
+				if want := test.want[strings.TrimPrefix(revision, "outbound|81||")]; rate.Cmp(big.NewRat(want, 1)) != 0 {
 					t.Errorf("%q may have %s, want %d", revision, rate, want)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+	"knative.dev/serving/pkg/apis/serving"
 	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -24,7 +25,7 @@ func BenchmarkPass(b *testing.B) {
 	f := New()
 	informers, err := NewInformers(Clients{
 		Kube: kubefake.NewClientset(), Serving: servingfake.NewSimpleClientset(), Istio: istio, Metadata: metadataIn{istio: istio}, Sluice: sluice,
-	}, "sluice-system", func() {})
+	}, Namespaces{System: "sluice-system", Serving: "knative-serving"}, func() {})
 	if err == nil {
 		err = informers.Start(b.Context())
 	}
@@ -40,7 +41,7 @@ func BenchmarkPass(b *testing.B) {
 	scale := func(i, ready int) {
 		s := endpoints(ready)
 		s.Name = fmt.Sprintf("m-%04d-1-private", i)
-		s.Labels[discoveryv1.LabelServiceName] = s.Name
+		s.Labels[serving.RevisionLabelKey], s.Labels[discoveryv1.LabelServiceName] = fmt.Sprintf("m-%04d-1", i), s.Name
 		add(informers.endpoints.Discovery().V1().EndpointSlices().Informer(), s)
 	}
 	for i := range gateways {
@@ -57,7 +58,7 @@ func BenchmarkPass(b *testing.B) {
 	}
 	f.Caches, f.Slots = informers.Caches(), slotWriterOf{istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)}
 	f.Limits, f.ProbeToken = sluice.SluiceV1alpha1(), func() string { return "token" }
-	f.Prover, f.Demand, f.Log = NewProver(clock.RealClock{}, func() {}), demandAt{&bench{}}, zap.NewNop().Sugar()
+	f.Prover, f.Demand, f.Log = NewProver(clock.RealClock{}, func() {}, anywhere), demandAt{&bench{}}, zap.NewNop().Sugar()
 
 	pass := func() {
 		if err := f.pass(b.Context()); err != nil {

@@ -7,10 +7,12 @@ import (
 	"math/big"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/sets"
 
+	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/queue"
 	"sluice.dev/sluice/functions/limit/resources"
+	"sluice.dev/sluice/functions/limit/slots"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
@@ -19,12 +21,12 @@ import (
 type plan struct {
 	of *v1alpha1.RateLimit
 	// rule is the one of its spec.
-	rule Rule
+	rule capacity.Rule
 	// limit to enforce: what the replicas can serve, under its cap if it has one.
 	limit, uncapped, cap *big.Rat
 	rows                 []v1alpha1.RevisionCapacity
 	// parts are what single revisions are held to, within the limit.
-	parts []part
+	parts []capacity.Part
 	// slots that hold its buckets at every entry, by how many there are.
 	slots map[int]int
 	burst time.Duration
@@ -35,6 +37,12 @@ type plan struct {
 	gone bool
 	// homes are the gateways, sorted, that hold its buckets.
 	homes []home
+	// fits is how much of it the slots where it belongs have room for.
+	fits map[place]slots.Fit
+	// serves is what the replicas serve, without any headroom and under the cap; queue
+	// how long requests from inside the cluster may wait, 0 if they may not.
+	serves *big.Rat
+	queue  time.Duration
 	// reported is the proof that its status goes by, nil before the first.
 	reported *proof
 }
@@ -71,31 +79,35 @@ func decide(s *state, before []plan) []plan {
 		plans[i].homes = homesOf(plans[i], s.routing)
 	}
 	setSlots(plans, s.counts)
+	fill(s, plans, before)
 	setLines(plans, s.routing)
 	return plans
 }
 
-// own computes each RateLimit's limit by itself. Two of one virtual service would
-// share a descriptor, so the first by name has it and the other is refused.
+// own computes each RateLimit's limit by itself. One that is not about the virtual
+// service of its own name is refused, so no two share a descriptor.
 func own(s *state) []plan {
-	plans, taken := make([]plan, 0, len(s.limits)), make(map[string]string, len(s.limits))
+	plans := make([]plan, 0, len(s.limits))
 	for _, l := range s.limits {
 		p := plan{of: l}
 		if p.rule, p.err = ruleOf(l.Spec); p.err == nil {
+			p.err = l.CheckVirtualService()
+		}
+		if p.err == nil {
 			p.cap, p.err = capOf(l.Spec)
 		}
 		if p.err == nil {
-			p.err = checkTraffic(l.Spec.Traffic)
-		}
-		if by, ok := taken[l.Spec.VirtualService]; ok && p.err == nil {
-			p.err = fmt.Errorf("spec.virtualService %s is limited by %s already", l.Spec.VirtualService, by)
+			p.err = capacity.CheckTraffic(l.Spec.Traffic)
 		}
 		if p.err == nil {
-			taken[l.Spec.VirtualService] = key(l)
 			p.burst = l.Spec.Burst.Duration
 			p.uncapped = p.rule.Limit(s.replicas[key(l)])
+			p.serves = p.rule.WithoutHeadroom().Limit(s.replicas[key(l)])
+			if l.Spec.Queue != nil {
+				p.queue = l.Spec.Queue.Duration
+			}
 			p.rows = rows(p.rule, s.replicas[key(l)])
-			p.parts = parts(l, p.rule, s.replicas[key(l)])
+			p.parts = p.rule.Parts(l, s.replicas[key(l)])
 		}
 		plans = append(plans, p)
 	}
@@ -140,12 +152,13 @@ func homesOf(p plan, r *routing) []home {
 	return homes
 }
 
-func rows(rule Rule, revisions []Replicas) []v1alpha1.RevisionCapacity {
+func rows(rule capacity.Rule, revisions []capacity.Replicas) []v1alpha1.RevisionCapacity {
 	out := make([]v1alpha1.RevisionCapacity, 0, len(revisions))
 	for _, r := range revisions {
 		out = append(out, v1alpha1.RevisionCapacity{
 			Name: r.Revision, Percent: r.Percent, Desired: r.Desired, Ready: r.Ready,
-			RequestsPerSecond: quantity(rule.Capacity(r)),
+			RequestsPerSecond: v1alpha1.RateOf(rule.Capacity(r)),
+			Missing:           r.Missing, Reason: r.Why.Reason, Message: r.Why.Message,
 		})
 	}
 	return out
@@ -169,57 +182,82 @@ func setSlots(plans []plan, counts map[string]sets.Set[int]) {
 // slotsOf returns what every slot of every gateway should hold, those without a
 // limit too: a gateway pod is not ready before all its slots exist. While a gateway has
 // pods of two numbers of slots, a limit is in a slot of each, and in one of each pod's.
-func slotsOf(s *state, plans []plan, divisions map[string]Division, token string) []resources.Slot {
+func (f *Function) slotsOf(s *state, plans []plan, token string) []resources.Slot {
 	entries := gateway.Entries()
-	var slots []resources.Slot
+	var all []resources.Slot
 	at := map[string]int{}
 	for _, name := range sets.List(s.routing.gateways) {
 		for _, count := range sets.List(s.counts[name]) {
 			for i := range count {
-				slot := resources.Slot{Gateway: name, Slots: count, Index: i, ProbeToken: token, Limits: make([][]resources.Limit, len(entries))}
-				at[slot.Name()] = len(slots)
-				slots = append(slots, slot)
+				slot := resources.Slot{Gateway: name, Slots: count, Index: i, ProbeToken: token,
+					Limits: make([][]resources.Limit, len(entries)), Shares: resources.Shares{}}
+				slot.Claimed = s.claimed[slot.Name()]
+				at[slot.Name()] = len(all)
+				all = append(all, slot)
 			}
 		}
 	}
 	for _, p := range plans {
 		for i, h := range p.homes {
-			var in []resources.Slot // of each number the one that holds the limit
+			divided, in := f.divisions[p.of.Spec.VirtualService], map[place]slots.Fit{} // of each number one holds the limit
 			for count := range s.counts[h.gateway] {
-				in = append(in, slots[at[gateway.SlotObjectName(h.gateway, count, p.slots[count])]])
+				here := place{gateway: h.gateway, count: count, slot: p.slots[count]}
+				if in[here] = p.fits[here]; in[here] != slots.None {
+					all[at[here.object()]].Shares[p.of.Spec.VirtualService] = divided.Shares(i)
+				}
 			}
 			for e, entry := range entries {
-				of := ratio(1, h.buckets(entry, len(s.pods[h.gateway])))
+				of := big.NewRat(1, h.buckets(entry, len(s.pods[h.gateway])))
 				share := func(rate *big.Rat) *big.Rat {
-					part := divisions[p.of.Spec.VirtualService].Of(rate, i, e)
+					part := divided.Of(rate, i, e)
 					return part.Mul(part, of)
 				}
 				limits := p.limits(share)
-				for _, slot := range in {
-					slot.Limits[e] = append(slot.Limits[e], limits...)
+				if p.queue > 0 && entry == gateway.Local {
+					buckets := int(h.buckets(entry, len(s.pods[h.gateway]))) * len(p.homes)
+					limits[0].Queue, limits[0].Depth = f.queues[p.of.Spec.VirtualService].Room(p.depth(), buckets)
+				}
+				for here, fit := range in {
+					slot := all[at[here.object()]]
+					switch fit {
+					case slots.Whole:
+						slot.Limits[e] = append(slot.Limits[e], limits...)
+					case slots.LimitAlone:
+						slot.Limits[e] = append(slot.Limits[e], limits[0])
+					case slots.None:
+					}
 				}
 			}
 		}
 	}
-	return slots
+	return all
 }
 
-// limits are a plan's buckets where it has a share of every rate. What a revision may
+// depth is how many requests from inside the cluster may wait, over all gateway pods.
+func (p plan) depth() float64 {
+	serves, _ := p.serves.Float64()
+	if limit, _ := p.limit.Float64(); limit < serves {
+		serves = limit
+	}
+	return queue.Depth(serves, p.queue)
+}
+
+// limits are a plan's buckets, the limit's own first, where it has a share of every rate. What a revision may
 // have beyond the limit itself is out of its reach anyway.
 func (p plan) limits(share func(*big.Rat) *big.Rat) []resources.Limit {
 	bucketOf := func(cluster string, rate *big.Rat, burst time.Duration) resources.Limit {
-		b := NewBucket(share(rate), burst)
+		b := capacity.NewBucket(share(rate), burst)
 		return resources.Limit{
 			VirtualService: p.of.Spec.VirtualService, Cluster: cluster, MaxTokens: b.MaxTokens, Tokens: b.Tokens, Fill: b.Fill,
 		}
 	}
 	out := []resources.Limit{bucketOf("", p.limit, p.burst)}
 	for _, part := range p.parts {
-		if part.rate.Cmp(p.limit) >= 0 {
+		if part.Rate.Cmp(p.limit) >= 0 {
 			continue
 		}
-		for _, cluster := range part.clusters {
-			out = append(out, bucketOf(cluster, part.rate, part.burst))
+		for _, cluster := range part.Clusters {
+			out = append(out, bucketOf(cluster, part.Rate, part.Burst))
 		}
 	}
 	return out
@@ -233,13 +271,4 @@ func (h home) buckets(entry gateway.Entry, pods int) int64 {
 		n *= int64(max(1, len(h.chains)))
 	}
 	return n
-}
-
-// quantity is a rate as the API shows it: rounded down to a thousandth.
-func quantity(r *big.Rat) resource.Quantity {
-	milli := floor(new(big.Rat).Mul(r, ratio(1000, 1)))
-	if !milli.IsInt64() {
-		return *resource.NewQuantity(1<<62, resource.DecimalSI)
-	}
-	return *resource.NewMilliQuantity(milli.Int64(), resource.DecimalSI)
 }

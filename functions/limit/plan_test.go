@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"math/big"
+	"strings"
 	"testing"
 
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"pgregory.net/rapid"
 
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/functions/limit/resources"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -18,8 +20,10 @@ import (
 // arriving is the same demand everywhere, by entry.
 type arriving []float64
 
-func (a arriving) At(string, string) []float64 { return a }
-func (arriving) Run(context.Context)           {}
+func (a arriving) At(string, string) []float64      { return a }
+func (a arriving) Arrived(string, string) []float64 { return a }
+func (arriving) Known() bool                        { return true }
+func (arriving) Run(context.Context)                {}
 
 // What all pods and filter chains admit together is the limit, whatever the demand,
 // however many certificates serve the host, and whichever number of slots a pod has.
@@ -37,7 +41,7 @@ func TestSlotsAddUp(t *testing.T) {
 		l := rateLimit("m")
 		s := &state{
 			limits:   []*v1alpha1.RateLimit{l},
-			replicas: map[string][]Replicas{key(l): {{Percent: 100, Ready: rapid.Int32Range(1, 50).Draw(t, "ready"), Desired: 50}}},
+			replicas: map[string][]capacity.Replicas{key(l): {{Percent: 100, Ready: rapid.Int32Range(1, 50).Draw(t, "ready"), Desired: 50}}},
 			pods:     map[string][]Pod{gateway.Shared: pods},
 			counts:   map[string]sets.Set[int]{},
 			routing:  newRouting(gateways, []*istiov1.VirtualService{routeTo("team.m", serving, "m.blue.test")}),
@@ -48,9 +52,9 @@ func TestSlotsAddUp(t *testing.T) {
 		f := New()
 		f.Demand = arriving(rapid.SliceOfN(rapid.Float64Range(0, 100), 3, 3).Draw(t, "demand"))
 		plans := decide(s, nil)
-		f.divide(plans)
+		f.divide(s, plans)
 		sum := new(big.Rat)
-		slots := slotsOf(s, plans, f.divisions, "token")
+		slots := f.slotsOf(s, plans, "token")
 		for _, pod := range pods {
 			sum.Add(sum, admittedBy(pod, slots, certificates))
 		}
@@ -70,9 +74,9 @@ func admittedBy(pod Pod, slots []resources.Slot, certificates int) *big.Rat {
 		}
 		for e, limits := range slot.Limits {
 			for _, l := range limits {
-				rate := Bucket{Tokens: l.Tokens, Fill: l.Fill}.Rate()
+				rate := capacity.Bucket{Tokens: l.Tokens, Fill: l.Fill}.Rate()
 				if gateway.Entries()[e] == gateway.Secure {
-					rate.Mul(rate, ratio(int64(max(1, certificates)), 1))
+					rate.Mul(rate, big.NewRat(int64(max(1, certificates)), 1))
 				}
 				sum.Add(sum, rate)
 			}
@@ -128,5 +132,25 @@ func TestTwoNumbersOfSlots(t *testing.T) {
 	b.until("a later limit", b.applied(20))
 	if _, err := filters.Get(t.Context(), former, metav1.GetOptions{}); err == nil {
 		t.Error("a slot in a number that no pod has was written")
+	}
+}
+
+// A RateLimit that names another's virtual service, whatever comes first by name, gets
+// nothing and takes nothing, and says why.
+func TestForgedRateLimit(t *testing.T) {
+	elsewhere := aboutAnother(rateLimit("m"))
+	elsewhere.Namespace = "another"
+	for name, forged := range map[string]*v1alpha1.RateLimit{"of its namespace": aboutAnother(rateLimit("a")), "of another namespace": elsewhere} {
+		t.Run(name, func(t *testing.T) {
+			own := rateLimit("m")
+			s := &state{limits: []*v1alpha1.RateLimit{forged, own}, routing: newRouting(nil, nil)}
+			plans := decide(s, nil)
+			if err := plans[0].err; err == nil || !strings.Contains(err.Error(), "spec.virtualService") {
+				t.Errorf("the forged one is refused by %v", err)
+			}
+			if err := plans[1].err; err != nil || len(plans[1].homes) != 1 || plans[1].limit.Cmp(big.NewRat(10, 1)) != 0 {
+				t.Errorf("its own has %v at %d gateways: %v", plans[1].limit, len(plans[1].homes), err)
+			}
+		})
 	}
 }

@@ -12,12 +12,13 @@ import (
 	"k8s.io/utils/clock"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 )
 
 const (
-	// linesAtOnce bounds the lines of a pod that are open at the same time, and
-	// suspectsAtOnce those of them that failed when they were asked last.
-	linesAtOnce, suspectsAtOnce = 4, 1
+	// linesAtOnce bounds the lines of a pod that are open at the same time, but for
+	// those that failed when they were asked last (reach.SuspectsAtOnce).
+	linesAtOnce = 4
 	// eager is the pause between rounds while an answer is awaited, for as long as
 	// eagerFor after the last change; patient is the pause afterwards, and before a
 	// line that failed is tried again.
@@ -85,6 +86,7 @@ type Prover struct {
 	clock clock.Clock
 	// notify is called when an answer changed.
 	notify func()
+	has    reach.Has
 
 	mu     sync.Mutex
 	path   string
@@ -100,14 +102,15 @@ type Prover struct {
 
 // door is the way to a pod, and how many may use it at the same time.
 type door struct {
-	client          *http.Client
-	sound, suspects chan struct{}
+	*reach.Door
+
+	client *http.Client
 }
 
-// NewProver returns a Prover that asks over HTTP and HTTPS.
-func NewProver(c clock.Clock, notify func()) *Prover {
+// NewProver returns a Prover that asks over HTTP and HTTPS, where a pod is.
+func NewProver(c clock.Clock, notify func(), has reach.Has) *Prover {
 	return &Prover{
-		ask: ask, clock: c, notify: notify,
+		ask: ask, clock: c, notify: notify, has: has,
 		told: map[question]answer{}, busy: sets.New[line](), failed: map[line]time.Time{}, doors: map[Pod]*door{},
 		wake: make(chan struct{}, 1),
 	}
@@ -145,10 +148,7 @@ func (p *Prover) Want(wanted map[question]string, token string) {
 	})
 	for pod := range pods {
 		if p.doors[pod] == nil {
-			p.doors[pod] = &door{
-				client: newClient(pod),
-				sound:  make(chan struct{}, linesAtOnce), suspects: make(chan struct{}, suspectsAtOnce),
-			}
+			p.doors[pod] = &door{Door: reach.NewDoor(linesAtOnce), client: newClient(pod, p.has)}
 		}
 	}
 }
@@ -204,10 +204,11 @@ func (p *Prover) pause() time.Duration {
 // interview is what one line is to be asked.
 type interview struct {
 	line
-	slots   []int
-	path    string
-	client  *http.Client
-	permits chan struct{}
+	slots []int
+	path  string
+	door  *door
+	// suspect is true for one that failed when it was asked last.
+	suspect bool
 }
 
 // due returns what is to be asked now: what is unproved or was proved long ago, on
@@ -225,11 +226,7 @@ func (p *Prover) due() map[line]*interview {
 			continue
 		}
 		if due[q.line] == nil {
-			d := p.doors[q.pod]
-			due[q.line] = &interview{line: q.line, path: p.path, client: d.client, permits: d.sound}
-			if suspect {
-				due[q.line].permits = d.suspects
-			}
+			due[q.line] = &interview{line: q.line, path: p.path, door: p.doors[q.pod], suspect: suspect}
 		}
 		due[q.line].slots = append(due[q.line].slots, q.slot)
 	}
@@ -242,17 +239,15 @@ func (p *Prover) due() map[line]*interview {
 // conduct asks a line about its slots, one after another: they share a connection.
 // If it fails, that goes for all of them.
 func (p *Prover) conduct(ctx context.Context, i *interview) {
-	select {
-	case i.permits <- struct{}{}:
-		defer func() { <-i.permits }()
-	case <-ctx.Done():
+	leave, err := i.door.Enter(ctx, func() bool { return i.suspect })
+	if err != nil {
 		return
 	}
-	var err error
+	defer leave()
 	for _, slot := range i.slots {
 		q, generation := question{line: i.line, slot: slot}, ""
 		if err == nil {
-			generation, err = p.ask(ctx, i.client, q, i.path)
+			generation, err = p.ask(ctx, i.door.client, q, i.path)
 		}
 		p.learn(q, generation)
 	}

@@ -15,6 +15,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 )
 
 // slotAnswers is a gateway pod that lets the first probe of a slot through.
@@ -34,6 +35,37 @@ func slotAnswers(t *testing.T, asked *atomic.Int32) http.Handler {
 	})
 }
 
+// anywhere takes every pod for one that is there.
+func anywhere(string, string) bool { return true }
+
+// What carries the token goes to no address that isn't a gateway pod's.
+func TestAsksNobodyElse(t *testing.T) {
+	asked := false
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer server.Close()
+	at := lineTo(t, server, gateway.External.Name)
+	pod := at.pod
+	q := question{line: at}
+	client := newClient(pod, func(name, address string) bool { return name != pod.Name || address != pod.IP })
+	if _, err := ask(t.Context(), client, q, "/token/limits"); err == nil || asked {
+		t.Errorf("asked: %t, %v", asked, err)
+	}
+}
+
+// lineTo is the line to a server that stands for an entry of a gateway pod.
+func lineTo(t *testing.T, server *httptest.Server, entry string) line {
+	t.Helper()
+	ip, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line{pod: Pod{Name: "a", IP: ip}, entry: gateway.Entry{Name: entry, Port: uint32(number)}, host: "m.blue.test"}
+}
+
 func TestAskTwiceWhenTheFirstIsLetThrough(t *testing.T) {
 	var asked atomic.Int32
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{
@@ -44,17 +76,9 @@ func TestAskTwiceWhenTheFirstIsLetThrough(t *testing.T) {
 			asked.Store(0)
 			server := serve(slotAnswers(t, &asked))
 			defer server.Close()
-			ip, port, err := net.SplitHostPort(server.Listener.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			number, err := strconv.ParseUint(port, 10, 16)
-			if err != nil {
-				t.Fatal(err)
-			}
-			pod := Pod{Name: "a", IP: ip}
-			q := question{line: line{pod: pod, entry: gateway.Entry{Name: name, Port: uint32(number)}, host: "m.blue.test"}, slot: 3}
-			got, err := ask(t.Context(), newClient(pod), q, "/token/limits")
+			at := lineTo(t, server, name)
+			q := question{line: at, slot: 3}
+			got, err := ask(t.Context(), newClient(at.pod, anywhere), q, "/token/limits")
 			if err != nil || got != "abc" || asked.Load() != 2 {
 				t.Errorf("ask() = %q, %v after %d questions", got, err, asked.Load())
 			}
@@ -103,7 +127,7 @@ func TestBrokenCertificatesHoldUpNobody(t *testing.T) {
 	const certificates = 20
 	pods := &gatewayPods{generation: "one", failing: map[string]error{}, asked: map[string]int{}}
 	clk := clocktesting.NewFakeClock(time.Unix(0, 0))
-	p := NewProver(clk, func() {})
+	p := NewProver(clk, func() {}, anywhere)
 	p.ask = pods.ask
 	pod := Pod{Gateway: gateway.Shared, Name: "shared-a"}
 	lines := append(probeLines(gateway.Shared), line{entry: gateway.Secure, host: "sound.test"})
@@ -150,7 +174,7 @@ func TestBrokenCertificatesHoldUpNobody(t *testing.T) {
 	sound, _ = want("two")
 	eventually(t, "the next generation proved", func() bool { return len(p.unproved(sound)) == 0 })
 	pods.set(func() {
-		if pods.most > linesAtOnce+suspectsAtOnce {
+		if pods.most > linesAtOnce+reach.SuspectsAtOnce {
 			t.Errorf("%d questions at once to one pod", pods.most)
 		}
 	})
@@ -160,7 +184,7 @@ func TestBrokenCertificatesHoldUpNobody(t *testing.T) {
 }
 
 func TestNothingIsProvedWithoutToken(t *testing.T) {
-	p := NewProver(clocktesting.NewFakeClock(time.Unix(0, 0)), func() {})
+	p := NewProver(clocktesting.NewFakeClock(time.Unix(0, 0)), func() {}, anywhere)
 	q := question{line: line{entry: gateway.External, host: gateway.ProbeHost(gateway.Shared)}}
 	p.Want(map[question]string{q: "one"}, "")
 	p.learn(q, "one")
@@ -172,7 +196,7 @@ func TestNothingIsProvedWithoutToken(t *testing.T) {
 // What a pod said counts no more once it is another pod, or another content.
 func TestAnswersAreForgotten(t *testing.T) {
 	clk := clocktesting.NewFakeClock(time.Unix(0, 0))
-	p := NewProver(clk, func() {})
+	p := NewProver(clk, func() {}, anywhere)
 	at := line{pod: Pod{Name: "a", IP: "10.1.0.1"}, entry: gateway.External, host: "h"}
 	q, secure := question{line: at}, question{line: at}
 	secure.entry = gateway.Secure

@@ -84,12 +84,13 @@ type proof struct {
 	pods int
 	// lagging has a question for each pod that was not seen to enforce it.
 	lagging []question
-	// without are the gateways that have no ready pod.
-	without []string
+	// without are the gateways that have no ready pod, proved those of which each was
+	// seen to enforce it.
+	without, proved []string
 }
 
 func (p proof) equal(q proof) bool {
-	return p.pods == q.pods && slices.Equal(p.lagging, q.lagging) && slices.Equal(p.without, q.without)
+	return p.pods == q.pods && slices.Equal(p.lagging, q.lagging) && slices.Equal(p.without, q.without) && slices.Equal(p.proved, q.proved)
 }
 
 func (p proof) complete() bool { return len(p.lagging) == 0 && len(p.without) == 0 }
@@ -104,6 +105,7 @@ func (f *Function) proofOf(p *plan) proof {
 			continue
 		}
 		wanted.Delete(h.gateway)
+		lagged := len(found.lagging)
 		for _, pod := range f.pods[h.gateway] {
 			asked := make([]question, len(h.asked))
 			for i, l := range h.asked {
@@ -114,6 +116,9 @@ func (f *Function) proofOf(p *plan) proof {
 			if unproved := f.Prover.unproved(asked); len(unproved) > 0 {
 				found.lagging = append(found.lagging, unproved[0])
 			}
+		}
+		if len(found.lagging) == lagged {
+			found.proved = append(found.proved, h.gateway)
 		}
 	}
 	found.without = sets.List(wanted)

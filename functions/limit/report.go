@@ -2,7 +2,7 @@ package limit
 
 import (
 	"context"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +55,7 @@ func (f *Function) settle() {
 	}
 	f.pending, f.reported = known, reported
 	f.statuses.keep(keys)
-	recordLimits(f.plans)
+	inForce.record(f.plans)
 }
 
 // report says what the statuses are to be by what was seen, and sends an event for
@@ -70,7 +70,7 @@ func (f *Function) report() {
 
 func (f *Function) reportOn(p *plan) {
 	seen := proof{}
-	if p.err == nil {
+	if !p.refused() {
 		seen = f.proofOf(p)
 	}
 	if p.reported != nil && p.reported.equal(seen) {
@@ -84,12 +84,12 @@ func (f *Function) reportOn(p *plan) {
 	}
 	status, changed := f.statusOf(p, before, seen)
 	var waited pending
-	if p.err == nil && (changed || len(seen.lagging) > 0) {
+	if !p.refused() && (changed || len(seen.lagging) > 0) {
 		waited = f.waiting(p)
 	} else {
 		delete(f.pending, key(p.of))
 	}
-	if p.err == nil && len(seen.lagging) > 0 && f.Clock.Since(waited.written) < patience {
+	if len(seen.lagging) > 0 && f.Clock.Since(waited.written) < patience {
 		return
 	}
 	if changed && isReady(status) {
@@ -119,14 +119,27 @@ func (f *Function) statusOf(p *plan, before *v1alpha1.RateLimitStatus, seen proo
 	if p.err != nil {
 		conditions.MarkFalse(v1alpha1.RateLimitConditionWritten, "InvalidSpec", "%v", p.err)
 		conditions.MarkUnknown(v1alpha1.RateLimitConditionProved, "InvalidSpec", "there is nothing to prove")
+		if status.Limit != nil {
+			status.Limit.ProvedGateways = nil
+		}
 		return status, true
 	}
-	conditions.MarkTrue(v1alpha1.RateLimitConditionWritten)
+	if p.refused() {
+		conditions.MarkFalse(v1alpha1.RateLimitConditionWritten, slotFull, "%s", p.crowdedOut())
+		conditions.MarkUnknown(v1alpha1.RateLimitConditionProved, slotFull, "there is nothing to prove")
+		if status.Limit != nil {
+			status.Limit.ProvedGateways = slices.DeleteFunc(status.Limit.ProvedGateways, p.refusedAt)
+		}
+		return status, true
+	}
+	if conditions.MarkTrue(v1alpha1.RateLimitConditionWritten); p.lacksRoom() {
+		conditions.MarkFalse(v1alpha1.RateLimitConditionWritten, slotFull, "%s", p.crowdedOut())
+	}
 	markProved(conditions, seen, f.inTheWay)
 	status.Revisions = p.rows
 	status.NeededUntil = neededUntil(p.rows, before, f.Clock.Now())
 	status.Limit = limitStatus(p, seen)
-	changed = before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(status.Limit.RequestsPerSecond) != 0 || !isReady(before)
+	changed = before.Limit == nil || before.Limit.RequestsPerSecond.Cmp(status.Limit.RequestsPerSecond.Quantity) != 0 || !isReady(before)
 	if seen.complete() && changed {
 		now := metav1.NewMicroTime(f.Clock.Now().Truncate(time.Microsecond)) // as the API server will have it
 		status.Limit.Since = &now
@@ -159,12 +172,13 @@ func markProved(conditions apis.ConditionManager, seen proof, inTheWay []string)
 
 func limitStatus(p *plan, seen proof) *v1alpha1.LimitStatus {
 	status := &v1alpha1.LimitStatus{
-		RequestsPerSecond: quantity(p.limit),
+		RequestsPerSecond: v1alpha1.RateOf(p.limit),
 		GatewayPods:       int32(seen.pods),
 		ProvedGatewayPods: int32(seen.pods - len(seen.lagging)),
+		ProvedGateways:    seen.proved,
 	}
 	if p.limit.Cmp(p.uncapped) < 0 {
-		uncapped := quantity(p.uncapped)
+		uncapped := v1alpha1.RateOf(p.uncapped)
 		status.UncappedRequestsPerSecond = &uncapped
 	}
 	for _, q := range seen.lagging[:min(len(seen.lagging), namedPods)] {
@@ -185,11 +199,11 @@ func (f *Function) applied(p *plan, before, now *v1alpha1.RateLimitStatus, waite
 	steps.WithLabelValues("prove").Observe(f.Clock.Since(waited.written).Seconds())
 	d := eventing.LimitApplied{
 		Model:   eventing.Ref{Namespace: p.of.Namespace, Name: p.of.Name},
-		Gateway: strings.Join(sets.List(sets.New(p.of.Spec.Gateways...)), ","), New: decimal(now.Limit),
+		Gateway: strings.Join(sets.List(sets.New(p.of.Spec.Gateways...)), ","), New: now.Limit.RequestsPerSecond.String(),
 		GatewayPods: now.Limit.GatewayPods, Seconds: took.Seconds(), Since: now.Limit.Since.Time, ResourceVersion: p.of.ResourceVersion,
 	}
 	if before.Limit != nil {
-		d.Old = decimal(before.Limit)
+		d.Old = before.Limit.RequestsPerSecond.String()
 	}
 	for _, r := range now.Revisions {
 		d.Ready += r.Ready
@@ -222,9 +236,4 @@ func (f *Function) tell(ctx context.Context) {
 			eventsSent.WithLabelValues(event.Type(), result).Inc()
 		}
 	}
-}
-
-// decimal is a limit as a decimal number.
-func decimal(l *v1alpha1.LimitStatus) string {
-	return strconv.FormatFloat(l.RequestsPerSecond.AsApproximateFloat64(), 'f', -1, 64)
 }

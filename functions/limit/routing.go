@@ -9,19 +9,8 @@ import (
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
+	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/reconciler/apis/gateway"
-)
-
-// Role is what a virtual service does at an entry of a gateway.
-type Role int
-
-const (
-	// Absent has no route there.
-	Absent Role = iota
-	// Answering has the gateway itself answer, by a redirect: nothing is admitted.
-	Answering
-	// Forwarding sends requests to backends.
-	Forwarding
 )
 
 // chain is a server of an Istio Gateway on the HTTPS entry: a filter chain of
@@ -34,7 +23,7 @@ type chain struct {
 // presence is what a virtual service does at a gateway.
 type presence struct {
 	// roles are in the order of gateway.Entries.
-	roles []Role
+	roles []division.Role
 	// chains by which it forwards on the HTTPS entry.
 	chains []chain
 }
@@ -139,10 +128,10 @@ func presences(v *istiov1.VirtualService, servers map[string][]server) map[strin
 			}
 			at, ok := out[s.gateway]
 			if !ok {
-				at.roles = make([]Role, len(gateway.Entries()))
+				at.roles = make([]division.Role, len(gateway.Entries()))
 			}
 			at.roles[s.entry] = max(at.roles[s.entry], does)
-			if does == Forwarding && gateway.Entries()[s.entry] == gateway.Secure {
+			if does == division.Forwarding && gateway.Entries()[s.entry] == gateway.Secure {
 				at.chains = append(at.chains, chain{istioGateway: name, server: i})
 			}
 			out[s.gateway] = at
@@ -156,15 +145,15 @@ func istioGateway(ref string) string { return strings.TrimPrefix(ref, gateway.Na
 
 // roleAt is what a virtual service does with the requests that an Istio Gateway
 // gets. Routes for our own prober count for nothing.
-func roleAt(v *istiov1.VirtualService, name string) Role {
-	does := Absent
+func roleAt(v *istiov1.VirtualService, name string) division.Role {
+	does := division.Absent
 	for _, route := range v.Spec.Http {
 		switch {
 		case !matches(route, name) || forProber(route):
 		case len(route.Route) > 0 || route.Delegate != nil:
-			return Forwarding
+			return division.Forwarding
 		default:
-			does = Answering
+			does = division.Answering
 		}
 	}
 	return does
@@ -204,7 +193,7 @@ func (r *routing) at(virtualService, name string) presence {
 	if p, ok := r.present[virtualService][name]; ok {
 		return p
 	}
-	return presence{roles: make([]Role, len(gateway.Entries()))}
+	return presence{roles: make([]division.Role, len(gateway.Entries()))}
 }
 
 // hostOn returns a host of a virtual service at which Envoy serves a chain of a

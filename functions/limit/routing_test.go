@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
+	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
@@ -38,13 +39,13 @@ func routeTo(name string, gateways []string, hosts ...string) *istiov1.VirtualSe
 		Spec: istioapi.VirtualService{Hosts: hosts, Http: []*istioapi.HTTPRoute{
 			{
 				Match: []*istioapi.HTTPMatchRequest{{Uri: &istioapi.StringMatch{
-					MatchType: &istioapi.StringMatch_Exact{Exact: gateway.ProbePath("token") + "/backends"},
+					MatchType: &istioapi.StringMatch_Exact{Exact: gateway.KeptPath(gateway.ProbePath("token"))},
 				}}},
 				Route: to,
 			},
 			{
 				Match: []*istioapi.HTTPMatchRequest{{Uri: &istioapi.StringMatch{
-					MatchType: &istioapi.StringMatch_Prefix{Prefix: gateway.ProbePath("token") + "/"},
+					MatchType: &istioapi.StringMatch_Prefix{Prefix: gateway.ProbePrefix(gateway.ProbePath("token"))},
 				}}},
 				DirectResponse: &istioapi.HTTPDirectResponse{Status: 200},
 			},
@@ -88,35 +89,35 @@ func TestRouting(t *testing.T) {
 	tests := map[string]struct {
 		service *istiov1.VirtualService
 		at      string
-		roles   []Role
+		roles   []division.Role
 		chains  []chain
 		// askedAt is the host at which each chain is asked.
 		askedAt []string
 	}{
 		"both plain entries": {
-			service: routeTo("v", []string{"shared", "shared-local"}), at: "shared", roles: []Role{Forwarding, Absent, Forwarding},
+			service: routeTo("v", []string{"shared", "shared-local"}), at: "shared", roles: []division.Role{division.Forwarding, division.Absent, division.Forwarding},
 		},
-		"another gateway": {service: routeTo("v", []string{"shared"}), at: "tenant-blue", roles: []Role{Absent, Absent, Absent}},
+		"another gateway": {service: routeTo("v", []string{"shared"}), at: "tenant-blue", roles: []division.Role{division.Absent, division.Absent, division.Absent}},
 		"routes for all of its gateways": {
-			service: everywhere, at: "tenant-blue", roles: []Role{Forwarding, Absent, Absent},
+			service: everywhere, at: "tenant-blue", roles: []division.Role{division.Forwarding, division.Absent, division.Absent},
 		},
-		"routes for our prober only": {service: probed, at: "shared", roles: []Role{Absent, Absent, Absent}},
+		"routes for our prober only": {service: probed, at: "shared", roles: []division.Role{division.Absent, division.Absent, division.Absent}},
 		"redirects": {
-			service: redirecting, at: "shared", roles: []Role{Answering, Forwarding, Absent},
+			service: redirecting, at: "shared", roles: []division.Role{division.Answering, division.Forwarding, division.Absent},
 			chains: []chain{{wildcard, 0}}, askedAt: []string{"v.blue.test"},
 		},
 		"no certificate for the host": {
-			service: routeTo("v", []string{wildcard}, "v.red.test"), at: "shared", roles: []Role{Absent, Absent, Absent},
+			service: routeTo("v", []string{wildcard}, "v.red.test"), at: "shared", roles: []division.Role{division.Absent, division.Absent, division.Absent},
 		},
 		"a certificate each": {
-			service: routeTo("v", []string{wildcard}, "v.blue.test", "v.green.test"), at: "shared", roles: []Role{Absent, Forwarding, Absent},
+			service: routeTo("v", []string{wildcard}, "v.blue.test", "v.green.test"), at: "shared", roles: []division.Role{division.Absent, division.Forwarding, division.Absent},
 			chains: []chain{{wildcard, 0}, {wildcard, 1}}, askedAt: []string{"v.blue.test", "v.green.test"},
 		},
 		"a better certificate takes the host": {
-			service: routeTo("v", []string{wildcard, exact}, "m.blue.test"), at: "shared", roles: []Role{Absent, Forwarding, Absent},
+			service: routeTo("v", []string{wildcard, exact}, "m.blue.test"), at: "shared", roles: []division.Role{division.Absent, division.Forwarding, division.Absent},
 			chains: []chain{{wildcard, 0}, {exact, 0}}, askedAt: []string{"", "m.blue.test"},
 		},
-		"a port of nobody's": {service: routeTo("v", []string{"elsewhere"}), at: "shared", roles: []Role{Absent, Absent, Absent}},
+		"a port of nobody's": {service: routeTo("v", []string{"elsewhere"}), at: "shared", roles: []division.Role{division.Absent, division.Absent, division.Absent}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

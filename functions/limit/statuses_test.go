@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	kubetesting "k8s.io/client-go/testing"
 
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	sluicefake "sluice.dev/sluice/reconciler/client/clientset/versioned/fake"
 )
@@ -72,7 +73,7 @@ func cachedAt(version string, status *v1alpha1.RateLimitStatus) *v1alpha1.RateLi
 }
 
 func telling(rate int64) *v1alpha1.RateLimitStatus {
-	return &v1alpha1.RateLimitStatus{Limit: &v1alpha1.LimitStatus{RequestsPerSecond: quantity(big.NewRat(rate, 1))}}
+	return &v1alpha1.RateLimitStatus{Limit: &v1alpha1.LimitStatus{RequestsPerSecond: v1alpha1.RateOf(big.NewRat(rate, 1))}}
 }
 
 func (w *writer) wrote(t *testing.T, want ...string) {
@@ -191,9 +192,9 @@ func TestStatusesEndWithTheLead(t *testing.T) {
 // A status comes back from the API server as it was sent, or it would be written for ever.
 func TestStatusesComeBackAsTheyWere(t *testing.T) {
 	f := New()
-	p := &plan{of: rateLimit("m"), limit: big.NewRat(1, 3), uncapped: big.NewRat(2, 3), rows: rows(Rule{
+	p := &plan{of: rateLimit("m"), limit: big.NewRat(1, 3), uncapped: big.NewRat(2, 3), rows: rows(capacity.Rule{
 		PerReplica: big.NewRat(10, 1), Policy: v1alpha1.PolicyReady,
-	}, []Replicas{{Revision: "m-1", Percent: 100, Ready: 3}})}
+	}, []capacity.Replicas{{Revision: "m-1", Percent: 100, Ready: 3}})}
 	for name, seen := range map[string]proof{
 		"proved": {pods: 2}, "without pods": {without: []string{"shared"}},
 		"lagging": {pods: 1, lagging: []question{{line: line{pod: Pod{Name: "shared-a"}}}}},

@@ -3,9 +3,7 @@ package warmup
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -38,7 +36,7 @@ type Client struct {
 	address   string
 	bodies    string
 	transport *http.Transport
-	probe     *http.Transport
+	prober    *prober
 }
 
 // NewClient returns a Client for a model and so many requests at once; bodies is
@@ -49,18 +47,20 @@ func NewClient(model warmup.Target, concurrency int, bodies string) *Client {
 	protocols.SetUnencryptedHTTP2(model.H2C)
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: -1}
 	return &Client{
-		address: net.JoinHostPort("127.0.0.1", strconv.Itoa(model.Port)),
+		address: onThisHost(model.Port),
 		bodies:  bodies,
 		transport: &http.Transport{
 			DialContext: dialer.DialContext, MaxIdleConnsPerHost: concurrency, DisableCompression: true, Protocols: &protocols,
 		},
-		// As the kubelet probes: HTTP/1.1, whatever the certificate.
-		probe: &http.Transport{
-			DialContext: dialer.DialContext, DisableKeepAlives: true,
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // of this host
-		},
+		prober: newProber(dialer),
 	}
 }
+
+// onThisHost is the address of a port of the pod.
+func onThisHost(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// Ask asks one of the model's own probes; nil means that it passes.
+func (c *Client) Ask(ctx context.Context, p *warmup.Probe) error { return c.prober.ask(ctx, p) }
 
 // Close ends the idle connections: a server that serves one at a time waits for
 // nobody.
@@ -129,8 +129,7 @@ func (c *Client) build(ctx context.Context, r *warmup.Request) (*http.Request, e
 		request.Header.Set(name, value)
 	}
 	if r.GRPC != "" {
-		request.Header.Set("Content-Type", "application/grpc")
-		request.Header.Set("Te", "trailers")
+		asGRPC(request)
 	}
 	request.Header.Set(warmup.MarkerHeader, "true")
 	return request, nil
@@ -151,38 +150,16 @@ func (c *Client) body(r *warmup.Request) ([]byte, error) {
 	}
 }
 
+// asGRPC has a server take a request for a call of gRPC.
+func asGRPC(request *http.Request) {
+	request.Header.Set("Content-Type", "application/grpc")
+	request.Header.Set("Te", "trailers")
+}
+
 func framed(message []byte) []byte {
 	frame := make([]byte, grpcPrefix, grpcPrefix+len(message))
 	binary.BigEndian.PutUint32(frame[1:], uint32(len(message)))
 	return append(frame, message...)
-}
-
-// Ready asks the model's own readiness endpoint.
-func (c *Client) Ready(ctx context.Context, endpoint *warmup.Endpoint) error {
-	target := url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(endpoint.Port))}
-	if endpoint.HTTPS {
-		target.Scheme = "https"
-	}
-	at, err := target.Parse(endpoint.Path)
-	if err != nil {
-		return fmt.Errorf("path of the readiness endpoint: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
-	if err != nil {
-		return fmt.Errorf("building the question for readiness: %w", err)
-	}
-	for name, value := range endpoint.Headers {
-		request.Header.Set(name, value)
-	}
-	answer, err := c.probe.RoundTrip(request)
-	if err != nil {
-		return fmt.Errorf("asking for readiness: %w", err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode >= http.StatusBadRequest {
-		return errors.New("asked for readiness, answers " + answer.Status)
-	}
-	return nil
 }
 
 // shown is the beginning of an answer, on one line.

@@ -154,23 +154,6 @@ func TestNoAnswer(t *testing.T) {
 	wantError(t, checkBody(&warmup.Expect{JSON: &warmup.JSONValue{Path: "{.a}"}}, []byte("<html>")), "no JSON", false)
 }
 
-func TestReady(t *testing.T) {
-	t.Parallel()
-	model := serve(t, "http1", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Key") == "" {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
-	client := NewClient(warmup.Target{Port: model.Port, H2C: true}, 1, "") // probes speak HTTP/1.1
-	defer client.Close()
-	if err := client.Ready(t.Context(), &warmup.Endpoint{Port: model.Port, Path: "/health"}); err == nil || !strings.Contains(err.Error(), "503") {
-		t.Errorf("%v, want the 503", err)
-	}
-	if err := client.Ready(t.Context(), &warmup.Endpoint{Port: model.Port, Path: "/health", Headers: map[string]string{"Key": "x"}}); err != nil {
-		t.Error(err)
-	}
-}
-
 // A server of gRPC's own library takes what is sent, and its answers are understood.
 func TestGRPC(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -15,7 +16,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -45,7 +45,7 @@ type Corpus struct {
 	// Dir is where the file is kept.
 	Dir string
 	// Keys are what the registry may ask for.
-	Keys authn.Keychain
+	Keys Keyring
 }
 
 func (c *Corpus) file() string {
@@ -63,12 +63,12 @@ func (c *Corpus) Pull(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("artifact %q: %w", c.Image, err)
 	}
-	image, err := remote.Image(digest, remote.WithContext(ctx), remote.WithAuthFromKeychain(c.Keys),
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1})) // the Engine tries again
+	image, err := c.open(ctx, digest)
 	if err != nil {
 		return fmt.Errorf("artifact %s: %w", c.Image, err)
 	}
-	part, err := os.CreateTemp(c.Dir, "corpus-*.part")
+	// Always the same file: a pull that was killed has left no other behind.
+	part, err := os.OpenFile(c.file()+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("making room for artifact %s: %w", c.Image, err)
 	}
@@ -77,6 +77,25 @@ func (c *Corpus) Pull(ctx context.Context) error {
 		return fmt.Errorf("artifact %s: %w", c.Image, err)
 	}
 	return os.Rename(part.Name(), c.file())
+}
+
+// open asks the registry for the artifact, by one key after the other, as the kubelet
+// does: which of those that fit is good is for the registry to say.
+func (c *Corpus) open(ctx context.Context, digest name.Digest) (v1.Image, error) {
+	keys, err := c.Keys.of(digest.Repository)
+	if err != nil {
+		return nil, err
+	}
+	var refused error
+	for _, key := range keys {
+		image, err := remote.Image(digest, remote.WithContext(ctx), remote.WithAuth(key),
+			remote.WithRetryBackoff(remote.Backoff{Steps: 1})) // the Engine tries again
+		if err == nil || temporary(err) {
+			return image, err
+		}
+		refused = cmp.Or(refused, err)
+	}
+	return nil, refused
 }
 
 // unpack writes the lines of all layers, in order.
@@ -217,17 +236,4 @@ func parseLine(line []byte) (*warmup.Request, error) {
 		return nil, fmt.Errorf("path %q doesn't begin with /", request.Path)
 	}
 	return request, nil
-}
-
-// Keys reads the Docker configurations in a directory; one that isn't there has none.
-func Keys(dir string) authn.Keychain {
-	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return authn.NewMultiKeychain()
-	}
-	var chains []authn.Keychain
-	for _, file := range files {
-		chains = append(chains, keys{file})
-	}
-	return authn.NewMultiKeychain(chains...)
 }

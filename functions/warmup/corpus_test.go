@@ -3,19 +3,21 @@ package warmup
 import (
 	"archive/tar"
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -101,7 +103,7 @@ func all(c *Corpus) (names []string, err error) {
 func TestCorpus(t *testing.T) {
 	t.Parallel()
 	host := artifacts(t, nil)
-	corpus := &Corpus{Dir: t.TempDir(), Keys: Keys(t.TempDir())}
+	corpus := &Corpus{Dir: t.TempDir(), Keys: Keyring(t.TempDir())}
 	corpus.Image = push(t, host,
 		lines("{\"method\":\"POST\",\"path\":\"/a\",\"body\":\"x\"}\n\n{\"name\":\"second\",\"method\":\"GET\",\"path\":\"/b\"}"),
 		archive(t, "README", "no requests", "recorded/1.jsonl", "{\"grpc\":\"a.B/C\"}\n"),
@@ -146,21 +148,21 @@ func TestCorpusThatCantBePulled(t *testing.T) {
 	missing := "@sha256:" + strings.Repeat("0", 64)
 	t.Run("missing", func(t *testing.T) {
 		t.Parallel()
-		c := &Corpus{Image: artifacts(t, nil) + "/corpus" + missing, Dir: t.TempDir(), Keys: Keys("")}
+		c := &Corpus{Image: artifacts(t, nil) + "/corpus" + missing, Dir: t.TempDir(), Keys: ""}
 		if err := c.Pull(t.Context()); err == nil || temporary(err) || !strings.Contains(err.Error(), c.Image) {
 			t.Errorf("%v, want an error for good that names the artifact", err)
 		}
 	})
 	t.Run("in trouble", func(t *testing.T) {
 		t.Parallel()
-		c := &Corpus{Image: "127.0.0.1:1/corpus" + missing, Dir: t.TempDir(), Keys: Keys("")}
+		c := &Corpus{Image: "127.0.0.1:1/corpus" + missing, Dir: t.TempDir(), Keys: ""}
 		if err := c.Pull(t.Context()); err == nil || !temporary(err) {
 			t.Errorf("%v, want one that may pass", err)
 		}
 	})
 	t.Run("empty", func(t *testing.T) {
 		t.Parallel()
-		c := &Corpus{Dir: t.TempDir(), Keys: Keys("")}
+		c := &Corpus{Dir: t.TempDir(), Keys: ""}
 		c.Image = push(t, artifacts(t, nil), archive(t, "README", "x"))
 		if err := c.Pull(t.Context()); err == nil || !strings.Contains(err.Error(), "has no requests") {
 			t.Errorf("%v, want that it has no requests", err)
@@ -169,7 +171,7 @@ func TestCorpusThatCantBePulled(t *testing.T) {
 	t.Run("corrupt", func(t *testing.T) {
 		t.Parallel()
 		const text = `{"path":"/"}`
-		c := &Corpus{Dir: t.TempDir(), Keys: Keys("")}
+		c := &Corpus{Dir: t.TempDir(), Keys: ""}
 		c.Image = push(t, artifacts(t, func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
 				return false
@@ -186,6 +188,8 @@ func TestCorpusThatCantBePulled(t *testing.T) {
 	})
 }
 
+// A key is good for the registry that it names, as the kubelet has it, whether by itself,
+// by a glob or by a path; of several that fit, one that the registry takes is enough.
 func TestCorpusBehindAKey(t *testing.T) {
 	t.Parallel()
 	locked := false
@@ -200,17 +204,118 @@ func TestCorpusBehindAKey(t *testing.T) {
 	})
 	image := push(t, host, lines(`{"path":"/"}`))
 	locked = true
-	keys := t.TempDir()
-	config := fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte("team:secret")))
-	for name, content := range map[string]string{"0.json": `{"auths":{"elsewhere":{}}}`, "1.json": config} {
-		if err := os.WriteFile(filepath.Join(keys, name), []byte(content), 0o600); err != nil {
+	elsewhere := secret("elsewhere.example", "team")
+	for name, tt := range map[string]struct {
+		secrets []string
+		want    bool
+	}{
+		"none":                   {nil, false},
+		"of the registry":        {[]string{elsewhere, secret(host, "team")}, true},
+		"of its API":             {[]string{secret("https://"+host+"/v1/", "team")}, true},
+		"of the repository":      {[]string{secret(host+"/corpus", "team")}, true},
+		"of a path":              {[]string{secret(host+"/cor", "team")}, true},
+		"of another path":        {[]string{secret(host+"/models", "team")}, false},
+		"by a glob":              {[]string{secret("127.*.0.1"+strings.TrimPrefix(host, "127.0.0.1"), "team")}, true},
+		"by another glob":        {[]string{secret("128.*.0.1"+strings.TrimPrefix(host, "127.0.0.1"), "team")}, false},
+		"another's first":        {[]string{secret(host+"/corpus", "other"), secret(host, "team")}, true},
+		"another's of that name": {[]string{secret(host, "other"), secret(host, "team")}, true},
+		"another's alone":        {[]string{secret(host, "other")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := &Corpus{Image: image, Dir: t.TempDir(), Keys: keyring(t, t.TempDir(), tt.secrets...)}
+			if err := c.Pull(t.Context()); (err == nil) != tt.want || temporary(err) {
+				t.Errorf("%v, want it pulled: %t", err, tt.want)
+			}
+		})
+	}
+	t.Run("in the older form", func(t *testing.T) {
+		t.Parallel()
+		keys := t.TempDir()
+		config := strings.TrimSuffix(strings.TrimPrefix(secret(host, "team"), `{"auths":`), "}")
+		if err := os.WriteFile(filepath.Join(keys, "0.dockercfg"), []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for keychain, want := range map[authn.Keychain]bool{Keys(keys): true, Keys("/nowhere"): false} {
-		c := &Corpus{Image: image, Dir: t.TempDir(), Keys: keychain}
-		if err := c.Pull(t.Context()); (err == nil) != want {
-			t.Errorf("%v, want it pulled: %t", err, want)
+		if err := (&Corpus{Image: image, Dir: t.TempDir(), Keys: Keyring(keys)}).Pull(t.Context()); err != nil {
+			t.Error(err)
 		}
+	})
+}
+
+// A process that is killed in the middle of a pull, over and over, leaves no more behind
+// than the one that comes next needs.
+func TestKilledPullsLeaveNoMore(t *testing.T) {
+	if dir := os.Getenv("PULL_INTO"); dir != "" {
+		t.Fatal((&Corpus{Image: os.Getenv("PULL_IMAGE"), Dir: dir}).Pull(t.Context()))
 	}
+	t.Parallel()
+	const half = 1 << 20
+	whole := lines(strings.Repeat(`{"path":"/"}`+"\n", 2*half/13))
+	digest, err := whole.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	halves, stuck := make(chan struct{}), atomic.Bool{}
+	host := artifacts(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if !stuck.Load() || r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, digest.String()) {
+			return false
+		}
+		blob, err := whole.Compressed()
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = io.CopyN(w, blob, half)
+		_ = http.NewResponseController(w).Flush()
+		halves <- struct{}{}
+		<-r.Context().Done()
+		return true
+	})
+	image := push(t, host, whole)
+	stuck.Store(true)
+	dir := t.TempDir()
+	for range 3 {
+		pull := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+		pull.Env = append(os.Environ(), "PULL_INTO="+dir, "PULL_IMAGE="+image)
+		if err := pull.Start(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-halves:
+		case <-time.After(time.Minute):
+			t.Fatal("nothing is pulled")
+		}
+		for kept(t, dir) == 0 { // of what was sent, nothing may have been written yet
+			runtime.Gosched()
+		}
+		_ = pull.Process.Kill()
+		_ = pull.Wait()
+	}
+	if got := kept(t, dir); got > half {
+		t.Errorf("%d bytes are left of three pulls of %d", got, half)
+	}
+	stuck.Store(false)
+	if err := (&Corpus{Image: image, Dir: dir}).Pull(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
+		t.Errorf("there are %q, want the corpus alone", left)
+	}
+}
+
+// kept is how many bytes the files in a directory have.
+func kept(t *testing.T, dir string) int64 {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum int64
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += info.Size()
+	}
+	return sum
 }

@@ -17,12 +17,12 @@ import (
 
 const (
 	// eager is how often is looked for a model that may listen at any moment; patient
-	// is how often after a minute.
+	// is how often after a minute. probing is how often one that listens is asked by its
+	// own probes: Knative's own pace for a probe without a period.
 	eager   = 10 * time.Millisecond
+	probing = 50 * time.Millisecond
 	patient = 100 * time.Millisecond
 	hurry   = time.Minute
-	// askFor bounds one question to the model's readiness endpoint.
-	askFor = time.Second
 	// leastPause and mostPause lie between rounds that failed in passing.
 	leastPause = 100 * time.Millisecond
 	mostPause  = time.Second
@@ -34,7 +34,7 @@ const (
 // Caller asks the model.
 type Caller interface {
 	Call(ctx context.Context, r *warmup.Request) error
-	Ready(ctx context.Context, endpoint *warmup.Endpoint) error
+	Ask(ctx context.Context, probe *warmup.Probe) error
 	Close()
 }
 
@@ -215,15 +215,14 @@ func (e *Engine) prefetch(ctx context.Context) <-chan struct{} {
 	return done
 }
 
-// await returns the model's sockets once it listens and, where it has a readiness
-// endpoint, answers there.
+// await returns the model's sockets once it listens and its own probes pass.
 func (e *Engine) await(ctx context.Context) ([]uint64, error) {
 	for begin := time.Now(); ; {
 		sockets, err := e.Sockets()
 		if err == nil && len(sockets) == 0 {
 			err = fmt.Errorf("the model doesn't listen at port %d yet", e.Plan.Model.Port)
 		}
-		if err == nil && e.Plan.Model.Ready != nil {
+		if err == nil {
 			err = e.ask(ctx)
 		}
 		if err == nil {
@@ -231,8 +230,11 @@ func (e *Engine) await(ctx context.Context) ([]uint64, error) {
 		}
 		e.note(err.Error())
 		pause := eager
-		if time.Since(begin) > hurry {
+		switch {
+		case time.Since(begin) > hurry:
 			pause = patient
+		case len(sockets) > 0:
+			pause = probing
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return nil, err
@@ -240,10 +242,18 @@ func (e *Engine) await(ctx context.Context) ([]uint64, error) {
 	}
 }
 
+// ask asks the model's own probes, one after the other.
 func (e *Engine) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	return e.Model.Ready(ctx, e.Plan.Model.Ready)
+	for i := range e.Plan.Model.Probes {
+		probe := &e.Plan.Model.Probes[i]
+		bounded, cancel := context.WithTimeout(ctx, probe.Timeout())
+		err := e.Model.Ask(bounded, probe)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("the model isn't ready by its %s: %w", probe.Name, err)
+		}
+	}
+	return nil
 }
 
 // errRestarted is the end of a model in the middle of its warm-up.
@@ -291,7 +301,7 @@ func (e *Engine) rounds(ctx context.Context, sockets []uint64) error {
 		return err
 	}
 	var means []float64
-	pause := leastPause
+	loaded, pause := e.Plan.Model.Conclusive, leastPause
 	for !e.done(means) {
 		var sum time.Duration
 		var count int
@@ -302,13 +312,14 @@ func (e *Engine) rounds(ctx context.Context, sockets []uint64) error {
 		switch {
 		case failed == nil:
 			means, pause = append(means, sum.Seconds()/float64(max(1, count))), leastPause
+			loaded = true
 			e.completed(means)
 		case ctx.Err() != nil:
 			if failed.request != nil { // the time may be up with all answered
 				e.note(failed.String())
 			}
 			return e.timedOut(means)
-		case !failed.passing():
+		case !failed.passing(loaded):
 			return errors.New(failed.String())
 		default:
 			e.note(failed.String())
@@ -325,10 +336,11 @@ func (e *Engine) rounds(ctx context.Context, sockets []uint64) error {
 	return nil
 }
 
-// passing failures are those of a model that isn't ready yet.
-func (f *failure) passing() bool {
+// passing failures are those of a model that isn't ready yet: answers that say so, and as
+// long as nothing tells that it has loaded, any.
+func (f *failure) passing(loaded bool) bool {
 	var unexpected *unexpectedError
-	return errors.As(f.err, &unexpected) && unexpected.passing
+	return errors.As(f.err, &unexpected) && (unexpected.passing || !loaded)
 }
 
 // done tells whether these rounds, by their mean latencies in seconds, are enough.

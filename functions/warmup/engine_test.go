@@ -18,9 +18,12 @@ import (
 // model is one whose time is that of the test: it listens by sockets of its own, and
 // answers each request after a while.
 type model struct {
-	mu       sync.Mutex
-	sockets  []uint64
-	unready  error
+	mu      sync.Mutex
+	sockets []uint64
+	// unready is what each probe says, by its name, until it passes, and slow how long it
+	// takes to say so.
+	unready  map[string]error
+	slow     time.Duration
 	asked    int
 	latency  func(n int) time.Duration
 	answer   func(n int) error
@@ -65,10 +68,20 @@ func (m *model) Call(ctx context.Context, _ *warmup.Request) error {
 	return nil
 }
 
-func (m *model) Ready(context.Context, *warmup.Endpoint) error {
+func (m *model) Ask(ctx context.Context, probe *warmup.Probe) error {
+	if err := sleep(ctx, m.slow); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.unready
+	return m.unready[probe.Name]
+}
+
+// passes has a probe pass.
+func (m *model) passes(probe string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.unready, probe)
 }
 
 func (m *model) Close() { m.closed++ }
@@ -149,19 +162,38 @@ func TestReplaysAndIsWarm(t *testing.T) {
 	})
 }
 
-func TestWaitsForTheReadinessEndpoint(t *testing.T) {
+// A model that listens gets no request before all of its own probes pass, whatever the
+// timeout of the warm-up, and however slowly they answer.
+func TestWaitsForProbes(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T) {
-		m := &model{sockets: []uint64{7}, unready: errors.New("loading weights")}
-		e := start(t, warmup.Plan{Model: warmup.Target{Ready: &warmup.Endpoint{}}, Requests: []warmup.Request{request("/")}, Repeat: 1}, m)
-		e.Plan.Model.Ready = &warmup.Endpoint{Path: "/ready"}
-		time.Sleep(2 * time.Minute) // whatever the timeout of the warm-up
-		wantState(t, e, warmup.Waiting, "loading weights")
-		m.mu.Lock()
-		m.unready = nil
-		m.mu.Unlock()
-		time.Sleep(time.Second)
+		m := &model{sockets: []uint64{7}, slow: 2 * time.Second, unready: map[string]error{
+			"startupProbe": errors.New("loading weights"), "readinessProbe": errors.New("compiling"),
+		}}
+		own := []warmup.Probe{{Name: "startupProbe", TimeoutSeconds: 3}, {Name: "readinessProbe", TimeoutSeconds: 3}}
+		e := start(t, warmup.Plan{Model: warmup.Target{Probes: own, Conclusive: true}, Requests: []warmup.Request{request("/")}, Repeat: 1}, m)
+		time.Sleep(2 * time.Minute)
+		wantState(t, e, warmup.Waiting, "the model isn't ready by its startupProbe: loading weights")
+		m.passes("startupProbe")
+		time.Sleep(10 * time.Second)
+		wantState(t, e, warmup.Waiting, "the model isn't ready by its readinessProbe: compiling")
+		if m.requests() > 0 {
+			t.Errorf("%d requests to a model that isn't ready", m.requests())
+		}
+		m.passes("readinessProbe")
+		time.Sleep(10 * time.Second)
 		wantState(t, e, warmup.Warm, "")
+	})
+}
+
+// A probe that isn't answered in time doesn't pass.
+func TestProbesAreBounded(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		m := &model{sockets: []uint64{7}, slow: 2 * time.Second}
+		e := start(t, warmup.Plan{Model: warmup.Target{Probes: []warmup.Probe{{Name: "startupProbe", TimeoutSeconds: 1}}}}, m)
+		time.Sleep(time.Minute)
+		wantState(t, e, warmup.Waiting, "by its startupProbe: "+context.DeadlineExceeded.Error())
 	})
 }
 
@@ -257,6 +289,7 @@ func TestTimeoutWithAllAnswered(t *testing.T) {
 	})
 }
 
+// Of a model that says when it has loaded, a wrong answer is final.
 func TestWrongAnswerFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[bool]warmup.State{false: warmup.Failed, true: warmup.ServingCold} {
@@ -267,13 +300,72 @@ func TestWrongAnswerFailsAtOnce(t *testing.T) {
 				}
 				return nil
 			}}
-			e := start(t, warmup.Plan{Requests: []warmup.Request{request("/a"), request("/b")}, Repeat: 9, ServeCold: policy}, m)
+			e := start(t, warmup.Plan{
+				Model: warmup.Target{Conclusive: true}, Requests: []warmup.Request{request("/a"), request("/b")}, Repeat: 9, ServeCold: policy,
+			}, m)
 			wantState(t, e, want, "POST /b: 404 instead of 2xx")
 			if m.requests() != 2 {
 				t.Errorf("%d requests, want none after the failure", m.requests())
 			}
 		})
 	}
+}
+
+// Of one that can't say so, wrong answers are taken for those of a model that is loading,
+// until it has answered a whole round.
+func TestWrongAnswersWhileItMayBeLoading(t *testing.T) {
+	t.Parallel()
+	wrong := &unexpectedError{answer: "404 instead of 2xx: no such model"}
+	for name, tt := range map[string]struct {
+		answer func(n int) error
+		state  warmup.State
+		reason string
+		// requests are at most so many.
+		requests int
+	}{
+		// Requests that need no model are answered while it loads.
+		"loads": {func(n int) error {
+			if n < 20 && n%2 == 1 {
+				return wrong
+			}
+			return nil
+		}, warmup.Warm, "", 20 + 2*9},
+		"is wrong once it has loaded": {func(n int) error {
+			if n < 20 && n%2 == 1 || n == 23 {
+				return wrong
+			}
+			return nil
+		}, warmup.Failed, "POST /b: 404 instead of 2xx: no such model", 24},
+		"is wrong": {func(n int) error {
+			if n%2 == 1 {
+				return wrong
+			}
+			return nil
+		}, warmup.Failed, "not warm within 1m0s, after 0 rounds: POST /b: 404 instead of 2xx: no such model", 2 * 70},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in(t, func(t *testing.T) {
+				m := &model{sockets: []uint64{7}, answer: tt.answer}
+				e := start(t, warmup.Plan{Requests: []warmup.Request{request("/a"), request("/b")}, Repeat: 9}, m)
+				wantState(t, e, warmup.Warming, "404 instead of 2xx")
+				time.Sleep(2 * time.Minute)
+				wantState(t, e, tt.state, tt.reason)
+				if m.requests() > tt.requests {
+					t.Errorf("%d requests, want at most %d", m.requests(), tt.requests)
+				}
+			})
+		})
+	}
+}
+
+// What no model can mend is final all the same.
+func TestBrokenPlanFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		m := &model{sockets: []uint64{7}, answer: func(int) error { return errors.New("body of POST /: no such file") }}
+		wantState(t, start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 1}, m), warmup.Failed, "no such file")
+	})
 }
 
 // A model that isn't ready yet, though it listens, is tried again.
@@ -367,7 +459,7 @@ func TestFailureEndsWithTheModel(t *testing.T) {
 			}
 			return nil
 		}}
-		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 1}, m)
+		e := start(t, warmup.Plan{Model: warmup.Target{Conclusive: true}, Requests: []warmup.Request{request("/")}, Repeat: 1}, m)
 		wantState(t, e, warmup.Failed, "404")
 		m.listen(8)
 		wantState(t, e, warmup.Warm, "")
@@ -427,7 +519,7 @@ func TestFailureIsTriedAgain(t *testing.T) {
 			}
 			return nil
 		}}
-		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 3}, m)
+		e := start(t, warmup.Plan{Model: warmup.Target{Conclusive: true}, Requests: []warmup.Request{request("/")}, Repeat: 3}, m)
 		m.listen(7)
 		time.Sleep(time.Minute)
 		wantState(t, e, warmup.Failed, "404")

@@ -90,7 +90,7 @@ func TestFailuresAreNotHeld(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T) {
 		m := &model{answer: func(int) error { return &unexpectedError{} }}
-		e := start(t, warmup.Plan{Requests: []warmup.Request{request("/")}, Repeat: 3}, m)
+		e := start(t, warmup.Plan{Model: warmup.Target{Conclusive: true}, Requests: []warmup.Request{request("/")}, Repeat: 3}, m)
 		m.listen(7)
 		time.Sleep(time.Second)
 		begin := time.Now()

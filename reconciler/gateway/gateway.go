@@ -21,6 +21,7 @@ import (
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	policyv1listers "k8s.io/client-go/listers/policy/v1"
 	"k8s.io/client-go/metadata/metadatalister"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/ptr"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
@@ -40,6 +41,8 @@ type Reconciler struct {
 	kube   kubernetes.Interface
 	istio  istioclientset.Interface
 	config configStore
+	// recorder tells of a number of slots that grows.
+	recorder record.EventRecorder
 	// probePath begins the path of our own prober's requests.
 	probePath string
 
@@ -82,6 +85,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	}
 	if gw == nil {
 		return r.takeDown(ctx, key)
+	}
+	if gw.Slots, err = r.slotsOf(key, gw.Slots); err != nil {
+		return fmt.Errorf("reconciling gateway %s: %w", key, err)
 	}
 	for _, phase := range []func(context.Context, resources.Gateway) error{
 		r.ensureEnvoyFilters,
@@ -168,54 +174,45 @@ func (r *Reconciler) ensureEnvoyFilters(ctx context.Context, gw resources.Gatewa
 	if err != nil {
 		return err
 	}
-	filters := r.envoyFilterKind()
-	return errors.Join(filters.ensure(ctx, connections), filters.ensure(ctx, requests))
+	return ensure(ctx, r.envoyFilterKind(gw.Name), connections, requests)
 }
 
 // ensureIstioGateways also tells the limiter that slots are needed. The local one,
 // which a pod's startup is asked at, comes last.
 func (r *Reconciler) ensureIstioGateways(ctx context.Context, gw resources.Gateway) error {
-	var errs []error
-	for _, desired := range resources.IstioGateways(gw) {
-		errs = append(errs, r.istioGatewayKind().ensure(ctx, desired))
-	}
-	return errors.Join(errs...)
+	return ensure(ctx, r.istioGatewayKind(gw.Name), resources.IstioGateways(gw)...)
 }
 
 func (r *Reconciler) ensureServices(ctx context.Context, gw resources.Gateway) error {
-	var errs []error
-	for _, desired := range resources.Services(gw) {
-		errs = append(errs, r.serviceKind().ensure(ctx, desired))
-	}
-	return errors.Join(errs...)
+	return ensure(ctx, r.serviceKind(gw.Name), resources.Services(gw)...)
 }
 
 func (r *Reconciler) ensureProbeRoute(ctx context.Context, gw resources.Gateway) error {
-	return r.virtualServiceKind().ensure(ctx, resources.ProbeVirtualService(gw))
+	return ensure(ctx, r.virtualServiceKind(gw.Name), resources.ProbeVirtualService(gw))
 }
 
 // ensureIdentity keeps what pods run as, and how many may go at once.
 func (r *Reconciler) ensureIdentity(ctx context.Context, gw resources.Gateway) error {
 	return errors.Join(
-		r.serviceAccountKind().ensure(ctx, resources.ServiceAccount(gw)),
-		r.budgetKind().ensure(ctx, resources.DisruptionBudget(gw)))
+		ensure(ctx, r.serviceAccountKind(gw.Name), resources.ServiceAccount(gw)),
+		ensure(ctx, r.budgetKind(gw.Name), resources.DisruptionBudget(gw)))
 }
 
 // ensureAutoscaler has to come before the Deployment, whose replicas are then the
 // autoscaler's to choose, or no longer.
 func (r *Reconciler) ensureAutoscaler(ctx context.Context, gw resources.Gateway) error {
 	if gw.Autoscaled() {
-		return r.autoscalerKind().ensure(ctx, resources.Autoscaler(gw))
+		return ensure(ctx, r.autoscalerKind(gw.Name), resources.Autoscaler(gw))
 	}
-	_, err := r.autoscalerKind().remove(ctx, gw.Name, gw.Name)
+	_, err := r.autoscalerKind(gw.Name).Remove(ctx, gw.Name)
 	return err
 }
 
 func (r *Reconciler) ensureDeployment(ctx context.Context, gw resources.Gateway) error {
-	desired, deployments := resources.Deployment(gw), r.deploymentKind()
-	if existing, err := deployments.get(gw.Name); err == nil && gw.Autoscaled() && ptr.Deref(existing.Spec.Replicas, 1) > 0 {
+	desired, deployments := resources.Deployment(gw), r.deploymentKind(gw.Name)
+	if existing, err := deployments.Get(gw.Name); err == nil && gw.Autoscaled() && ptr.Deref(existing.Spec.Replicas, 1) > 0 {
 		// The autoscaler's; at zero it would stay away.
 		desired.Spec.Replicas = existing.Spec.Replicas
 	}
-	return deployments.ensure(ctx, desired)
+	return ensure(ctx, deployments, desired)
 }

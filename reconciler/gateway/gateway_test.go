@@ -31,6 +31,7 @@ import (
 	"k8s.io/client-go/metadata/metadatalister"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 	logtesting "knative.dev/pkg/logging/testing"
@@ -49,10 +50,12 @@ type world struct {
 	istio  *istiofake.Clientset
 	cfg    *config.Gateway
 	tenant *v1alpha1.Tenant
+	// recorder keeps the events.
+	recorder *record.FakeRecorder
 }
 
 func newWorld(objects ...runtime.Object) *world {
-	w := &world{kube: kubefake.NewSimpleClientset(), istio: istiofake.NewSimpleClientset(), cfg: config.DefaultGateway()}
+	w := &world{kube: kubefake.NewSimpleClientset(), istio: istiofake.NewSimpleClientset(), cfg: config.DefaultGateway(), recorder: record.NewFakeRecorder(10)}
 	w.add(objects...)
 	return w
 }
@@ -103,6 +106,7 @@ func (w *world) reconcile(t *testing.T, leads bool) ([]string, error) {
 		kube:             w.kube,
 		istio:            w.istio,
 		probePath:        "/probe",
+		recorder:         w.recorder,
 		config:           fixedConfig{w.cfg},
 		deployments:      appsv1listers.NewDeploymentLister(list(t, w.kube.AppsV1().Deployments(gateway.Namespace).List)),
 		services:         corev1listers.NewServiceLister(list(t, w.kube.CoreV1().Services(gateway.Namespace).List)),
@@ -564,7 +568,8 @@ func TestGatewayNames(t *testing.T) {
 	for _, slot := range slotsOf("tenant-gone") {
 		ok(t, filters.GetStore().Add(slot))
 	}
-	ok(t, filters.GetStore().Add(&istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Name: "of-no-gateway"}}))
+	ok(t, filters.GetStore().Add(&istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: "of-no-gateway"}}))
+	ok(t, filters.GetStore().Add(&istiov1alpha3.EnvoyFilter{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "x", Labels: labelsOf("by-hand")}}))
 	got := gatewayNames(tenants, []cache.SharedIndexInformer{filters})
 	if want := []string{"shared", "tenant-blue", "tenant-gone"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -54,7 +54,7 @@ func (r *Reconciler) retireSlots(ctx context.Context, gw resources.Gateway) erro
 	var errs []error
 	inserting := slices.DeleteFunc(slices.Clone(filters), func(f *istiov1alpha3.EnvoyFilter) bool { return !former(f, gw) })
 	for _, f := range inserting {
-		_, err := r.envoyFilterKind().remove(ctx, gw.Name, f.Name)
+		_, err := r.envoyFilterKind(gw.Name).Remove(ctx, f.Name)
 		errs = append(errs, err)
 	}
 	if len(inserting) > 0 {
@@ -77,13 +77,9 @@ func (r *Reconciler) removeSlots(ctx context.Context, name string, chosen func(m
 	}
 	var errs []error
 	for _, slot := range slots {
-		if !chosen(slot) || !belongs(slot, name) || slot.DeletionTimestamp != nil {
-			continue
-		}
-		opts := metav1.NewPreconditionDeleteOptions(string(slot.UID))
-		err := r.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace).Delete(ctx, slot.Name, *opts)
-		if err != nil && !apierrs.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("deleting slot %s: %w", slot.Name, err))
+		if chosen(slot) {
+			_, err := r.slotKind(name).Remove(ctx, slot.Name)
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

@@ -29,17 +29,17 @@ func (r *Reconciler) takeDown(ctx context.Context, name string) error {
 }
 
 func (r *Reconciler) removePods(ctx context.Context, name string) (bool, error) {
-	autoscaler, errAutoscaler := r.autoscalerKind().remove(ctx, name, name)
-	deployment, errDeployment := r.deploymentKind().remove(ctx, name, name)
+	autoscaler, errAutoscaler := r.autoscalerKind(name).Remove(ctx, name)
+	deployment, errDeployment := r.deploymentKind(name).Remove(ctx, name)
 	// A Deployment may have been deleted without its pods, by hand.
 	pods, errPods := r.pods.Pods(gateway.Namespace).List(of(name))
 	return autoscaler && deployment && len(pods) == 0, errors.Join(errAutoscaler, errDeployment, errPods)
 }
 
 func (r *Reconciler) removeEntries(ctx context.Context, name string) (bool, error) {
-	route, errRoute := r.virtualServiceKind().remove(ctx, name, gateway.ProbeVirtualService(name))
-	local, errLocal := r.istioGatewayKind().remove(ctx, name, gateway.LocalName(name))
-	external, errExternal := r.istioGatewayKind().remove(ctx, name, name)
+	route, errRoute := r.virtualServiceKind(name).Remove(ctx, gateway.ProbeVirtualService(name))
+	local, errLocal := r.istioGatewayKind(name).Remove(ctx, gateway.LocalName(name))
+	external, errExternal := r.istioGatewayKind(name).Remove(ctx, name)
 	return route && local && external, errors.Join(errRoute, errLocal, errExternal)
 }
 
@@ -47,12 +47,12 @@ func (r *Reconciler) removeRest(ctx context.Context, name string) (bool, error) 
 	filters, err := r.envoyFilters.EnvoyFilters(gateway.Namespace).List(of(name))
 	errs := []error{err}
 	for _, filter := range filters {
-		_, err := r.envoyFilterKind().remove(ctx, name, filter.Name)
+		_, err := r.envoyFilterKind(name).Remove(ctx, filter.Name)
 		errs = append(errs, err)
 	}
 	errs = append(errs, r.removeSlots(ctx, name, func(metav1.Object) bool { return true }))
-	_, errBudget := r.budgetKind().remove(ctx, name, name)
-	_, errAccount := r.serviceAccountKind().remove(ctx, name, name)
+	_, errBudget := r.budgetKind(name).Remove(ctx, name)
+	_, errAccount := r.serviceAccountKind(name).Remove(ctx, name)
 	return true, errors.Join(append(errs, errBudget, errAccount)...)
 }
 

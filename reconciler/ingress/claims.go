@@ -24,7 +24,7 @@ const (
 	// hostIndex is the index of Ingresses of our class, and of VirtualServices, by
 	// the hosts that they name.
 	hostIndex = "sluice.dev/host"
-	// domainIndex is the index of Tenants by domain.
+	// domainIndex is the index of Tenants by the domain that is in force.
 	domainIndex = "sluice.dev/domain"
 )
 
@@ -51,10 +51,10 @@ func newClaims(ingresses, tenants, routes cache.Indexer) (*claims, error) {
 
 func indexDomain(object any) ([]string, error) {
 	tenant, ok := object.(*sluicev1alpha1.Tenant)
-	if !ok || tenant.Spec.Domain == "" {
+	if !ok || tenant.ReservedDomain() == "" {
 		return nil, nil
 	}
-	return []string{tenant.Spec.Domain}, nil
+	return []string{tenant.ReservedDomain()}, nil
 }
 
 func indexRoutes(object any) ([]string, error) {
@@ -172,8 +172,9 @@ func (c *claims) checkOwner(namespace, host string) error {
 		host, namespace)
 }
 
-// ownerOf returns the Tenant of whose domain a host is, or nil. Should domains
-// overlap, it is the first come's.
+// ownerOf returns the Tenant of whose domain a host is, or nil. A domain that is asked
+// for and not in force is nobody's: it may have been refused for this very host. Should
+// domains overlap for a moment, it is the first come's.
 func (c *claims) ownerOf(host string) (*sluicev1alpha1.Tenant, error) {
 	var owner *sluicev1alpha1.Tenant
 	for domain := host; domain != ""; _, domain, _ = strings.Cut(domain, ".") {

@@ -51,7 +51,7 @@ func claimsOf(t interface{ Fatal(...any) }, tenants []*sluicev1alpha1.Tenant, in
 
 func tenantOf(name, domain string, created int, namespaces ...string) *sluicev1alpha1.Tenant {
 	tenant := &sluicev1alpha1.Tenant{}
-	tenant.Name, tenant.Spec.Domain, tenant.CreationTimestamp = name, domain, metav1.NewTime(time.Unix(int64(created), 0))
+	tenant.Name, tenant.Status.Domain, tenant.CreationTimestamp = name, domain, metav1.NewTime(time.Unix(int64(created), 0))
 	for _, namespace := range namespaces {
 		tenant.Status.Namespaces = append(tenant.Status.Namespaces, sluicev1alpha1.TenantNamespace{Name: namespace, Phase: sluicev1alpha1.NamespaceHeld})
 	}
@@ -67,8 +67,12 @@ func TestClaims(t *testing.T) {
 	uncertified := claimant("z", "uncertified", 6, "uncertified.example.com")
 	uncertified.Status.MarkLoadBalancerReady(nil, nil)
 	squatter := claimant("z", "squatter", 0, "x.acme.example")
+	refused, left := tenantOf("refused", "", 0), tenantOf("left", "left.example", 0, "n")
+	refused.Spec.Domain = "example.com"
+	gone := metav1.NewTime(time.Unix(9, 0))
+	left.DeletionTimestamp = &gone
 	tenants := []*sluicev1alpha1.Tenant{
-		tenantOf("acme", "acme.example", 1, "a", "a2"), tenantOf("late", "sub.acme.example", 2, "l"), tenantOf("rival", "", 1, "r"),
+		tenantOf("acme", "acme.example", 1, "a", "a2"), tenantOf("late", "sub.acme.example", 2, "l"), tenantOf("rival", "", 1, "r"), refused, left,
 	}
 
 	for _, test := range []struct {
@@ -99,6 +103,8 @@ func TestClaims(t *testing.T) {
 		{name: "its tenant's domain", ing: claimant("a", "second", 2, "acme.example", "x.acme.example", "x.y.acme.example")},
 		{name: "though another came first", ing: squatter, want: "domain of a Tenant", not: "acme\""},
 		{name: "a tenant without that domain", ing: claimant("r", "second", 2, "x.acme.example"), want: "domain of a Tenant"},
+		{name: "a domain that is asked for and not in force", ing: claimant("b", "second", 2, "x.example.com")},
+		{name: "the domain of a tenant that is being deleted", ing: claimant("b", "second", 2, "x.left.example")},
 		{name: "a name that only ends like it", ing: claimant("b", "second", 2, "x.notacme.example")},
 		{name: "a tenant whose domain came later within it", ing: claimant("l", "second", 2, "x.sub.acme.example"), want: "domain of a Tenant"},
 	} {

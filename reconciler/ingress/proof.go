@@ -8,10 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
-	metav1alpha1 "istio.io/api/meta/v1alpha1"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -19,6 +16,7 @@ import (
 	"knative.dev/pkg/controller"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/routing"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
@@ -32,10 +30,6 @@ const (
 	// gateway pod to have taken the last, and for endpoints of the Services that
 	// requests are to go to. What is broken must not hold up all.
 	stepPatience = 5 * time.Second
-
-	// provedCondition is the condition of a VirtualService that says on which
-	// gateways each ready pod serves the generation that the status observed.
-	provedCondition = "Proved"
 )
 
 // sight is what is seen of a VirtualService on the gateways.
@@ -64,7 +58,7 @@ func (s sight) pods(of string) int {
 
 // look has a VirtualService proved on every ready pod of the gateways that it is
 // bound to. That there is none is a complete proof.
-func (r *Reconciler) look(ctx context.Context, s *serving, vs *istiov1.VirtualService) (sight, error) {
+func (r *Reconciler) look(ctx context.Context, s *copied, vs *istiov1.VirtualService) (sight, error) {
 	if vs == nil {
 		return sight{proof: Proof{Since: r.clock.Now()}}, nil
 	}
@@ -104,22 +98,26 @@ func (r *Reconciler) look(ctx context.Context, s *serving, vs *istiov1.VirtualSe
 
 // prove marks the Ingress ready if its requests go where they should on every
 // ready gateway pod, and records on the VirtualService where they do.
-func (r *Reconciler) prove(ctx context.Context, s *serving, step resources.Step) error {
-	now, err := r.look(ctx, s, step.VirtualService)
+func (r *Reconciler) prove(ctx context.Context, s *whole) error {
+	now, err := r.look(ctx, &s.copied, s.step.VirtualService)
 	if err != nil {
 		return err
 	}
 	ing, pending, since := s.Ingress, now.proof.Pending, r.clock.Since(now.proof.Since)
 	switch {
+	case slices.Contains(s.held, s.front()):
+		if !wasReady(ing) { // one that is, is served at the address that it had
+			s.markUnlimited(v1alpha1.IngressConditionLoadBalancerReady)
+		}
 	case now.pods(s.front()) == 0:
 		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "NoGatewayPod",
 			"Gateway %s has no ready pod.", s.front())
-	case step.Standing, step.Routed && now.proof.complete() && !s.holding:
-		ing.Status.MarkLoadBalancerReady(addressOf(s.address()), addressOf(gateway.LocalName(s.address())))
+	case s.step.Standing, s.step.Routed && now.proof.complete() && !s.holding:
+		routing.Publish(ing, s.address())
 		r.stopwatch.ready(keyOf(ing), ing.Generation)
 	case wasReady(ing) && !s.resplit && since < newPodPatience:
 		return controller.NewRequeueAfter(newPodPatience - since)
-	case !step.Routed:
+	case !s.step.Routed:
 		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "Preparing",
 			"Waiting for %d gateway pods to know the new backends before requests go there.", len(now.claim.Pods))
 		return controller.NewRequeueAfter(stepPatience)
@@ -129,49 +127,29 @@ func (r *Reconciler) prove(ctx context.Context, s *serving, step resources.Step)
 	default:
 		manage(ing).MarkUnknown(v1alpha1.IngressConditionLoadBalancerReady, "NotProved",
 			"Waiting for %d of %d gateway pods to serve this generation: %s.",
-			len(pending), len(now.claim.Pods), strings.Join(first(pending, 10), ", "))
+			len(pending), len(now.claim.Pods), strings.TrimRight(strings.Join(first(pending, 10), ", "), "."))
 	}
-	return r.record(ctx, s, step, now)
+	return r.record(ctx, &s.written, now)
 }
 
 // record says in the status of the VirtualService on which gateways it is proved,
-// for whoever waits to send requests there. istiod takes no notice of it.
-func (r *Reconciler) record(ctx context.Context, s *serving, step resources.Step, now sight) error {
+// for whoever waits to send requests there.
+func (r *Reconciler) record(ctx context.Context, s *written, now sight) error {
 	existing := s.existing
-	if existing == nil || !proto.Equal(&existing.Spec, &step.VirtualService.Spec) {
+	if existing == nil || !proto.Equal(&existing.Spec, &s.step.VirtualService.Spec) {
 		return nil // proved once its event has come
 	}
-	condition := &metav1alpha1.IstioCondition{
-		Type: provedCondition, Status: string(corev1.ConditionTrue), Reason: "Served", Message: strings.Join(s.gateways(), ","),
+	gateways := s.gateways()
+	if !now.proof.complete() || slices.ContainsFunc(gateways, func(name string) bool { return now.pods(name) == 0 }) {
+		gateways = nil
 	}
-	if !now.proof.complete() || slices.ContainsFunc(s.gateways(), func(name string) bool { return now.pods(name) == 0 }) {
-		// Which pods lag is in the Ingress' own status; here it would be written often.
-		condition.Status, condition.Reason, condition.Message = string(corev1.ConditionFalse), "Waiting", ""
-	}
-	before := conditionOf(existing)
-	told := existing.Status.ObservedGeneration == existing.Generation && before != nil
-	if (told && before.Status == condition.Status && before.Message == condition.Message) ||
-		(!told && condition.Status != string(corev1.ConditionTrue)) {
+	updated := existing.DeepCopy()
+	if !routing.Record(updated, gateways, r.clock.Now()) {
 		return nil
 	}
-	condition.LastTransitionTime = timestamppb.New(r.clock.Now())
-	updated := existing.DeepCopy()
-	updated.Status.ObservedGeneration = existing.Generation
-	updated.Status.Conditions = append(slices.DeleteFunc(updated.Status.Conditions, func(c *metav1alpha1.IstioCondition) bool {
-		return c.Type == provedCondition
-	}), condition)
 	_, err := r.istio.NetworkingV1().VirtualServices(gateway.Namespace).UpdateStatus(ctx, updated, metav1.UpdateOptions{})
 	if err != nil && !apierrs.IsConflict(err) { // its event brings us back
 		return fmt.Errorf("recording the proof of virtual service %s: %w", existing.Name, err)
-	}
-	return nil
-}
-
-func conditionOf(vs *istiov1.VirtualService) *metav1alpha1.IstioCondition {
-	for _, condition := range vs.Status.Conditions {
-		if condition.Type == provedCondition {
-			return condition
-		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -20,6 +21,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
@@ -31,8 +33,8 @@ const (
 	lastProbeInterval  = time.Second
 	probeTimeout       = time.Second
 	// probesInFlight bounds the sockets and the CPU of a restart, when every
-	// Ingress is proved again.
-	probesInFlight = 16
+	// Ingress is proved again, and probesOfPod those to one pod.
+	probesInFlight, probesOfPod = 16, 8
 	// warmingPatience bounds the wait for other Ingresses' clusters, which may
 	// warm for long, as one of an unresolvable external name does.
 	warmingPatience = 5 * time.Second
@@ -74,6 +76,18 @@ type Prover struct {
 
 	mu     sync.Mutex
 	claims map[types.NamespacedName]*proving
+	// doors are those of pods that are being asked.
+	doors map[Pod]*door
+}
+
+// door is the way to a pod.
+type door struct {
+	*reach.Door
+
+	// users are those who ask the pod for something.
+	users int
+	// silent tells that the pod gave no answer in time to the last question.
+	silent atomic.Bool
 }
 
 // proving is the state of one Ingress' claim. A pod that is proved keeps its
@@ -97,14 +111,16 @@ type podProof struct {
 }
 
 // NewProver returns a Prover whose probes begin with probePath. It calls proved,
-// from any goroutine, whenever no pod of a claim is pending any more.
-func NewProver(probePath string, clk clock.WithTicker, proved func(types.NamespacedName)) *Prover {
+// from any goroutine, whenever no pod of a claim is pending any more. It asks where a
+// pod is.
+func NewProver(probePath string, clk clock.WithTicker, proved func(types.NamespacedName), has reach.Has) *Prover {
 	return &Prover{
-		ask:    (&asker{path: probePath}).ask,
+		ask:    (&asker{path: probePath, has: has}).ask,
 		clock:  clk,
 		proved: proved,
 		slots:  make(chan struct{}, probesInFlight),
 		claims: map[types.NamespacedName]*proving{},
+		doors:  map[Pod]*door{},
 	}
 }
 
@@ -188,9 +204,11 @@ func (s *proving) pending() bool {
 
 func (p *Prover) askUntilProved(ctx context.Context, claim Claim, pod Pod, asked *podProof) {
 	logger := logging.FromContext(ctx)
+	way := p.use(pod)
+	defer p.disuse(pod)
 	var warmingSince time.Time
 	for interval := firstProbeInterval; ; interval = min(interval*5/4, lastProbeInterval) {
-		err := p.askOnce(ctx, claim, pod)
+		err := p.askOnce(ctx, claim, pod, way)
 		if errors.Is(err, errWarming) {
 			if warmingSince.IsZero() {
 				warmingSince = p.clock.Now()
@@ -212,14 +230,44 @@ func (p *Prover) askUntilProved(ctx context.Context, claim Claim, pod Pod, asked
 	}
 }
 
-func (p *Prover) askOnce(ctx context.Context, claim Claim, pod Pod) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case p.slots <- struct{}{}:
+// askOnce waits for its turn. A pod that doesn't answer takes none of the others'.
+func (p *Prover) askOnce(ctx context.Context, claim Claim, pod Pod, way *door) error {
+	leave, err := way.Enter(ctx, way.silent.Load)
+	if err != nil {
+		return err
 	}
-	defer func() { <-p.slots }()
-	return p.ask(ctx, claim, pod)
+	defer leave()
+	if !way.silent.Load() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case p.slots <- struct{}{}:
+		}
+		defer func() { <-p.slots }()
+	}
+	err = p.ask(ctx, claim, pod)
+	var timed net.Error
+	way.silent.Store(errors.As(err, &timed) && timed.Timeout())
+	return err
+}
+
+// use is the door of a pod, for who asks it from now on, until disuse.
+func (p *Prover) use(pod Pod) *door {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doors[pod] == nil {
+		p.doors[pod] = &door{Door: reach.NewDoor(probesOfPod)}
+	}
+	p.doors[pod].users++
+	return p.doors[pod]
+}
+
+func (p *Prover) disuse(pod Pod) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doors[pod].users--; p.doors[pod].users == 0 {
+		delete(p.doors, pod)
+	}
 }
 
 func (p *Prover) markProved(claim Claim, pod Pod, asked *podProof) {
@@ -240,6 +288,7 @@ func (p *Prover) markProved(claim Claim, pod Pod, asked *podProof) {
 // asker asks over the gateway's own data path.
 type asker struct {
 	path string
+	has  reach.Has
 }
 
 // errWarming is for a pod that serves the routes and is still getting ready some
@@ -275,7 +324,7 @@ func (a *asker) askHost(ctx context.Context, claim Claim, question Question, pod
 	}
 	request.Host = question.Host
 	request.Header.Set(header.UserAgentKey, header.IngressReadinessUserAgent)
-	got, err := do(request, config)
+	got, err := a.do(request, config, pod)
 	if err != nil {
 		return err
 	}
@@ -313,7 +362,7 @@ func (a *asker) askClusters(ctx context.Context, pod Pod) error {
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
-	got, err := do(request, nil)
+	got, err := a.do(request, nil, pod)
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
@@ -332,12 +381,12 @@ type answer struct {
 
 // do sends a request over a connection of its own: a gateway's workers take turns,
 // and none is kept open to a pod that wants to leave.
-func do(request *http.Request, config *tls.Config) (answer, error) {
+func (a *asker) do(request *http.Request, config *tls.Config, pod Pod) (answer, error) {
 	client := &http.Client{
 		Timeout: probeTimeout,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
-			DialContext:       (&net.Dialer{Timeout: probeTimeout}).DialContext,
+			DialContext:       a.has.Dial(pod.Name, pod.IP),
 			TLSClientConfig:   config,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

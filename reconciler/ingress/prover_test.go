@@ -11,9 +11,11 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"knative.dev/networking/pkg/http/header"
@@ -50,7 +52,7 @@ func (f *fleet) ask(_ context.Context, claim Claim, pod Pod) error {
 func newTestProver(t *testing.T, pods *fleet) (*Prover, chan types.NamespacedName, context.Context) {
 	t.Helper()
 	proved := make(chan types.NamespacedName, 10)
-	p := NewProver(probePath, clock.RealClock{}, func(key types.NamespacedName) { proved <- key })
+	p := NewProver(probePath, clock.RealClock{}, func(key types.NamespacedName) { proved <- key }, anywhere)
 	p.ask = pods.ask
 	return p, proved, logging.WithLogger(t.Context(), logtesting.TestLogger(t))
 }
@@ -124,6 +126,78 @@ func TestProver(t *testing.T) {
 	prover.Forget(claim.Key)
 	if len(prover.claims) != 0 {
 		t.Error("forgotten, and still there")
+	}
+}
+
+// anywhere takes every pod for one that is there.
+func anywhere(string, string) bool { return true }
+
+// A pod that doesn't answer takes its own turns and nobody else's.
+func TestProverIsNotHeldUpByADeadPod(t *testing.T) {
+	const ingresses = 4 * probesInFlight
+	live, dead := Pod{Name: "live"}, Pod{Name: "dead"}
+	prover, _, _ := newTestProver(t, nil)
+	ctx := logging.WithLogger(t.Context(), zap.NewNop().Sugar()) // some ask until the test has ended
+	var asked atomic.Int32
+	prover.ask = func(ctx context.Context, _ Claim, pod Pod) error {
+		if pod == dead {
+			<-t.Context().Done()
+			return ctx.Err()
+		}
+		asked.Add(1)
+		return nil
+	}
+	// Those to the dead one are under way before the other is asked for anything.
+	for i := range ingresses {
+		prover.Prove(ctx, Claim{Key: types.NamespacedName{Name: fmt.Sprint("dead", i)}, Generation: "1", Pods: []Pod{dead}})
+	}
+	for deadline := time.Now().Add(time.Second); len(prover.slots) < probesInFlight && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	for i := range ingresses {
+		prover.Prove(ctx, Claim{Key: types.NamespacedName{Name: fmt.Sprint("live", i)}, Generation: "1", Pods: []Pod{live}})
+	}
+	for deadline := time.Now().Add(10 * time.Second); asked.Load() < ingresses; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d questions to a pod that answers were asked", asked.Load(), ingresses)
+		}
+	}
+}
+
+// Once a question got no answer, a pod is asked one at a time, beside the others' turns.
+func TestProverSuspectsASilentPod(t *testing.T) {
+	dead := Pod{Name: "dead"}
+	prover, _, ctx := newTestProver(t, nil)
+	way := prover.use(dead)
+	prover.ask = func(context.Context, Claim, Pod) error { return context.DeadlineExceeded }
+	if err := prover.askOnce(ctx, Claim{}, dead, way); err == nil || !way.silent.Load() {
+		t.Fatalf("%v, silent: %t", err, way.silent.Load())
+	}
+	prover.ask = func(context.Context, Claim, Pod) error {
+		if len(prover.slots) != 0 {
+			t.Error("a silent pod takes a turn of the others")
+		}
+		return errors.New("serves another generation")
+	}
+	if err := prover.askOnce(ctx, Claim{}, dead, way); err == nil || way.silent.Load() {
+		t.Errorf("%v, silent: %t", err, way.silent.Load())
+	}
+	prover.disuse(dead)
+	if len(prover.doors) != 0 {
+		t.Error("the door of a pod that nobody asks is kept")
+	}
+}
+
+// Nothing is sent to an address that isn't the gateway pod's any more.
+func TestAsksNobodyElse(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer server.Close()
+	address := netip.MustParseAddrPort(server.Listener.Addr().String())
+	a := &asker{path: probePath, has: func(string, string) bool { return false }}
+	claim := Claim{Generation: "1", Questions: []Question{{Host: "h", Port: uint32(address.Port())}}}
+	if err := a.ask(t.Context(), claim, Pod{Name: "a", IP: address.Addr().String()}); err == nil || asked.Load() != 0 {
+		t.Errorf("asked %d times, %v", asked.Load(), err)
 	}
 }
 
@@ -237,7 +311,7 @@ func TestAsk(t *testing.T) {
 			}
 			asked := test.asked
 			asked.Port = uint32(address.Port())
-			err = (&asker{path: probePath}).ask(t.Context(), Claim{Generation: "1", Questions: []Question{asked}}, Pod{IP: address.Addr().String()})
+			err = (&asker{path: probePath, has: anywhere}).ask(t.Context(), Claim{Generation: "1", Questions: []Question{asked}}, Pod{IP: address.Addr().String()})
 			if (err == nil) != test.proves || errors.Is(err, errWarming) {
 				t.Errorf("%v, want proof %t", err, test.proves)
 			}
@@ -257,7 +331,7 @@ func TestAskForTheSplit(t *testing.T) {
 	}
 	for split, proves := range map[string]bool{"user": true, "session": false, "": false} {
 		claim := Claim{Generation: "1", Split: split, Questions: []Question{{Host: "user", Port: uint32(address.Port())}}}
-		if err := (&asker{path: probePath}).ask(t.Context(), claim, Pod{IP: address.Addr().String()}); (err == nil) != proves {
+		if err := (&asker{path: probePath, has: anywhere}).ask(t.Context(), claim, Pod{IP: address.Addr().String()}); (err == nil) != proves {
 			t.Errorf("split by %q: %v, want proof %t", split, err, proves)
 		}
 	}

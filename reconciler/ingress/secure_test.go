@@ -24,6 +24,7 @@ import (
 	. "knative.dev/pkg/reconciler/testing"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/routing"
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
@@ -134,7 +135,7 @@ func wrong(reason, message string) option {
 
 func at(address string) option {
 	return func(ing *v1alpha1.Ingress) {
-		ing.Status.MarkLoadBalancerReady(addressOf(address), addressOf(gateway.LocalName(address)))
+		routing.Publish(ing, address)
 	}
 }
 

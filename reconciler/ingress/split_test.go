@@ -70,6 +70,11 @@ func TestReconcileSplit(t *testing.T) {
 		Objects:     shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared")), splitter()),
 		WantDeletes: []clientgotesting.DeleteActionImpl{gone},
 	}, {
+		Name: "one that is not Sluice's stays",
+		Key:  key,
+		Objects: shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared")),
+			splitter(func(f *istiov1alpha3.EnvoyFilter) { f.Labels = nil })),
+	}, {
 		Name:    "one that can't be read is told, and all is served by chance",
 		Key:     key,
 		Objects: shared(kingress(splitBy("user"), observed, networkConfigured, loadBalancerReady), route(provedOn("shared"))),

@@ -38,10 +38,14 @@ import (
 	logtesting "knative.dev/pkg/logging/testing"
 	pkgreconciler "knative.dev/pkg/reconciler"
 	. "knative.dev/pkg/reconciler/testing"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	sluicev1alpha1 "sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/ingress/ownership"
 	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
@@ -215,6 +219,12 @@ func recorded(condition *metav1alpha1.IstioCondition) func(*istiov1.VirtualServi
 }
 
 func foreign(vs *istiov1.VirtualService) { vs.Labels = nil }
+
+func teamed(vs *istiov1.VirtualService) { vs.Labels["team"] = "search" }
+
+func formerly(tenant string) func(*istiov1.VirtualService) {
+	return func(vs *istiov1.VirtualService) { vs.Labels[sluice.TenantLabelKey] = tenant }
+}
 
 func edited(vs *istiov1.VirtualService) { vs.Spec.Hosts = []string{"stolen.example.com"} }
 
@@ -411,6 +421,16 @@ func TestReconcile(t *testing.T) {
 		Objects:     shared(kingress(observed, networkConfigured, loadBalancerReady), route(edited)),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: route()}},
 	}, {
+		Name:        "labels that others put there stay",
+		Key:         key,
+		Objects:     shared(kingress(observed, networkConfigured, loadBalancerReady), route(edited, teamed)),
+		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: route(teamed)}},
+	}, {
+		Name:        "that of a tenant that holds the namespace no more goes",
+		Key:         key,
+		Objects:     shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn("shared"), teamed, formerly("blue"))),
+		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: route(provedOn("shared"), teamed)}},
+	}, {
 		Name:    "a route of the name that isn't ours is left alone",
 		Key:     key,
 		Objects: shared(kingress(observed), route(foreign)),
@@ -456,7 +476,7 @@ func TestReconcile(t *testing.T) {
 func makeReconciler(t *testing.T) Factory {
 	return func(_ *testing.T, row *TableRow) (controller.Reconciler, ActionRecorderList, EventList) {
 		ctx := logging.WithLogger(context.Background(), logtesting.TestLogger(t))
-		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, sluicev1alpha1.AddToScheme, istiov1alpha3.AddToScheme))
+		sorter := NewObjectSorter(schemeOf(t, istiov1.AddToScheme, v1alpha1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, sluicev1alpha1.AddToScheme, istiov1alpha3.AddToScheme, servingv1.AddToScheme))
 		sorter.AddObjects(row.Objects...)
 		networkingClient := networkingfake.NewSimpleClientset(objectsOf[*v1alpha1.Ingress](row)...)
 		istioClient := istiofake.NewSimpleClientset(append(objectsOf[*istiov1.VirtualService](row), objectsOf[*istiov1alpha3.EnvoyFilter](row)...)...)
@@ -489,12 +509,19 @@ func makeReconciler(t *testing.T) Factory {
 			services:        corev1listers.NewServiceLister(sorter.IndexerForObjectType(&corev1.Service{})),
 			secrets:         corev1listers.NewSecretLister(sorter.IndexerForObjectType(&corev1.Secret{})),
 			tenants:         tenants,
-			claims:          claims,
-			prover:          prover,
-			clock:           clocktesting.NewFakePassiveClock(now),
-			tracker:         &FakeTracker{},
-			stopwatch:       watchFrom(row),
-			probePath:       probePath,
+			owners: ownership.Registry{
+				Models:     sluicelisters.NewModelLister(sorter.IndexerForObjectType(&sluicev1alpha1.Model{})),
+				RateLimits: sluicelisters.NewRateLimitLister(sorter.IndexerForObjectType(&sluicev1alpha1.RateLimit{})),
+				Services:   servinglisters.NewServiceLister(sorter.IndexerForObjectType(&servingv1.Service{})),
+				Routes:     servinglisters.NewRouteLister(sorter.IndexerForObjectType(&servingv1.Route{})),
+				Revisions:  servinglisters.NewRevisionLister(sorter.IndexerForObjectType(&servingv1.Revision{})),
+			},
+			claims:    claims,
+			prover:    prover,
+			clock:     clocktesting.NewFakePassiveClock(now),
+			tracker:   &FakeTracker{},
+			stopwatch: watchFrom(row),
+			probePath: probePath,
 		}
 		c := ingressreconciler.NewReconciler(ctx, logging.FromContext(ctx), networkingClient,
 			ingresslisters.NewIngressLister(ingresses), events, r, sluice.IngressClassName)

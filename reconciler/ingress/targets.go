@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
@@ -16,6 +15,7 @@ import (
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
 
@@ -49,20 +49,12 @@ func gatewayPods(lister corev1listers.PodLister, name string) ([]Pod, error) {
 	}
 	var pods []Pod
 	for _, pod := range found {
-		if ready(pod) {
+		if reach.Ready(pod) {
 			pods = append(pods, Pod{Gateway: name, Name: pod.Name, IP: pod.Status.PodIP})
 		}
 	}
 	slices.SortFunc(pods, func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
 	return pods, nil
-}
-
-// ready is true for a pod that gets new connections.
-func ready(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp == nil && pod.Status.PodIP != "" &&
-		slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-		})
 }
 
 // answers is true for endpoints of which one takes requests.
@@ -74,7 +66,7 @@ func answers(of *discoveryv1.EndpointSlice) bool {
 
 // istioGateway returns an Istio Gateway as it is, or as s is about to have it; nil
 // where there is none.
-func (r *Reconciler) istioGateway(s *serving, qualifiedName string) (*istiov1.Gateway, error) {
+func (r *Reconciler) istioGateway(s *copied, qualifiedName string) (*istiov1.Gateway, error) {
 	name := strings.TrimPrefix(qualifiedName, gateway.Namespace+"/")
 	for _, own := range s.secure {
 		if own.Name == name {
@@ -94,7 +86,7 @@ func (r *Reconciler) istioGateway(s *serving, qualifiedName string) (*istiov1.Ga
 // questions lists what the pods of an Istio Gateway's gateway are asked about the
 // hosts of a VirtualService: each, on the entries where it serves them. Where it
 // shows a certificate that isn't there, it returns what is missing instead.
-func (r *Reconciler) questions(s *serving, of *istiov1.Gateway, hosts []string) (out []Question, missing string, err error) {
+func (r *Reconciler) questions(s *copied, of *istiov1.Gateway, hosts []string) (out []Question, missing string, err error) {
 	for _, server := range of.Spec.Servers {
 		certificate := ""
 		if name := gateway.SecretOf(server.GetTls().GetCredentialName()); name != "" {
@@ -119,7 +111,7 @@ func (r *Reconciler) questions(s *serving, of *istiov1.Gateway, hosts []string) 
 
 // fingerprint is that of the certificate in a Secret among the gateways, as it is
 // or as s has just written it; "" where there is none.
-func (r *Reconciler) fingerprint(s *serving, name string) (string, error) {
+func (r *Reconciler) fingerprint(s *copied, name string) (string, error) {
 	if secret, ok := s.copies[name]; ok {
 		return tlssecret.FingerprintOf(secret), nil
 	}

@@ -44,7 +44,7 @@ func acme(phase sluicev1alpha1.NamespacePhase, attached ...string) *sluicev1alph
 
 // certified gives a tenant the domain of the Ingress' host, and a certificate.
 func certified(tenant *sluicev1alpha1.Tenant) *sluicev1alpha1.Tenant {
-	tenant.Spec.Domain = "example.com"
+	tenant.Status.Domain = "example.com"
 	tenant.Spec.TLS = &sluicev1alpha1.TenantTLS{SecretName: "wildcard", HTTPProtocol: sluicev1alpha1.HTTPRedirected}
 	return tenant
 }
@@ -252,10 +252,17 @@ func TestReconcileTenants(t *testing.T) {
 		Name:    "and no more is written",
 		Objects: ofTwo(after, divided),
 	}, {
+		Name: "a host of a domain that is asked for and not in force is served on",
+		Objects: shared(kingress(observed, networkConfigured, loadBalancerReady), route(provedOn(gateway.Shared)), func() *sluicev1alpha1.Tenant {
+			tenant := acme(sluicev1alpha1.NamespaceHeld, gateway.Shared)
+			tenant.Spec.Domain, tenant.Status.Namespaces[0].Name = "example.com", "others"
+			return tenant
+		}()),
+	}, {
 		Name: "a host of another's domain is refused, even to one who had it",
 		Objects: shared(kingress(observed, networkConfigured, loadBalancerReady), route(), func() *sluicev1alpha1.Tenant {
 			tenant := acme(sluicev1alpha1.NamespaceHeld, gateway.Shared)
-			tenant.Spec.Domain, tenant.Status.Namespaces[0].Name = "example.com", "others"
+			tenant.Status.Domain, tenant.Status.Namespaces[0].Name = "example.com", "others"
 			return tenant
 		}()),
 		WantDeletes: []clientgotesting.DeleteActionImpl{deletionOf("virtualservices", "team.ranker")},

@@ -1,8 +1,8 @@
 package ingress
 
 import (
+	"maps"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -14,17 +14,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 	sluicev1alpha1 "sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
-	"sluice.dev/sluice/reconciler/ingress/resources"
 )
 
 // waker enqueues the Ingresses that an event is about.
 type waker struct {
-	claims *claims
-	log    *zap.SugaredLogger
+	claims    *claims
+	revisions servinglisters.RevisionLister
+	log       *zap.SugaredLogger
 	// service tells that a Service changed that Ingresses may track.
 	service func(*corev1.Service)
 	// one enqueues an Ingress, which need not exist; all those that a filter picks.
@@ -74,7 +77,7 @@ func (w *waker) ingresses() cache.ResourceEventHandler {
 // more, those that wait for that.
 func (w *waker) routes() cache.ResourceEventHandler {
 	return handler(func(before, after *istiov1.VirtualService) {
-		if namespace, name, ok := resources.IngressOf(latest(before, after).Name); ok {
+		if namespace, name, ok := gateway.IngressOf(latest(before, after).Name); ok {
 			w.one(types.NamespacedName{Namespace: namespace, Name: name})
 		}
 		if before != nil && (after == nil || !slices.Equal(before.Spec.Hosts, after.Spec.Hosts)) {
@@ -88,7 +91,7 @@ func (w *waker) routes() cache.ResourceEventHandler {
 func (w *waker) tenants() cache.ResourceEventHandler {
 	return handler(func(before, after *sluicev1alpha1.Tenant) {
 		switch {
-		case before == nil || after == nil || before.Spec.Domain != after.Spec.Domain || !slices.Equal(held(before), held(after)):
+		case before == nil || after == nil || before.ReservedDomain() != after.ReservedDomain() || !slices.Equal(held(before), held(after)):
 			w.all(func(*v1alpha1.Ingress) bool { return true })
 		case !equality.Semantic.DeepEqual(servedBy(before), servedBy(after)):
 			w.all(func(ing *v1alpha1.Ingress) bool { return after.Holds(ing.Namespace) })
@@ -105,16 +108,16 @@ func held(tenant *sluicev1alpha1.Tenant) []string {
 	return out
 }
 
-// servedBy is what the routes of a Tenant's Ingresses follow.
+// servedBy is what the routes of a Tenant's Ingresses follow, and whether they may be.
 func servedBy(tenant *sluicev1alpha1.Tenant) []any {
-	return []any{tenant.Spec.TLS, tenant.Status.Gateway, tenant.Status.Attached}
+	return []any{tenant.Spec.TLS, tenant.Status.Gateway, tenant.Status.Attached, tenant.HasCaps()}
 }
 
 // gateways wakes those who are served through an Istio Gateway.
 func (w *waker) gateways() cache.ResourceEventHandler {
 	return handler(func(before, after *istiov1.Gateway) {
 		changed := latest(before, after)
-		if owner, ok := ownerOf(changed.Name); ok {
+		if owner, ok := gateway.OwnerOf(changed.Name); ok {
 			w.owner(owner)
 		} else {
 			w.on(changed.Spec.Selector[gateway.LabelKey])
@@ -124,7 +127,11 @@ func (w *waker) gateways() cache.ResourceEventHandler {
 
 // splits wakes the Ingress whose requests an EnvoyFilter splits.
 func (w *waker) splits() cache.ResourceEventHandler {
-	return handler(func(before, after *istiov1alpha3.EnvoyFilter) { w.owner(latest(before, after).Name) })
+	return handler(func(before, after *istiov1alpha3.EnvoyFilter) {
+		if namespace, name, ok := gateway.IngressOf(latest(before, after).Name); ok {
+			w.one(types.NamespacedName{Namespace: namespace, Name: name})
+		}
+	})
 }
 
 // copies wakes those whom a copy of a Secret is for.
@@ -134,7 +141,7 @@ func (w *waker) copies() cache.ResourceEventHandler {
 		if changed.Namespace != gateway.Namespace {
 			return
 		}
-		if owner, ok := ownerOf(changed.Name); ok {
+		if owner, ok := gateway.OwnerOf(changed.Name); ok {
 			w.owner(owner)
 		} else {
 			w.owner(changed.Name)
@@ -146,7 +153,7 @@ func (w *waker) copies() cache.ResourceEventHandler {
 // routes it has.
 func (w *waker) pods() cache.ResourceEventHandler {
 	return handler(func(before, after *corev1.Pod) {
-		if before != nil && after != nil && ready(before) == ready(after) && before.Status.PodIP == after.Status.PodIP {
+		if before != nil && after != nil && reach.Ready(before) == reach.Ready(after) && before.Status.PodIP == after.Status.PodIP {
 			return
 		}
 		w.on(latest(before, after).Labels[gateway.LabelKey])
@@ -154,15 +161,65 @@ func (w *waker) pods() cache.ResourceEventHandler {
 }
 
 // endpoints wakes, when a Service begins to have any that answer, those who send
-// there.
+// there; and when one that is no revision's has others, which may be anybody's.
 func (w *waker) endpoints() cache.ResourceEventHandler {
 	return handler(func(before, after *discoveryv1.EndpointSlice) {
-		if after == nil || !answers(after) || (before != nil && answers(before)) {
+		if after == nil || !answers(after) {
 			return
 		}
+		service := after.Labels[discoveryv1.LabelServiceName]
+		if before != nil && answers(before) {
+			_, err := w.revisions.Revisions(after.Namespace).Get(service)
+			if err == nil || equality.Semantic.DeepEqual(before.Endpoints, after.Endpoints) {
+				return
+			}
+		}
 		w.service(&corev1.Service{ObjectMeta: metav1.ObjectMeta{
-			Namespace: after.Namespace, Name: after.Labels[discoveryv1.LabelServiceName],
+			Namespace: after.Namespace, Name: service,
 		}})
+	})
+}
+
+// limits wakes the Ingress of a RateLimit's name when it may be proved elsewhere.
+func (w *waker) limits() cache.ResourceEventHandler {
+	return handler(func(before, after *sluicev1alpha1.RateLimit) {
+		if before != nil && after != nil && slices.Equal(provedAt(before), provedAt(after)) &&
+			equality.Semantic.DeepEqual(before.OwnerReferences, after.OwnerReferences) {
+			return
+		}
+		w.namesake(latest(before, after))
+	})
+}
+
+// provedAt are the gateways at which a RateLimit's present generation was proved.
+func provedAt(of *sluicev1alpha1.RateLimit) []string {
+	return slices.DeleteFunc(slices.Clone(of.Spec.Gateways), func(name string) bool { return !of.ProvedAt(name) })
+}
+
+// namesakes wakes the Ingress of an object's name when the object comes, goes or gets
+// another owner: it may be its own.
+func (w *waker) namesakes() cache.ResourceEventHandler {
+	return handler(func(before, after metav1.Object) {
+		switch {
+		case after == nil:
+			w.namesake(before)
+		case before == nil || !equality.Semantic.DeepEqual(before.GetOwnerReferences(), after.GetOwnerReferences()):
+			w.namesake(after)
+		}
+	})
+}
+
+func (w *waker) namesake(of metav1.Object) {
+	w.one(types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetName()})
+}
+
+// marks calls changed when a revision comes, goes, or may have become another's.
+func marks(changed func(any)) cache.ResourceEventHandler {
+	return handler(func(before, after *servingv1.Revision) {
+		if before == nil || after == nil || !maps.Equal(before.Labels, after.Labels) ||
+			!equality.Semantic.DeepEqual(before.OwnerReferences, after.OwnerReferences) {
+			changed(latest(before, after))
+		}
 	})
 }
 
@@ -185,19 +242,9 @@ func (w *waker) on(name string) {
 	})
 }
 
-// ownerOf returns for whom an object among the gateways is that is named after a
-// VirtualService or an address, as by gateway.SecureName and resources.CopyName.
-func ownerOf(name string) (owner string, ok bool) {
-	dot := strings.LastIndex(name, ".")
-	if dot < 0 {
-		return "", false
-	}
-	return name[:dot], true
-}
-
 // owner wakes the Ingress of a VirtualService, or those of the Tenant of an address.
 func (w *waker) owner(name string) {
-	if namespace, ingress, ok := resources.IngressOf(name); ok {
+	if namespace, ingress, ok := gateway.IngressOf(name); ok {
 		w.one(types.NamespacedName{Namespace: namespace, Name: ingress})
 		return
 	}

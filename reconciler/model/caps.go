@@ -1,31 +1,65 @@
 package model
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/apis"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
+
+// caps are what a Model's tenant lets it have.
+type caps struct {
+	services  servinglisters.ServiceLister
+	revisions servinglisters.RevisionLister
+	models    sluicelisters.ModelLister
+	// tenants are indexed by tenancy.Index.
+	tenants cache.Indexer
+}
+
+// begin is a pass of a Model: whose it is, and whether there is room for it.
+func (c *caps) begin(m *v1alpha1.Model) (*pass, error) {
+	tenant, err := tenancy.Of(c.tenants, m.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	p := &pass{Model: m, tenant: tenant, most: m.MaxReplicas()}
+	if !tenant.CapsModels() {
+		m.Status.MaxReplicas = nil
+		return p, nil
+	}
+	claim, err := c.claim(m)
+	if err != nil {
+		return nil, err
+	}
+	if p.refusal, err = c.refuseGrowth(claim, tenant); err != nil {
+		return nil, err
+	}
+	if p.refusal != nil && claim.InForce != nil {
+		p.most = *claim.InForce
+	}
+	if p.refusal == nil || claim.InForce != nil {
+		m.Status.Allow(p.most)
+	}
+	return p, nil
+}
 
 // refuseGrowth says why the tenant's caps keep the Model from what it asks for, or
 // nil. The webhook has refused most of it already, but not what was written at the
 // same moment, or came with a namespace that joined.
-func (r *Reconciler) refuseGrowth(m *v1alpha1.Model, tenant *v1alpha1.Tenant) (*apis.FieldError, error) {
-	if !tenant.CapsModels() {
+func (c *caps) refuseGrowth(claim v1alpha1.CapClaim, tenant *v1alpha1.Tenant) (*apis.FieldError, error) {
+	if !claim.Grows() {
 		return nil, nil
 	}
-	claim, err := r.claim(m)
-	if err != nil || !claim.Grows() {
-		return nil, err
-	}
-	claims, err := r.claims(tenant)
+	claims, err := c.claims(tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -33,16 +67,16 @@ func (r *Reconciler) refuseGrowth(m *v1alpha1.Model, tenant *v1alpha1.Tenant) (*
 }
 
 // claims are those of all Models of a tenant.
-func (r *Reconciler) claims(tenant *v1alpha1.Tenant) ([]v1alpha1.CapClaim, error) {
+func (c *caps) claims(tenant *v1alpha1.Tenant) ([]v1alpha1.CapClaim, error) {
 	models, err := tenant.Models(func(namespace string) ([]*v1alpha1.Model, error) {
-		return r.models.Models(namespace).List(labels.Everything())
+		return c.models.Models(namespace).List(labels.Everything())
 	})
 	if err != nil {
 		return nil, err
 	}
 	claims := make([]v1alpha1.CapClaim, 0, len(models))
 	for _, m := range models {
-		claim, err := r.claim(m)
+		claim, err := c.claim(m)
 		if err != nil {
 			return nil, err
 		}
@@ -52,27 +86,32 @@ func (r *Reconciler) claims(tenant *v1alpha1.Tenant) ([]v1alpha1.CapClaim, error
 }
 
 // claim compares a Model with what there is of it: a Knative Service is the Model
-// let in, and its live revisions have the bound that was last let through.
-func (r *Reconciler) claim(m *v1alpha1.Model) (v1alpha1.CapClaim, error) {
+// let in, and its status has the bound that was last let through. What its revisions say
+// counts until that is known, and no longer: whoever edits the namespace may change it.
+func (c *caps) claim(m *v1alpha1.Model) (v1alpha1.CapClaim, error) {
 	claim := v1alpha1.CapClaim{Model: m}
-	service, err := r.services.Services(m.Namespace).Get(m.Name)
+	service, err := c.services.Services(m.Namespace).Get(m.Name)
 	if apierrs.IsNotFound(err) || err == nil && !metav1.IsControlledBy(service, m) {
 		return claim, nil
 	}
 	if err != nil {
 		return claim, fmt.Errorf("getting Knative Service %q: %w", m.Name, err)
 	}
-	most, err := r.maxReplicas(service)
+	if most, ok := m.Status.Allowed(); ok {
+		claim.InForce = &most
+		return claim, nil
+	}
+	most, err := c.maxReplicas(service)
 	claim.InForce = &most
 	return claim, err
 }
 
 // maxReplicas is the highest bound of the Service's live revisions; that of its
 // template until one of them is known.
-func (r *Reconciler) maxReplicas(service *servingv1.Service) (int64, error) {
+func (c *caps) maxReplicas(service *servingv1.Service) (int64, error) {
 	var most int64
 	for _, name := range liveRevisions(service) {
-		revision, err := r.revisions.Revisions(service.Namespace).Get(name)
+		revision, err := c.revisions.Revisions(service.Namespace).Get(name)
 		if apierrs.IsNotFound(err) {
 			continue
 		}
@@ -85,39 +124,4 @@ func (r *Reconciler) maxReplicas(service *servingv1.Service) (int64, error) {
 		most = v1alpha1.MaxReplicasOf(service.Spec.Template.Annotations)
 	}
 	return most, nil
-}
-
-// holdBack leaves a Model as it is, or uncreated. What there is of it goes on: its
-// limit follows its replicas, and moves with its tenant; a rollout goes as far as the
-// replicas that it has carry it.
-func (r *Reconciler) holdBack(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant, refusal *apis.FieldError) error {
-	existing, err := r.services.Services(m.Namespace).Get(m.Name)
-	if apierrs.IsNotFound(err) || err == nil && !metav1.IsControlledBy(existing, m) {
-		m.Status.MarkNotLetIn(refusal)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("getting Knative Service %q: %w", m.Name, err)
-	}
-	plan, err := r.planRollout(m, existing)
-	if err != nil {
-		return fmt.Errorf("planning the rollout: %w", err)
-	}
-	service, err := r.updateService(ctx, existing, goOn(m, tenant, existing, plan))
-	if err != nil {
-		m.Status.MarkServiceNotWritten(m.Name, err)
-		return fmt.Errorf("updating the Knative Service: %w", err)
-	}
-	if existing.Generation == m.Status.ServiceGeneration {
-		m.Status.ServiceGeneration = service.Generation
-	}
-	m.Status.PropagateService(service)
-	m.Status.PropagateTenant(tenant)
-	r.markRollout(ctx, m, plan)
-	err = errors.Join(
-		r.reconcileWarmUp(ctx, m, service),
-		r.reconcileRateLimit(ctx, m, tenant, service),
-	)
-	m.Status.MarkHeldBack(refusal)
-	return err
 }

@@ -15,12 +15,12 @@ func TestMaxReplicasInForce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	revisions := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-	f.r.revisions = servinglisters.NewRevisionLister(revisions)
+	f.w.caps.revisions = servinglisters.NewRevisionLister(revisions)
 	template := func(s *servingv1.Service) {
 		s.Spec.Template.Annotations = map[string]string{"autoscaling.knative.dev/maxScale": "8"}
 	}
 	check := func(when string, want int64) {
-		got, err := f.r.maxReplicas(service(template, ready, func(s *servingv1.Service) { s.Status.LatestCreatedRevisionName = second }))
+		got, err := f.w.caps.maxReplicas(service(template, ready, func(s *servingv1.Service) { s.Status.LatestCreatedRevisionName = second }))
 		if err != nil || got != want {
 			t.Errorf("%s: %d replicas, %v; want %d", when, got, err, want)
 		}
@@ -34,6 +34,7 @@ func TestMaxReplicasInForce(t *testing.T) {
 	check("one without a bound", v1alpha1.UnboundedReplicas)
 }
 
-func bounded(name, replicas string) *servingv1.Revision {
-	return revision(name, func(r *servingv1.Revision) { r.Annotations["autoscaling.knative.dev/max-scale"] = replicas })
+func bounded(name, replicas string, changes ...func(*servingv1.Revision)) *servingv1.Revision {
+	most := func(r *servingv1.Revision) { r.Annotations["autoscaling.knative.dev/max-scale"] = replicas }
+	return revision(name, append(changes, most)...)
 }

@@ -2,13 +2,16 @@ package model
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
-	sliceinformer "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/filtered"
+	sliceinformer "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/injection"
@@ -21,6 +24,7 @@ import (
 	serviceinformer "knative.dev/serving/pkg/client/injection/informers/serving/v1/service"
 
 	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
 	sluiceclient "sluice.dev/sluice/reconciler/client/injection/client"
@@ -29,6 +33,7 @@ import (
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	modelreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/model"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/recording"
 )
 
 // Options are what the process says.
@@ -41,15 +46,19 @@ type Options struct {
 
 // NewController returns what watches Models and all that they are made of.
 func NewController(options Options) injection.ControllerConstructor {
-	return func(ctx context.Context, _ configmap.Watcher) *controller.Impl { return newController(ctx, options) }
+	return func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
+		store := config.NewWarmUpStore(logging.FromContext(ctx).Named("config-store"))
+		store.WatchConfigs(cmw)
+		return newController(ctx, store.Resources, options)
+	}
 }
 
-func newController(ctx context.Context, options Options) *controller.Impl {
+func newController(ctx context.Context, warmUpResources func() corev1.ResourceRequirements, options Options) *controller.Impl {
 	models := modelinformer.Get(ctx)
 	services := serviceinformer.Get(ctx)
 	revisions := revisioninformer.Get(ctx)
 	autoscalers := autoscalerinformer.Get(ctx, sluice.ModelLabelKey)
-	slices := sliceinformer.Get(ctx, sluice.ModelLabelKey)
+	slices := sliceinformer.Get(ctx)
 	rateLimits := ratelimitinformer.Get(ctx)
 	tenants := tenantinformer.Get(ctx)
 	if err := tenancy.Index(tenants.Informer().GetIndexer()); err != nil {
@@ -63,28 +72,25 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 	}
 	own := newParts(kubeclient.Get(ctx), options.ServingNamespace)
 
-	r := &Reconciler{
-		kube:          kubeclient.Get(ctx),
-		sender:        sender,
-		pods:          own.replicas.Core().V1().Pods().Lister(),
-		probing:       probes(own.features.Core().V1().ConfigMaps().Lister().ConfigMaps(options.ServingNamespace)),
-		warmUpImage:   options.WarmUpImage,
-		sluiceClient:  sluiceclient.Get(ctx),
-		servingClient: servingclient.Get(ctx),
-		services:      services.Lister(),
-		revisions:     revisions.Lister(),
-		autoscalers:   autoscalers.Lister(),
-		slices:        slices.Lister(),
-		rateLimits:    rateLimits.Lister(),
-		models:        models.Lister(),
-		tenants:       tenants.Informer().GetIndexer(),
-		clock:         clock.RealClock{},
-	}
-	impl := modelreconciler.NewImpl(ctx, r)
-	r.later = impl.EnqueueAfter
-	r.warmth = newWarmth(impl.EnqueueKey, clock.RealClock{})
+	var impl *controller.Impl
+	now := schedule{PassiveClock: clock.RealClock{}, later: func(m any, after time.Duration) { impl.EnqueueAfter(m, after) }}
+	r := newReconciler(cluster{
+		sluice: sluiceclient.Get(ctx), serving: servingclient.Get(ctx), kube: kubeclient.Get(ctx),
+		services: services.Lister(), revisions: revisions.Lister(), autoscalers: autoscalers.Lister(), slices: slices.Lister(),
+		rateLimits: rateLimits.Lister(), models: models.Lister(), tenants: tenants.Informer().GetIndexer(),
+		pods:        own.replicas.Lister(),
+		autoscaling: scalingBy(own.scaling.Lister().ConfigMaps(options.ServingNamespace)),
+	}, warming{
+		image:        options.WarmUpImage,
+		probing:      probes(own.features.Lister().ConfigMaps(options.ServingNamespace)),
+		startsWithin: startsWithin(own.deployment.Lister().ConfigMaps(options.ServingNamespace)),
+		resources:    warmUpResources,
+		warmth:       newWarmth(func(model types.NamespacedName) { impl.EnqueueKey(model) }, now),
+		sender:       sender,
+	}, now)
+	impl = modelreconciler.NewImpl(recording.WithRecorder(ctx, "model-controller"), r)
 
-	watchAll(ctx, r, impl)
+	watchAll(ctx, &wake{models: models.Lister(), caps: r.caps}, impl)
 	own.watch(impl, models.Informer())
 	if err := controller.StartInformers(ctx.Done(), own.all()...); err != nil {
 		logging.FromContext(ctx).Fatalw("Error starting the Models' informers", zap.Error(err))
@@ -93,22 +99,22 @@ func newController(ctx context.Context, options Options) *controller.Impl {
 }
 
 // watchAll has each change enqueue the Models that it concerns.
-func watchAll(ctx context.Context, r *Reconciler, impl *controller.Impl) {
+func watchAll(ctx context.Context, w *wake, impl *controller.Impl) {
 	models, revisions := modelinformer.Get(ctx), revisioninformer.Get(ctx).Informer()
 	watch(models.Informer(), controller.HandleAll(impl.Enqueue))
-	watch(models.Informer(), r.whenRoomIsLeft(impl.Enqueue))
-	watch(revisions, r.whenRoomIsLeft(impl.Enqueue))
-	watch(tenantinformer.Get(ctx).Informer(), r.whenTenantChanges(impl.Enqueue))
+	watch(models.Informer(), w.whenRoomIsLeft(impl.Enqueue))
+	watch(revisions, w.whenRoomIsLeft(impl.Enqueue))
+	watch(tenantinformer.Get(ctx).Informer(), w.whenTenantChanges(impl.Enqueue))
 	// What a Model owns bears its name, and so does what stands in its way: that
 	// going away has to be noticed as well, so these are filtered by name and not
 	// by owner.
 	isNamesake := namesakeOfModel(models.Lister())
 	watch(serviceinformer.Get(ctx).Informer(), cache.FilteringResourceEventHandler{FilterFunc: isNamesake, Handler: controller.HandleAll(impl.Enqueue)})
-	watch(ratelimitinformer.Get(ctx).Informer(), cache.FilteringResourceEventHandler{FilterFunc: isNamesake, Handler: r.whenLimitChanges(impl.EnqueueKeyAfter)})
-	replicas := r.whenReplicasChange(impl.EnqueueKeyAfter)
+	watch(ratelimitinformer.Get(ctx).Informer(), cache.FilteringResourceEventHandler{FilterFunc: isNamesake, Handler: w.whenLimitChanges(impl.EnqueueKeyAfter)})
+	replicas := w.whenReplicasChange(impl.EnqueueKeyAfter)
 	watch(revisions, cache.FilteringResourceEventHandler{FilterFunc: reconciler.LabelExistsFilterFunc(sluice.ModelLabelKey), Handler: replicas})
 	watch(autoscalerinformer.Get(ctx, sluice.ModelLabelKey).Informer(), replicas)
-	watch(sliceinformer.Get(ctx, sluice.ModelLabelKey).Informer(), replicas)
+	watch(sliceinformer.Get(ctx).Informer(), replicas)
 }
 
 // watch adds a handler to an informer that has not been started yet, which can't

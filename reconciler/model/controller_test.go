@@ -4,13 +4,12 @@ import (
 	"context"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	_ "knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker/fake"
 	_ "knative.dev/pkg/client/injection/kube/client/fake"
-	_ "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/filtered/fake"
-	filteredinformers "knative.dev/pkg/client/injection/kube/informers/factory/filtered"
-	_ "knative.dev/pkg/client/injection/kube/informers/factory/filtered/fake"
+	_ "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/fake"
 	"knative.dev/pkg/configmap"
 	rtesting "knative.dev/pkg/reconciler/testing"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -20,6 +19,7 @@ import (
 	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision/fake"
 	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/service/fake"
 
+	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
@@ -30,14 +30,14 @@ import (
 
 func fakeContext(t *testing.T) context.Context {
 	ctx, _ := rtesting.SetupFakeContext(t, func(ctx context.Context) context.Context {
-		return filteredserving.WithSelectors(filteredinformers.WithSelectors(ctx, sluice.ModelLabelKey), sluice.ModelLabelKey)
+		return filteredserving.WithSelectors(ctx, sluice.ModelLabelKey)
 	})
 	return ctx
 }
 
 func TestNewController(t *testing.T) {
-	ctx := fakeContext(t)
-	if NewController(Options{ServingNamespace: "knative-serving"})(ctx, configmap.NewStaticWatcher()) == nil {
+	cmw := configmap.NewStaticWatcher(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: config.WarmUpName}})
+	if NewController(Options{ServingNamespace: "knative-serving"})(fakeContext(t), cmw) == nil {
 		t.Error("no controller")
 	}
 }

@@ -16,18 +16,26 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
+
+// wake enqueues the Models that a change of something else concerns.
+type wake struct {
+	models sluicelisters.ModelLister
+	caps   *caps
+}
 
 // whenReplicasChange enqueues the Model that an object's label names, whose status counts
 // replicas: at once while something waits for them, and once they have settled otherwise.
-func (r *Reconciler) whenReplicasChange(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
-	return byLabel(func(key types.NamespacedName) { enqueue(key, r.patience(key)) })
+func (w *wake) whenReplicasChange(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
+	return byLabel(func(key types.NamespacedName) { enqueue(key, w.patience(key)) })
 }
 
-// byLabel enqueues the Model that an object's label names.
+// byLabel enqueues the Model that an object's label names. Labels are anybody's to set: an
+// empty one names none.
 func byLabel(enqueue func(types.NamespacedName)) cache.ResourceEventHandler {
 	return controller.HandleAll(func(object any) {
-		if of, err := kmeta.DeletionHandlingAccessor(object); err == nil {
+		if of, err := kmeta.DeletionHandlingAccessor(object); err == nil && of.GetLabels()[sluice.ModelLabelKey] != "" {
 			enqueue(types.NamespacedName{Namespace: of.GetNamespace(), Name: of.GetLabels()[sluice.ModelLabelKey]})
 		}
 	})
@@ -35,7 +43,7 @@ func byLabel(enqueue func(types.NamespacedName)) cache.ResourceEventHandler {
 
 // whenLimitChanges enqueues the Model of a RateLimit of its name. That numbers follow the
 // replicas can wait; what doesn't hold any more can't, nor that it is gone.
-func (r *Reconciler) whenLimitChanges(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
+func (w *wake) whenLimitChanges(enqueue func(types.NamespacedName, time.Duration)) cache.ResourceEventHandler {
 	now := func(object any) {
 		if l, err := kmeta.DeletionHandlingAccessor(object); err == nil {
 			enqueue(types.NamespacedName{Namespace: l.GetNamespace(), Name: l.GetName()}, 0)
@@ -48,7 +56,7 @@ func (r *Reconciler) whenLimitChanges(enqueue func(types.NamespacedName, time.Du
 			is, has := after.(*v1alpha1.RateLimit)
 			if had && has && equality.Semantic.DeepEqual(besidesNumbers(was), besidesNumbers(is)) {
 				key := types.NamespacedName{Namespace: is.Namespace, Name: is.Name}
-				enqueue(key, r.patience(key))
+				enqueue(key, w.patience(key))
 				return
 			}
 			now(after)
@@ -67,8 +75,8 @@ func besidesNumbers(l *v1alpha1.RateLimit) *v1alpha1.RateLimit {
 // patience is how long a Model's status may wait. A replica that starts changes several
 // objects, while a caller may wait for it, and every write then takes cores from it; but
 // what isn't Ready, or rolls out, follows at once.
-func (r *Reconciler) patience(key types.NamespacedName) time.Duration {
-	m, err := r.models.Models(key.Namespace).Get(key.Name)
+func (w *wake) patience(key types.NamespacedName) time.Duration {
+	m, err := w.models.Models(key.Namespace).Get(key.Name)
 	if err != nil || m.Status.ObservedGeneration != m.Generation || !m.IsReady() {
 		return 0
 	}
@@ -80,15 +88,15 @@ func (r *Reconciler) patience(key types.NamespacedName) time.Duration {
 
 // whenTenantChanges enqueues the Models of the namespaces that a Tenant holds, or
 // held. Much of its status, such as the sum of its limits, is no news to them.
-func (r *Reconciler) whenTenantChanges(enqueue func(any)) cache.ResourceEventHandler {
+func (w *wake) whenTenantChanges(enqueue func(any)) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(now any) { r.enqueueModels(enqueue, now) },
-		DeleteFunc: func(last any) { r.enqueueModels(enqueue, last) },
+		AddFunc:    func(now any) { w.enqueueModels(enqueue, now) },
+		DeleteFunc: func(last any) { w.enqueueModels(enqueue, last) },
 		UpdateFunc: func(before, now any) {
 			was, had := before.(*v1alpha1.Tenant)
 			is, has := now.(*v1alpha1.Tenant)
 			if had && has && !equality.Semantic.DeepEqual(newsOf(was), newsOf(is)) {
-				r.enqueueModels(enqueue, was, is)
+				w.enqueueModels(enqueue, was, is)
 			}
 		},
 	}
@@ -104,7 +112,7 @@ func newsOf(t *v1alpha1.Tenant) *v1alpha1.Tenant {
 	return news
 }
 
-func (r *Reconciler) enqueueModels(enqueue func(any), tenants ...any) {
+func (w *wake) enqueueModels(enqueue func(any), tenants ...any) {
 	var namespaces []string
 	for _, object := range tenants {
 		if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
@@ -119,7 +127,7 @@ func (r *Reconciler) enqueueModels(enqueue func(any), tenants ...any) {
 	slices.Sort(namespaces)
 	for _, namespace := range slices.Compact(namespaces) {
 		// A lister that reads a cache doesn't fail.
-		models, _ := r.models.Models(namespace).List(labels.Everything())
+		models, _ := w.models.Models(namespace).List(labels.Everything())
 		for _, m := range models {
 			enqueue(m)
 		}
@@ -128,37 +136,39 @@ func (r *Reconciler) enqueueModels(enqueue func(any), tenants ...any) {
 
 // whenRoomIsLeft enqueues the Models that wait for room within their tenant's caps
 // when another one of the tenant goes, or asks for less, or has less.
-func (r *Reconciler) whenRoomIsLeft(enqueue func(any)) cache.ResourceEventHandler {
+func (w *wake) whenRoomIsLeft(enqueue func(any)) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		DeleteFunc: func(last any) {
 			if object, err := kmeta.DeletionHandlingAccessor(last); err == nil {
-				r.enqueueWaiting(enqueue, object.GetNamespace())
+				w.enqueueWaiting(enqueue, object.GetNamespace())
 			}
 		},
 		UpdateFunc: func(before, now any) {
 			was, had := before.(metav1.Object)
 			is, has := now.(metav1.Object)
 			if had && has && mostReplicas(is) < mostReplicas(was) {
-				r.enqueueWaiting(enqueue, is.GetNamespace())
+				w.enqueueWaiting(enqueue, is.GetNamespace())
 			}
 		},
 	}
 }
 
-// mostReplicas is the bound of a Model or a revision.
+// mostReplicas is the bound of a Model, as it was let through or is asked for, or of a
+// revision.
 func mostReplicas(object metav1.Object) int64 {
 	if m, ok := object.(*v1alpha1.Model); ok {
-		return m.MaxReplicas()
+		most, _ := m.Status.Allowed()
+		return max(most, m.MaxReplicas())
 	}
 	return v1alpha1.MaxReplicasOf(object.GetAnnotations())
 }
 
-func (r *Reconciler) enqueueWaiting(enqueue func(any), namespace string) {
-	tenant, err := tenancy.Of(r.tenants, namespace)
+func (w *wake) enqueueWaiting(enqueue func(any), namespace string) {
+	tenant, err := tenancy.Of(w.caps.tenants, namespace)
 	if err != nil || !tenant.CapsModels() {
 		return
 	}
-	claims, err := r.claims(tenant)
+	claims, err := w.caps.claims(tenant)
 	if err != nil {
 		return
 	}

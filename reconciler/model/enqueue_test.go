@@ -55,12 +55,12 @@ func TestTenantEnqueuesItsModels(t *testing.T) {
 			t.Status.Conditions = duckv1.Conditions{{Type: v1alpha1.TenantConditionGatewayReady, Status: corev1.ConditionTrue}}
 		}, nil},
 	} {
-		f.r.whenTenantChanges(f.enqueue).OnUpdate(holding(), holding(c.change))
+		f.w.whenTenantChanges(f.enqueue).OnUpdate(holding(), holding(c.change))
 		f.enqueued(t, c.name, c.want)
 	}
-	f.r.whenTenantChanges(f.enqueue).OnAdd(holding(), true)
+	f.w.whenTenantChanges(f.enqueue).OnAdd(holding(), true)
 	f.enqueued(t, "the tenant appears", all)
-	f.r.whenTenantChanges(f.enqueue).OnDelete(cache.DeletedFinalStateUnknown{Key: "acme", Obj: holding()})
+	f.w.whenTenantChanges(f.enqueue).OnDelete(cache.DeletedFinalStateUnknown{Key: "acme", Obj: holding()})
 	f.enqueued(t, "the tenant is gone", all)
 }
 
@@ -80,7 +80,7 @@ func TestRoomEnqueuesWhoWaits(t *testing.T) {
 	f.add(t, f.services, resources.Service(called("grows", 5), nil))
 	waiting, other := []string{"search/grows", "search/waits"}, called("other", 4)
 
-	handler := f.r.whenRoomIsLeft(f.enqueue)
+	handler := f.w.whenRoomIsLeft(f.enqueue)
 	handler.OnAdd(other, false)
 	f.enqueued(t, "another Model comes", nil)
 	handler.OnUpdate(called("other", 4), called("other", 5))
@@ -100,9 +100,9 @@ func TestRoomEnqueuesWhoWaits(t *testing.T) {
 	f.enqueued(t, "a Model of no tenant is gone", nil)
 }
 
-// fixture is a Reconciler over caches that a test fills, and what it enqueued.
+// fixture has caches that a test fills, what enqueues by them, and what it enqueued.
 type fixture struct {
-	r                                  *Reconciler
+	w                                  *wake
 	models, services, tenants, touched cache.Indexer
 }
 
@@ -115,12 +115,13 @@ func newFixture(t *testing.T) *fixture {
 	if err := tenancy.Index(f.tenants); err != nil {
 		t.Fatal(err)
 	}
-	f.r = &Reconciler{
+	of := sluicelisters.NewModelLister(f.models)
+	f.w = &wake{models: of, caps: &caps{
 		services:  servinglisters.NewServiceLister(f.services),
 		revisions: servinglisters.NewRevisionLister(indexer()),
-		models:    sluicelisters.NewModelLister(f.models),
+		models:    of,
 		tenants:   f.tenants,
-	}
+	}}
 	return f
 }
 
@@ -188,8 +189,8 @@ func TestStatusWaitsForReplicasToSettle(t *testing.T) {
 				}
 				waits = append(waits, wait)
 			}
-			f.r.whenReplicasChange(enqueue).OnUpdate(limit(), limit())
-			limits := f.r.whenLimitChanges(enqueue)
+			f.w.whenReplicasChange(enqueue).OnUpdate(limit(), limit())
+			limits := f.w.whenLimitChanges(enqueue)
 			limits.OnUpdate(limit(), limit(follows))
 			limits.OnUpdate(limit(follows), limit(follows, fails))
 			limits.OnAdd(limit(), false)

@@ -36,6 +36,7 @@ func rolloutRows() rtesting.TableTest {
 		rolling(v1alpha1.RolloutProgressing, 0, noon)(m)
 		m.Status.LatestReadyRevision = first
 		replicas(4, 4, 4, 1, 0)(m)
+		held(4, 1)(m)
 		because("RevisionNotReady", `Revision "ranker-00002" is not ready yet. Deploying.`)(m)
 	}
 	deploying := unready(corev1.ConditionUnknown, "Deploying.")
@@ -43,12 +44,14 @@ func rolloutRows() rtesting.TableTest {
 	half := func(m *v1alpha1.Model) {
 		rolling(v1alpha1.RolloutProgressing, 50, noon)(m)
 		replicas(4, 4, 4, 2, 2)(m)
+		held(4, 3)(m)
 		because("WaitingForWarmReplicas", `Revision "ranker-00002" has 2 warm replicas of the 3 for its next step.`)(m)
 	}
 	keeping := func(since time.Time) func(*v1alpha1.Model) {
 		return func(m *v1alpha1.Model) {
 			rolling(v1alpha1.RolloutKeepingWarm, 100, since)(m)
 			replicas(4, 4, 4, 4, 4)(m)
+			held(4, 4)(m)
 			m.Status.PropagateRollout(m.Status.Rollout)
 		}
 	}
@@ -74,8 +77,18 @@ func rolloutRows() rtesting.TableTest {
 			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3}}}}
 		return r
 	}
-	const loops = `Revision "ranker-00002" is not ready: Container user-container of replica b ends again and again, with exit code 3: see its log. ` +
-		`Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`
+	const (
+		exits   = "Container user-container of replica b ended with exit code 3."
+		mending = "Mend what its last lines tell of. Its whole log: kubectl logs -n search b -c user-container --previous."
+		loops   = `Revision "ranker-00002" is not ready: ` + exits + " " + mending +
+			` Revision "ranker-00001" serves meanwhile; set spec.rollout.undo to stay with it.`
+	)
+	looping := func(m *v1alpha1.Model) {
+		m.Status.Obstacle = &v1alpha1.RevisionObstacle{
+			RevisionName: second, Reason: "ContainerExited", Message: exits, Remedy: mending,
+			PodName: "b", ContainerName: "user-container", ExitCode: ptr(int32(3)), Since: metav1.NewTime(noon), Lasts: true,
+		}
+	}
 	noneWarm := func(m *v1alpha1.Model) {
 		warmedModel(m)
 		m.Status.WarmUp = &v1alpha1.WarmUpStatus{Revision: second, Failure: ptr(rowOf("a", bad))}
@@ -92,6 +105,7 @@ func rolloutRows() rtesting.TableTest {
 		Key:  key,
 		Objects: objects(scaled(first, 4, 4), scaled(second, 1, 0),
 			restingModel(lagging), service(withGeneration(1), ready, waiting), revision(first), revision(second, deploying), limitOf(waiting)),
+		OtherTestData:     map[string]any{"again": lookAgain},
 		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 4), floorOf(second, 1)},
 		WantStatusUpdates: status(restingModel(starting)),
 		WantEvents:        []string{rtesting.Eventf(corev1.EventTypeNormal, "RolloutProgressing", "Moving requests from revision %q to %q", first, second)},
@@ -99,7 +113,7 @@ func rolloutRows() rtesting.TableTest {
 		Name: "with two of four warm it gets half",
 		Key:  key,
 		Objects: objects(scaled(first, 4, 4), scaled(second, 2, 2),
-			restingModel(starting), service(withGeneration(1), ready, at(75, 25)), revision(first, kept(4)), revision(second, kept(2)), limitOf(at(75, 25))),
+			restingModel(starting, held(4, 2)), service(withGeneration(1), ready, at(75, 25)), revision(first, kept(4)), revision(second, kept(2)), limitOf(at(75, 25))),
 		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: service(withGeneration(1), ready, served(at(75, 25)), at(50, 50), served(at(75, 25)))}},
 		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(second, 3)},
 		WantStatusUpdates: status(restingModel(rewritten, half)),
@@ -110,9 +124,13 @@ func rolloutRows() rtesting.TableTest {
 			restingModel(forgotten), service(withGeneration(1), ready, at(75, 25)), revision(first, kept(4)), revision(second, kept(2)), limitOf(at(75, 25))),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: service(withGeneration(1), ready, served(at(75, 25)), at(67, 33), served(at(75, 25)))}},
 		WantPatches: []clientgotesting.PatchActionImpl{floorOf(first, 6), floorOf(second, 4)},
-		WantStatusUpdates: status(restingModel(rewritten, rolling(v1alpha1.RolloutProgressing, 33, noon), replicas(6, 4, 4, 2, 2),
+		WantStatusUpdates: status(restingModel(rewritten, rolling(v1alpha1.RolloutProgressing, 33, noon), replicas(6, 4, 4, 2, 2), held(6, 4),
 			because("WaitingForWarmReplicas", `Revision "ranker-00002" has 2 warm replicas of the 4 for its next step.`))),
-		WantEvents: []string{rtesting.Eventf(corev1.EventTypeNormal, "RolloutProgressing", "Moving requests from revision %q to %q", first, second)},
+		WantEvents: []string{
+			rtesting.Eventf(corev1.EventTypeNormal, "RolloutProgressing", "Moving requests from revision %q to %q", first, second),
+			rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first),
+			rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", second),
+		},
 	}, {
 		Name: "no step before the last one is served",
 		Key:  key,
@@ -131,7 +149,7 @@ func rolloutRows() rtesting.TableTest {
 			})}},
 		WantPatches:   []clientgotesting.PatchActionImpl{floorOf(second, 1)},
 		OtherTestData: map[string]any{"again": 5 * time.Minute},
-		WantStatusUpdates: status(restingModel(rewritten, rolling(v1alpha1.RolloutFailed, 0, noon), replicas(4, 4, 4, 3, 0), because("RevisionFailed",
+		WantStatusUpdates: status(restingModel(rewritten, rolling(v1alpha1.RolloutFailed, 0, noon), replicas(4, 4, 4, 3, 0), held(4, 1), because("RevisionFailed",
 			`Revision "ranker-00002" is not ready: Container failed with: no such weights. Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`))),
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "RolloutFailed",
 			`Revision "ranker-00002" is not ready: Container failed with: no such weights. Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`)},
@@ -140,8 +158,8 @@ func rolloutRows() rtesting.TableTest {
 		Key:  key,
 		Objects: objects(scaled(first, 4, 4), scaled(second, 1, 0), ends("b", 2), ends("a", 1),
 			restingModel(starting), service(withGeneration(1), ready, waiting), revision(first, kept(4)), revision(second, deploying, kept(1)), limitOf(waiting)),
-		OtherTestData: map[string]any{"again": 5 * time.Minute},
-		WantStatusUpdates: status(restingModel(starting, rolling(v1alpha1.RolloutFailed, 0, noon), replicas(4, 4, 4, 1, 0),
+		OtherTestData: map[string]any{"again": []time.Duration{5 * time.Minute, lookAgain}},
+		WantStatusUpdates: status(restingModel(starting, looping, rolling(v1alpha1.RolloutFailed, 0, noon), replicas(4, 4, 4, 1, 0),
 			because("RevisionFailed", loops), func(m *v1alpha1.Model) { m.Status.LatestReadyRevision = first })),
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "RolloutFailed", loops)},
 	}, {
@@ -149,8 +167,8 @@ func rolloutRows() rtesting.TableTest {
 		Key:  key,
 		Objects: objects(scaled(first, 4, 4), scaled(second, 1, 0),
 			restingModel(starting, noneWarm), builtFrom(model(warmedModel), warmUpImage, "", withGeneration(1), ready, waiting), revision(first, kept(4)), revision(second, kept(1), deploying), limitOf(waiting)),
-		OtherTestData: map[string]any{"again": 5 * time.Minute},
-		WantStatusUpdates: status(restingModel(rolling(v1alpha1.RolloutFailed, 0, noon), lagging, noneWarm, replicas(4, 4, 4, 1, 0), because("RevisionFailed",
+		OtherTestData: map[string]any{"again": []time.Duration{5 * time.Minute, lookAgain}},
+		WantStatusUpdates: status(restingModel(rolling(v1alpha1.RolloutFailed, 0, noon), lagging, noneWarm, replicas(4, 4, 4, 1, 0), held(4, 1), because("RevisionFailed",
 			`Revision "ranker-00002" is not ready: `+cold+` Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`))),
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "RolloutFailed",
 			`Revision "ranker-00002" is not ready: `+cold+` Revision "ranker-00001" serves; change the Model to mend it, or set spec.rollout.undo.`)},
@@ -169,7 +187,7 @@ func rolloutRows() rtesting.TableTest {
 		Name: "it has all requests: both are kept warm for a while",
 		Key:  key,
 		Objects: objects(scaled(first, 4, 4), scaled(second, 4, 4),
-			restingModel(half), service(withGeneration(1), ready, at(0, 100)), revision(first, kept(4)), revision(second, kept(4)), limitOf(at(0, 100))),
+			restingModel(half, held(4, 4)), service(withGeneration(1), ready, at(0, 100)), revision(first, kept(4)), revision(second, kept(4)), limitOf(at(0, 100))),
 		OtherTestData:     map[string]any{"again": 5 * time.Minute},
 		WantStatusUpdates: status(restingModel(keeping(noon))),
 		WantEvents:        []string{rtesting.Eventf(corev1.EventTypeNormal, "RolledOut", "Revision %q has taken over from %q", second, first)},
@@ -180,7 +198,7 @@ func rolloutRows() rtesting.TableTest {
 			restingModel(keeping(noon), undo), service(withGeneration(1), ready, at(0, 100)), revision(first, kept(4)), revision(second, kept(4)), limitOf(at(0, 100))),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: service(withGeneration(1), ready, at(100, 0), served(at(0, 100)))}},
 		WantPatches: []clientgotesting.PatchActionImpl{floorOf(second, 0)},
-		WantStatusUpdates: status(restingModel(rewritten, undo, rolling(v1alpha1.RolloutUndoing, 0, noon), replicas(4, 4, 4, 4, 4),
+		WantStatusUpdates: status(restingModel(rewritten, undo, rolling(v1alpha1.RolloutUndoing, 0, noon), replicas(4, 4, 4, 4, 4), held(4, 0),
 			because("MovingRequests", `Requests are on their way to revision "ranker-00001".`))),
 	}, {
 		Name: "the while is over: the first revision leaves the route, and nothing is kept",
@@ -200,8 +218,15 @@ func rolloutRows() rtesting.TableTest {
 			revision(first), revision(second), limitOf(onlySecond)),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: service(withGeneration(1), ready, at(0, 100), served(onlySecond))}},
 		WantPatches: []clientgotesting.PatchActionImpl{floorOf(first, 4), floorOf(second, 4)},
-		WantStatusUpdates: status(restingModel(rewritten, undo, rolling(v1alpha1.RolloutUndoing, 100, noon), replicas(4, 0, 0, 4, 4),
+		WantStatusUpdates: status(restingModel(rewritten, undo, rolling(v1alpha1.RolloutUndoing, 100, noon), replicas(4, 0, 0, 4, 4), held(4, 4),
 			because("WaitingForWarmReplicas", `Revision "ranker-00001" has 0 warm replicas of the 4 for its next step.`))),
+	}, {
+		Name: "what the demand called for isn't the rollout's to keep",
+		Key:  key,
+		Objects: objects(scaled(first, 4, 4), scaled(second, 8, 2),
+			restingModel(half, called(0, 8)), service(withGeneration(1), ready, at(50, 50)), revision(first, kept(4)), revision(second, kept(8)), limitOf(at(50, 50))),
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(second, 3)},
+		WantStatusUpdates: status(restingModel(half, replicas(4, 4, 4, 8, 2))),
 	}, {
 		Name: "a template that changes starts the first step, and pins what serves",
 		Key:  key,
@@ -247,6 +272,28 @@ func served(by func(*servingv1.Service)) func(*servingv1.Service) {
 	return func(s *servingv1.Service) {
 		other := service(ready, by)
 		s.Status.Traffic = other.Status.Traffic
+	}
+}
+
+// held is a Model whose rollout holds its first and second revision at some replicas.
+func held(of ...int32) func(*v1alpha1.Model) {
+	return func(m *v1alpha1.Model) {
+		m.Status.Floors = nil
+		for i, replicas := range of {
+			if replicas > 0 {
+				m.Status.Floors = append(m.Status.Floors, v1alpha1.RevisionFloor{RevisionName: []string{first, second}[i], Rollout: replicas})
+			}
+		}
+	}
+}
+
+// called is a Model that the demand calls for some replicas of, too, of each revision
+// that is held.
+func called(of ...int32) func(*v1alpha1.Model) {
+	return func(m *v1alpha1.Model) {
+		for i, replicas := range of {
+			m.Status.Floors[i].Demand = replicas
+		}
 	}
 }
 

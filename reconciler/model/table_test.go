@@ -30,14 +30,17 @@ import (
 	logtesting "knative.dev/pkg/logging/testing"
 	"knative.dev/pkg/reconciler"
 	rtesting "knative.dev/pkg/reconciler/testing"
+	"knative.dev/serving/pkg/apis/autoscaling"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	servingconfig "knative.dev/serving/pkg/apis/config"
+	servingapi "knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
 	fakeservingclient "knative.dev/serving/pkg/client/injection/client/fake"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
+	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
@@ -57,7 +60,7 @@ const (
 )
 
 func TestReconcile(t *testing.T) {
-	slices.Concat(lifeRows(), changeRows(), failureRows(), tenantRows(), capRows(), warmUpRows()).Test(t, factory)
+	slices.Concat(lifeRows(), changeRows(), metadataRows(), failureRows(), tenantRows(), capRows(), warmUpRows(), uptakeRows()).Test(t, factory)
 }
 
 // lifeRows take a Model from its creation to rest.
@@ -150,7 +153,19 @@ func changeRows() rtesting.TableTest {
 			l.Status.Revisions[0].Needed, l.Status.NeededUntil = 4, &metav1.Time{Time: until}
 		}
 	}
-	floored := func(m *v1alpha1.Model) { m.Status.Revisions[0].Needed = 4 }
+	floored := func(m *v1alpha1.Model) {
+		m.Status.Revisions[0].Needed, m.Status.Floors = 4, []v1alpha1.RevisionFloor{{RevisionName: first, Demand: 4}}
+	}
+	leftOver := func(m *v1alpha1.Model) { m.Status.Revisions[0].Needed = 4 }
+	ofClass := func(class string) func(*v1alpha1.Model) {
+		return func(m *v1alpha1.Model) { m.Annotations = map[string]string{"autoscaling.knative.dev/class": class} }
+	}
+	clusterKeeps := func(replicas string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "knative-serving", Name: config.AutoscalerName}, Data: map[string]string{"min-scale": replicas},
+		}
+	}
+	unheard := func(s *servingv1.Service) { s.Status.ObservedGeneration = 0 }
 	raised := func(r *servingv1.Revision) { r.Annotations["autoscaling.knative.dev/min-scale"] = "4" }
 	return rtesting.TableTest{{
 		Name: "more demand than the autoscaler sees",
@@ -163,13 +178,85 @@ func changeRows() rtesting.TableTest {
 		WantPatches:       []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":"4"}}}`)},
 		WantStatusUpdates: status(restingModel(floored)),
 	}, {
+		Name: "of no more replicas than the cluster keeps",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted), revision(first), clusterKeeps("4"),
+			rateLimit(service(ready), limited, floor(noon.Add(time.Minute))),
+		},
+		OtherTestData:     map[string]any{"again": time.Minute},
+		WantStatusUpdates: status(restingModel(floored)),
+	}, {
+		Name: "of more replicas than the cluster keeps",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted), revision(first), clusterKeeps("3"),
+			rateLimit(service(ready), limited, floor(noon.Add(time.Minute))),
+		},
+		OtherTestData:     map[string]any{"again": time.Minute},
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 4)},
+		WantStatusUpdates: status(restingModel(floored)),
+	}, {
 		Name: "that the limiter told of too long ago",
 		Key:  key,
 		Objects: []runtime.Object{
 			restingModel(floored), service(withGeneration(1), ready, defaulted), revision(first, raised),
 			rateLimit(service(ready), limited, floor(noon)),
 		},
-		WantPatches: []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":null}}}`)},
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 0)},
+		WantStatusUpdates: status(restingModel(leftOver)),
+	}, {
+		Name: "that can't be told to be the newest revision's",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(floored), service(withGeneration(1), ready, defaulted, unheard), revision(first, raised), rateLimit(service(ready), limited),
+		},
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 0)},
+		WantStatusUpdates: status(restingModel(outOfDate)),
+	}, {
+		Name: "of a revision that nothing is routed to any more",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted), revision("ranker-00000", raised), revision(first), rateLimit(service(ready), limited),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{floorOf("ranker-00000", 0)},
+	}, {
+		Name: "of a revision of a class that the Model has no more",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(floored, ofClass("hpa.autoscaling.knative.dev")), service(withGeneration(1), ready, defaulted), revision(first, raised),
+			rateLimit(service(ready), limited, floor(noon.Add(time.Minute))),
+		},
+		OtherTestData:     map[string]any{"again": time.Minute},
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 0)},
+		WantStatusUpdates: status(restingModel(leftOver, ofClass("hpa.autoscaling.knative.dev"))),
+	}, {
+		Name: "without its RateLimit, which comes back",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(floored), service(withGeneration(1), ready, defaulted), revision(first, raised),
+		},
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 0)},
+		WantCreates:       []runtime.Object{rateLimit(service(ready))},
+		WantStatusUpdates: status(restingModel(func(m *v1alpha1.Model) { m.Status.PropagateRateLimit(rateLimit(service(ready))) })),
+	}, {
+		Name: "while Knative refuses the Model's latest change, and the limit follows it",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(floored, image, policyReady), service(withGeneration(1), ready, defaulted), revision(first, raised), rateLimit(service(ready), limited),
+		},
+		WithReactors: []clientgotesting.ReactionFunc{failing("update", "services", apierrs.NewBadRequest("no"))},
+		WantUpdates: []clientgotesting.UpdateActionImpl{{
+			Object: resources.RebuildService(model(image), nil, service(withGeneration(1), ready, defaulted)),
+		}, {
+			Object: rateLimit(service(ready), limited, func(l *v1alpha1.RateLimit) { l.Spec.Policy = v1alpha1.PolicyReady }),
+		}},
+		WantErr:     true,
+		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError", "reconciling the Knative Service: updating %q: no", name)},
+		WantPatches: []clientgotesting.PatchActionImpl{floorOf(first, 0)},
+		WantStatusUpdates: status(restingModel(image, policyReady, withConditions(
+			isFalse(v1alpha1.ModelConditionRevisionReady, "Refused", `Knative Service "ranker" was refused: updating "ranker": no`),
+		))),
 	}, {
 		Name: "that has gone",
 		Key:  key,
@@ -178,6 +265,18 @@ func changeRows() rtesting.TableTest {
 		},
 		WantPatches:       []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/min-scale":null}}}`)},
 		WantStatusUpdates: status(restingModel()),
+	}, {
+		Name: "replicas that don't come",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(), service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited, lacking),
+		},
+		WantStatusUpdates: status(restingModel(func(m *v1alpha1.Model) {
+			row := &m.Status.Revisions[0]
+			row.Missing, row.Reason, row.Message = 1, "Unschedulable", "0/1 nodes are available"
+			m.GetConditionSet().Manage(&m.Status).MarkFalse(v1alpha1.ModelConditionScaled, "Unschedulable",
+				"1 of 3 replicas of revision ranker-00001 aren't coming: 0/1 nodes are available")
+		})),
 	}, {
 		Name: "tuning patches the live revision and nothing else",
 		Key:  key,
@@ -298,7 +397,7 @@ func failureRows() rtesting.TableTest {
 	return rtesting.TableTest{{
 		Name:    "somebody else's Knative Service is left alone",
 		Key:     key,
-		Objects: []runtime.Object{restingModel(), foreignService, rateLimit(service(ready), limited)},
+		Objects: []runtime.Object{restingModel(held(4)), foreignService, rateLimit(service(ready), limited)},
 		WantErr: true,
 		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "InternalError",
 			"reconciling the Knative Service: %q is not owned by the Model", name)},
@@ -386,7 +485,7 @@ func failureRows() rtesting.TableTest {
 // tenantRows are what a tenant gives to a Model, and takes from it.
 func tenantRows() rtesting.TableTest {
 	secure := func(t *v1alpha1.Tenant) {
-		t.Spec.Domain, t.Spec.TLS = "acme.example", &v1alpha1.TenantTLS{SecretName: "acme"}
+		t.Status.Domain, t.Spec.TLS = "acme.example", &v1alpha1.TenantTLS{SecretName: "acme"}
 	}
 	certified := func(t *v1alpha1.Tenant) {
 		t.Status.Conditions = duckv1.Conditions{{Type: v1alpha1.TenantConditionCertificateReady, Status: corev1.ConditionTrue}}
@@ -490,6 +589,9 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 	upTo := func(replicas int32) func(*v1alpha1.Model) {
 		return func(m *v1alpha1.Model) { m.Spec.Autoscaling.MaxReplicas = &replicas }
 	}
+	allowed := func(most int32) func(*v1alpha1.Model) {
+		return func(m *v1alpha1.Model) { m.Status.MaxReplicas = &most }
+	}
 	image := func(m *v1alpha1.Model) { m.Spec.Container.Image = "registry.example/ranker:2" }
 	// The other Model is the older one by name, or by its age.
 	another := func(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
@@ -498,6 +600,11 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 		return m
 	}
 	running := func(m *v1alpha1.Model) *servingv1.Service { return resources.Service(m, tenant()) }
+	tooManyFor := withConditions(isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", tooMany))
+	demanded := func(m *v1alpha1.Model) { m.Status.Floors = []v1alpha1.RevisionFloor{{RevisionName: first, Demand: 4}} }
+	needed := func(l *v1alpha1.RateLimit) {
+		l.Status.Revisions[0].Needed, l.Status.NeededUntil = 4, &metav1.Time{Time: noon.Add(time.Minute)}
+	}
 	young := func(m *v1alpha1.Model) { m.CreationTimestamp = metav1.Unix(1000, 0) }
 	return rtesting.TableTest{{
 		Name:              "no room for another Model",
@@ -515,7 +622,7 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 		Objects:     []runtime.Object{model(), another(young), tenant(oneModel)},
 		WantCreates: []runtime.Object{resources.Service(model(), tenant()), resources.RateLimit(model(), tenant(), service())},
 		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Created", "Created Knative Service %q", name)},
-		WantStatusUpdates: status(model(observed, written, outOfDate, withConditions(
+		WantStatusUpdates: status(model(observed, written, outOfDate, allowed(0), withConditions(
 			unknown(v1alpha1.ModelConditionLimited, "Pending", "The limiter has not said yet whether the limit is enforced."),
 		))),
 	}, {
@@ -534,28 +641,77 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 			{Object: service(withGeneration(1), ready, defaulted, labelled)},
 			{Object: rateLimit(service(ready), limited, placed(tenant()))},
 		},
-		WantStatusUpdates: status(restingModel(upTo(6), image, withConditions(
+		WantStatusUpdates: status(restingModel(upTo(6), image, allowed(5), withConditions(
 			isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", tooMany),
 		))),
+	}, {
+		Name: "held back, it isn't held at what the demand called for once",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(upTo(6), tooManyFor, demanded, allowed(5)), another(upTo(4)), running(another(upTo(4))), tenant(nineReplicas),
+			service(withGeneration(1), ready, defaulted, labelled), bounded(first, "5", kept(4)), rateLimit(service(ready), limited, placed(tenant())),
+		},
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 0)},
+		WantStatusUpdates: status(restingModel(upTo(6), tooManyFor, allowed(5))),
+	}, {
+		Name: "nor by a version of Sluice that didn't tell what for",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(upTo(6), tooManyFor, allowed(5)), another(upTo(4)), running(another(upTo(4))), tenant(nineReplicas),
+			service(withGeneration(1), ready, defaulted, labelled), bounded(first, "5", kept(4)), rateLimit(service(ready), limited, placed(tenant())),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{floorOf(first, 0)},
+		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+	}, {
+		Name: "held back, it has what the demand calls for within the bound that it has",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(upTo(6), tooManyFor, allowed(3)), another(upTo(4)), running(another(upTo(4))), tenant(nineReplicas),
+			service(withGeneration(1), ready, defaulted, labelled), bounded(first, "3"), rateLimit(service(ready), limited, placed(tenant()), needed),
+		},
+		OtherTestData:     map[string]any{"again": time.Minute},
+		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 3)},
+		WantStatusUpdates: status(restingModel(upTo(6), tooManyFor, demanded, allowed(3), func(m *v1alpha1.Model) { m.Status.Revisions[0].Needed = 4 })),
+	}, {
+		Name: "held back, a bound that somebody else raised is no room that was given, and is put back",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(upTo(6), tooManyFor, allowed(5)), another(upTo(4)), running(another(upTo(4))), tenant(nineReplicas),
+			service(withGeneration(1), ready, defaulted, labelled), bounded(first, "6"), rateLimit(service(ready), limited, placed(tenant())),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"5"}}}`)},
+		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+	}, {
+		Name: "a bound that somebody else raised is put back, whatever class the revision says it has",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(upTo(4)), service(withGeneration(1), ready, defaulted), rateLimit(service(ready), limited),
+			bounded(first, "50", func(r *servingv1.Revision) {
+				r.Annotations[autoscaling.ClassAnnotationKey] = autoscaling.HPA
+			}),
+		},
+		OtherTestData: map[string]any{"unscaled": true},
+		WantPatches:   []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"4"}}}`)},
+		WantEvents:    []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
 	}, {
 		Name: "room for more replicas once another Model has less",
 		Key:  key,
 		Objects: []runtime.Object{
-			restingModel(upTo(6), withConditions(isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", tooMany))),
+			restingModel(upTo(6), allowed(5), withConditions(isFalse(v1alpha1.ModelConditionRevisionReady, "TenantCap", tooMany))),
 			another(upTo(3)), running(another(upTo(3))), tenant(nineReplicas),
 			service(withGeneration(1), ready, defaulted, labelled), bounded(first, "5"),
 			rateLimit(service(ready), limited, placed(tenant())),
 		},
 		WantPatches: []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"6"}}}`)},
 		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
-		WantStatusUpdates: status(restingModel(upTo(6), withConditions(
+		WantStatusUpdates: status(restingModel(upTo(6), allowed(6), withConditions(
 			isTrue(v1alpha1.ModelConditionRevisionReady),
 		))),
 	}, {
 		Name: "caps lowered below what runs take nothing away",
 		Key:  key,
 		Objects: []runtime.Object{
-			restingModel(), another(upTo(40)), running(another(upTo(40))), tenant(oneModel, nineReplicas),
+			restingModel(allowed(0)), another(upTo(40)), running(another(upTo(40))), tenant(oneModel, nineReplicas),
 			service(withGeneration(1), ready, defaulted, labelled), revision(first), rateLimit(service(ready), limited, placed(tenant())),
 		},
 	}, {
@@ -568,7 +724,7 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 		WantUpdates: []clientgotesting.UpdateActionImpl{{
 			Object: resources.RebuildService(model(image), tenant(), service(withGeneration(1), ready, defaulted)),
 		}},
-		WantStatusUpdates: status(restingModel(image, outOfDate, func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 2 })),
+		WantStatusUpdates: status(restingModel(image, outOfDate, allowed(0), func(m *v1alpha1.Model) { m.Status.ServiceGeneration = 2 })),
 	}}
 }
 
@@ -586,6 +742,7 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 	}
 	objects := rtesting.NewObjectSorter(scheme)
 	objects.AddObjects(row.Objects...)
+	handOn(t, row, objects.IndexerForObjectType(&servingv1.Revision{}), objects.IndexerForObjectType(&autoscalingv1alpha1.PodAutoscaler{}))
 
 	tenants := objects.IndexerForObjectType(&v1alpha1.Tenant{})
 	if err := tenancy.Index(tenants); err != nil {
@@ -607,23 +764,36 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 	}
 	sender := &sender{}
 
-	c := modelreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluiceClient, models, recorder, &Reconciler{
-		sluiceClient:  sluiceClient,
-		servingClient: servingClient,
-		kube:          kube,
-		sender:        sender,
-		pods:          corev1listers.NewPodLister(objects.IndexerForObjectType(&corev1.Pod{})),
-		warmth:        warmth,
-		warmUpImage:   warmUpImage,
-		probing:       func() bool { return row.OtherTestData["not probing"] == nil },
-		models:        models,
-		tenants:       tenants,
-		services:      servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
-		revisions:     servinglisters.NewRevisionLister(objects.IndexerForObjectType(&servingv1.Revision{})),
-		autoscalers:   autoscalinglisters.NewPodAutoscalerLister(objects.IndexerForObjectType(&autoscalingv1alpha1.PodAutoscaler{})),
-		slices:        discoverylisters.NewEndpointSliceLister(objects.IndexerForObjectType(&discoveryv1.EndpointSlice{})),
-		rateLimits:    sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
-		clock:         clocktesting.NewFakePassiveClock(noon),
+	c := modelreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluiceClient, models, recorder, newReconciler(cluster{
+		sluice:      sluiceClient,
+		serving:     servingClient,
+		kube:        kube,
+		pods:        corev1listers.NewPodLister(objects.IndexerForObjectType(&corev1.Pod{})),
+		models:      models,
+		tenants:     tenants,
+		services:    servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
+		revisions:   servinglisters.NewRevisionLister(objects.IndexerForObjectType(&servingv1.Revision{})),
+		autoscalers: autoscalinglisters.NewPodAutoscalerLister(objects.IndexerForObjectType(&autoscalingv1alpha1.PodAutoscaler{})),
+		slices:      discoverylisters.NewEndpointSliceLister(objects.IndexerForObjectType(&discoveryv1.EndpointSlice{})),
+		rateLimits:  sluicelisters.NewRateLimitLister(objects.IndexerForObjectType(&v1alpha1.RateLimit{})),
+		autoscaling: scalingBy(corev1listers.NewConfigMapLister(objects.IndexerForObjectType(&corev1.ConfigMap{})).ConfigMaps("knative-serving")),
+	}, warming{
+		image:   warmUpImage,
+		probing: func() bool { return row.OtherTestData["not probing"] == nil },
+		startsWithin: func() time.Duration {
+			within, _ := row.OtherTestData["starts within"].(time.Duration)
+			return within
+		},
+		resources: func() corev1.ResourceRequirements {
+			if has, ok := row.OtherTestData["resources"].(corev1.ResourceRequirements); ok {
+				return has
+			}
+			return config.DefaultWarmUp().Resources
+		},
+		warmth: warmth,
+		sender: sender,
+	}, schedule{
+		PassiveClock: clocktesting.NewFakePassiveClock(noon),
 		later: func(_ any, after time.Duration) {
 			if want, ok := row.OtherTestData["again"].([]time.Duration); ok && slices.Contains(want, after) {
 				return
@@ -632,7 +802,7 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 				t.Errorf("looks again after %v, want %v", after, want)
 			}
 		},
-	})
+	}))
 	if leader, ok := c.(reconciler.LeaderAware); ok {
 		if err := leader.Promote(reconciler.UniversalBucket(), func(reconciler.Bucket, types.NamespacedName) {}); err != nil {
 			t.Fatal(err)
@@ -718,6 +888,7 @@ func model(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
 	for _, change := range changes {
 		change(m)
 	}
+	m.Status.SettleReady(nil)
 	return m
 }
 
@@ -848,7 +1019,7 @@ func because(reason, message string) func(*v1alpha1.Model) {
 func revision(name string, changes ...func(*servingv1.Revision)) *servingv1.Revision {
 	r := &servingv1.Revision{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Namespace: namespace,
-		Labels:      map[string]string{sluice.ModelLabelKey: "ranker"},
+		Labels:      map[string]string{sluice.ModelLabelKey: "ranker", servingapi.ServiceLabelKey: "ranker"},
 		Annotations: model().AutoscalingAnnotations(),
 	}}
 	r.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionReady, Status: corev1.ConditionTrue}}
@@ -894,8 +1065,14 @@ func placed(t *v1alpha1.Tenant) func(*v1alpha1.RateLimit) {
 func limited(l *v1alpha1.RateLimit) {
 	l.Status.ObservedGeneration = l.Generation
 	l.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionReady, Status: corev1.ConditionTrue}}
-	l.Status.Revisions = []v1alpha1.RevisionCapacity{{Name: first, Percent: 100, Desired: 3, Ready: 2, RequestsPerSecond: resource.MustParse("150")}}
-	l.Status.Limit = &v1alpha1.LimitStatus{RequestsPerSecond: resource.MustParse("300"), GatewayPods: 2, ProvedGatewayPods: 2}
+	l.Status.Revisions = []v1alpha1.RevisionCapacity{{Name: first, Percent: 100, Desired: 3, Ready: 2, RequestsPerSecond: v1alpha1.Rate{Quantity: resource.MustParse("150")}}}
+	l.Status.Limit = &v1alpha1.LimitStatus{RequestsPerSecond: v1alpha1.Rate{Quantity: resource.MustParse("300")}, GatewayPods: 2, ProvedGatewayPods: 2}
+}
+
+// lacking is a limit of a revision that lacks a replica.
+func lacking(l *v1alpha1.RateLimit) {
+	row := &l.Status.Revisions[0]
+	row.Missing, row.Reason, row.Message = 1, "Unschedulable", "0/1 nodes are available"
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,12 +16,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"knative.dev/pkg/apis"
+	corev1listers "k8s.io/client-go/listers/core/v1"
 	"knative.dev/pkg/logging"
 	servingapi "knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/reconciler/apis/obstacle"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/warmup"
@@ -34,9 +34,6 @@ const (
 	// at: nothing tells of ConfigMaps of others, which are too many to watch.
 	// What is missing is looked for more often: a revision waits for it.
 	lookAgain, lookForMissing = 30 * time.Second, 5 * time.Second
-	// bodiesAge is how old a copy of bodies has to be to be taken for one that no
-	// revision will ever need: Knative may be about to make that revision.
-	bodiesAge = 10 * time.Minute
 
 	probingRemedy = "Have the cluster's operator set multi-container-probing: enabled in Knative Serving's ConfigMap config-features."
 )
@@ -51,144 +48,39 @@ type Sender interface {
 	Send(ctx context.Context, event cloudevents.Event) error
 }
 
-// lackError says what a warm-up can't be made without, for a person to mend.
-type lackError struct{ reason, message string }
-
-func (e *lackError) Error() string { return e.message }
-
-// rebuild is the Service with the template that the Model asks for now, its warm-up
-// settled; the error is a *lackError where it can't be.
-func (r *Reconciler) rebuild(ctx context.Context, m *v1alpha1.Model, tenant *v1alpha1.Tenant, existing *servingv1.Service) (*servingv1.Service, error) {
-	pins, err := r.pin(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	return resources.RebuildService(m, tenant, resources.PinWarmUp(m, existing, pins)), nil
+// warmUps tell how far the replicas are, mark Warm, and tell the Broker of each
+// verdict.
+type warmUps struct {
+	pods corev1listers.PodLister
+	warming
+	bodies *bodyCopies
+	schedule
 }
 
-// pin settles what the Model's next revision is warmed up by.
-func (r *Reconciler) pin(ctx context.Context, m *v1alpha1.Model) (resources.WarmUpPins, error) {
-	pins := resources.WarmUpPins{Image: r.warmUpImage}
-	if m.Spec.WarmUp == nil {
-		return pins, nil
-	}
-	if r.warmUpImage == "" {
-		return pins, &lackError{"ImageMissing", "The controller has no image for warm-ups: set WARM_UP_IMAGE in its Deployment."}
-	}
-	if !r.probing() {
-		return pins, &lackError{"ProbingDisabled", "Knative doesn't probe more than one container of a pod. " + probingRemedy}
-	}
-	bodies, err := r.bodies(ctx, m)
-	if err != nil || bodies == nil {
-		return pins, err
-	}
-	pins.Bodies = bodies.Name
-	return pins, r.keepBodies(ctx, m, bodies)
-}
-
-// sources are the ConfigMaps that there are of those that bodies come from.
-func (r *Reconciler) sources(ctx context.Context, m *v1alpha1.Model) (map[string]*corev1.ConfigMap, error) {
-	sources := map[string]*corev1.ConfigMap{}
-	for _, name := range resources.WarmUpSources(m.Spec.WarmUp) {
-		// As of the API server's cache, which is cheap.
-		source, err := r.kube.CoreV1().ConfigMaps(m.Namespace).Get(ctx, name, metav1.GetOptions{ResourceVersion: "0"})
-		if apierrs.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("getting ConfigMap %q: %w", name, err)
-		}
-		sources[name] = source
-	}
-	return sources, nil
-}
-
-// bodies are those that the Model's warm-up has now.
-func (r *Reconciler) bodies(ctx context.Context, m *v1alpha1.Model) (*corev1.ConfigMap, error) {
-	sources, err := r.sources(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	bodies, err := resources.WarmUpBodies(m, sources)
-	var tooLarge *apis.FieldError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &lackError{"BodiesTooLarge", err.Error()}
-	case err != nil:
-		return nil, &lackError{"BodyMissing", fmt.Sprintf("spec.warmUp: %v. Create it, or name another one.", err)}
-	}
-	return bodies, nil
-}
-
-// keepBodies has a copy of bodies be there.
-func (r *Reconciler) keepBodies(ctx context.Context, m *v1alpha1.Model, bodies *corev1.ConfigMap) error {
-	existing, err := r.kube.CoreV1().ConfigMaps(m.Namespace).Get(ctx, bodies.Name, metav1.GetOptions{})
-	switch {
-	case apierrs.IsNotFound(err):
-		if _, err := r.kube.CoreV1().ConfigMaps(m.Namespace).Create(ctx, bodies, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("creating ConfigMap %q: %w", bodies.Name, err)
-		}
-		return nil
-	case err != nil:
-		return fmt.Errorf("getting ConfigMap %q: %w", bodies.Name, err)
-	case !metav1.IsControlledBy(existing, m):
-		return &lackError{"NotOwned", fmt.Sprintf("There is a ConfigMap %q that this Model does not own; delete it.", bodies.Name)}
-	}
-	return nil
-}
-
-// sweepBodies deletes the copies that belong to no revision any more.
-func (r *Reconciler) sweepBodies(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
-	of := labels.SelectorFromSet(labels.Set{sluice.ModelLabelKey: m.Name})
-	revisions, err := r.revisions.Revisions(m.Namespace).List(of)
-	if err != nil {
-		return fmt.Errorf("listing the revisions: %w", err)
-	}
-	copies, err := r.kube.CoreV1().ConfigMaps(m.Namespace).List(ctx, metav1.ListOptions{LabelSelector: of.String()})
-	if err != nil {
-		return fmt.Errorf("listing the copies of bodies: %w", err)
-	}
-	used := func(name string) bool {
-		return name == resources.WarmUpPinsOf(service).Bodies || slices.ContainsFunc(revisions, func(revision *servingv1.Revision) bool {
-			return slices.ContainsFunc(revision.Spec.Volumes, func(v corev1.Volume) bool { return v.ConfigMap != nil && v.ConfigMap.Name == name })
-		})
-	}
-	for _, c := range copies.Items {
-		if !metav1.IsControlledBy(&c, m) || used(c.Name) || r.clock.Since(c.CreationTimestamp.Time) < bodiesAge {
-			continue
-		}
-		if err := r.kube.CoreV1().ConfigMaps(m.Namespace).Delete(ctx, c.Name, metav1.DeleteOptions{}); err != nil && !apierrs.IsNotFound(err) {
-			return fmt.Errorf("deleting ConfigMap %q: %w", c.Name, err)
-		}
-	}
-	return nil
-}
-
-// reconcileWarmUp tells how far the replicas are, marks Warm, and tells the Broker of
-// each verdict.
-func (r *Reconciler) reconcileWarmUp(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
+func (w *warmUps) reconcile(ctx context.Context, p *pass) error {
+	m, service := p.Model, p.service
 	if m.Spec.WarmUp == nil {
 		m.Status.MarkNoWarmUp()
 		return nil
 	}
-	pods, err := r.warmedPods(m)
+	pods, err := w.warmedPods(m)
 	if err != nil {
 		return err
 	}
 	key := types.NamespacedName{Namespace: m.Namespace, Name: m.Name}
-	r.warmth.keep(key, pods)
+	w.warmth.keep(key, pods)
 	rows := make([]v1alpha1.ReplicaWarmUp, 0, len(pods))
 	for _, pod := range pods {
-		if r.clock.Since(pod.CreationTimestamp.Time) < settle {
-			r.later(m, settle)
+		if w.Since(pod.CreationTimestamp.Time) < settle {
+			w.later(m, settle)
 			continue
 		}
-		known := r.warmth.of(key, pod)
+		known := w.warmth.of(key, pod)
 		rows = append(rows, replicaRow(pod, known.status))
 		if !known.status.State.Ended() {
-			r.later(m, pullAgain)
+			w.later(m, pullAgain)
 		}
-		r.tellOfVerdict(ctx, m, pod, known)
+		w.tellOfVerdict(ctx, m, pod, known)
 	}
 	lacking := m.Status.GetCondition(v1alpha1.ModelConditionWarm)
 	m.Status.PropagateWarmUp(service.Status.LatestCreatedRevisionName, rows)
@@ -196,22 +88,21 @@ func (r *Reconciler) reconcileWarmUp(ctx context.Context, m *v1alpha1.Model, ser
 	case !resources.BuiltFrom(m, service) && lacking.IsFalse():
 		m.Status.MarkWarmUpLacking(lacking.Reason, lacking.Message)
 		return nil
-	case !r.probing():
+	case !w.probing():
 		m.Status.MarkProbingDisabled(probingRemedy)
 	}
-	return r.compareBodies(ctx, m, service)
+	return w.compareBodies(ctx, m, service)
 }
 
 // warmedPods are the Model's replicas that are warmed up, the newest first.
-func (r *Reconciler) warmedPods(m *v1alpha1.Model) ([]*corev1.Pod, error) {
-	all, err := r.pods.Pods(m.Namespace).List(labels.SelectorFromSet(labels.Set{sluice.ModelLabelKey: m.Name}))
+func (w *warmUps) warmedPods(m *v1alpha1.Model) ([]*corev1.Pod, error) {
+	all, err := w.pods.Pods(m.Namespace).List(labels.SelectorFromSet(labels.Set{sluice.ModelLabelKey: m.Name}))
 	if err != nil {
 		return nil, fmt.Errorf("listing the replicas: %w", err)
 	}
 	var pods []*corev1.Pod
 	for _, pod := range all {
-		ended := pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
-		if pod.DeletionTimestamp == nil && !ended && isWarmed(pod) {
+		if obstacle.Lives(pod) && isWarmed(pod) {
 			pods = append(pods, pod)
 		}
 	}
@@ -249,7 +140,7 @@ func latency(milliseconds float64) *metav1.Duration {
 
 // tellOfVerdict has the Broker told once of each verdict. One that is down is told
 // later; nothing waits for it.
-func (r *Reconciler) tellOfVerdict(ctx context.Context, m *v1alpha1.Model, pod *corev1.Pod, known seen) {
+func (w *warmUps) tellOfVerdict(ctx context.Context, m *v1alpha1.Model, pod *corev1.Pod, known seen) {
 	now := verdict{known.status.Starts, known.status.State}
 	if !now.state.Ended() || known.told == now {
 		return
@@ -265,8 +156,8 @@ func (r *Reconciler) tellOfVerdict(ctx context.Context, m *v1alpha1.Model, pod *
 		logger.Errorw("A verdict can't be told", "pod", pod.Name, zap.Error(err))
 		return
 	}
-	if !r.warmth.tell(pod.UID, now, func() error {
-		err := r.sender.Send(context.WithoutCancel(ctx), event)
+	if !w.warmth.tell(pod.UID, now, func() error {
+		err := w.sender.Send(context.WithoutCancel(ctx), event)
 		if err != nil {
 			warmed.WithLabelValues("failed").Inc()
 			logger.Warnw("A verdict could not be told", "pod", pod.Name, zap.Error(err))
@@ -275,23 +166,23 @@ func (r *Reconciler) tellOfVerdict(ctx context.Context, m *v1alpha1.Model, pod *
 		warmed.WithLabelValues("sent").Inc()
 		return nil
 	}) {
-		r.later(m, lookAgain)
+		w.later(m, lookAgain)
 	}
 }
 
 // compareBodies names the ConfigMaps that have changed since the revision was made,
 // which goes on with what they had.
-func (r *Reconciler) compareBodies(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
+func (w *warmUps) compareBodies(ctx context.Context, m *v1alpha1.Model, service *servingv1.Service) error {
 	name := resources.WarmUpPinsOf(service).Bodies
 	if name == "" {
 		return nil
 	}
-	r.later(m, lookAgain)
-	sources, err := r.sources(ctx, m)
+	w.later(m, lookAgain)
+	sources, err := w.bodies.sources(ctx, m)
 	if err != nil {
 		return err
 	}
-	pinned, err := r.kube.CoreV1().ConfigMaps(m.Namespace).Get(ctx, name, metav1.GetOptions{ResourceVersion: "0"})
+	pinned, err := w.bodies.kube.CoreV1().ConfigMaps(m.Namespace).Get(ctx, name, metav1.GetOptions{ResourceVersion: "0"})
 	switch {
 	case err == nil:
 		m.Status.WarmUp.ChangedBodies = resources.ChangedBodies(m.Spec.WarmUp, sources, pinned)
@@ -302,7 +193,7 @@ func (r *Reconciler) compareBodies(ctx context.Context, m *v1alpha1.Model, servi
 	// Without the copy no replica can start. It can be made again from what it was
 	// made from, unless that has changed.
 	if bodies, err := resources.WarmUpBodies(m, sources); err == nil && bodies != nil && bodies.Name == name {
-		return r.keepBodies(ctx, m, bodies)
+		return w.bodies.keep(ctx, m, bodies)
 	}
 	m.Status.MarkWarmUpLacking("BodiesLost", fmt.Sprintf("ConfigMap %q, the copy of bodies that replicas are warmed up with, was deleted, "+
 		"and what it was made from has changed. Change spec.warmUp, for a new revision.", name))

@@ -15,10 +15,13 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	corev1listers "k8s.io/client-go/listers/core/v1"
 	clientgotesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/pkg/apis"
 	rtesting "knative.dev/pkg/reconciler/testing"
@@ -80,6 +83,20 @@ func builtFrom(m *v1alpha1.Model, image, body string, changes ...func(*servingv1
 		change(s)
 	}
 	return s
+}
+
+// builtWithin is the Service of a Model in a cluster with that progress deadline.
+func builtWithin(m *v1alpha1.Model, cluster time.Duration) *servingv1.Service {
+	return resources.RebuildService(m, nil, resources.PinWarmUp(m, resources.EmptyService(m), resources.WarmUpPins{Image: warmUpImage, StartWithin: cluster}))
+}
+
+// roomy are resources of another cluster's ConfigMap.
+var roomy = corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}}
+
+// builtRoomy is the Service of a Model in that cluster.
+func builtRoomy(m *v1alpha1.Model) *servingv1.Service {
+	return resources.RebuildService(m, nil, resources.PinWarmUp(m, resources.EmptyService(m),
+		resources.WarmUpPins{Image: warmUpImage, Resources: resources.WarmUpResources(m, roomy)}))
 }
 
 func replica(name string) *corev1.Pod {
@@ -166,9 +183,38 @@ func warmUpRows() rtesting.TableTest {
 			unknown(v1alpha1.ModelConditionLimited, "Pending", limitPending),
 		))),
 	}, {
+		Name:          "new, where the cluster lets revisions take their time",
+		Key:           key,
+		Objects:       []runtime.Object{model(warmedModel)},
+		OtherTestData: map[string]any{"starts within": time.Hour},
+		WantCreates: []runtime.Object{
+			builtWithin(model(warmedModel), time.Hour), resources.RateLimit(model(), nil, service()),
+		},
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeNormal, "Created", "Created Knative Service %q", name)},
+		WantStatusUpdates: status(model(warmedModel, observed, written, outOfDate, with(v1alpha1.WarmUpStatus{}), func(m *v1alpha1.Model) { m.Status.WarmUp.Revision = "" }, withConditions(
+			unknown(v1alpha1.ModelConditionWarm, "WarmingUp", "There is no revision yet."),
+			unknown(v1alpha1.ModelConditionLimited, "Pending", limitPending),
+		))),
+	}, {
+		Name:          "new, where the cluster says what the container has",
+		Key:           key,
+		Objects:       []runtime.Object{model(warmedModel)},
+		OtherTestData: map[string]any{"resources": roomy},
+		WantCreates:   []runtime.Object{builtRoomy(model(warmedModel)), resources.RateLimit(model(), nil, service())},
+		WantEvents:    []string{rtesting.Eventf(corev1.EventTypeNormal, "Created", "Created Knative Service %q", name)},
+		WantStatusUpdates: status(model(warmedModel, observed, written, outOfDate, with(v1alpha1.WarmUpStatus{}), func(m *v1alpha1.Model) { m.Status.WarmUp.Revision = "" }, withConditions(
+			unknown(v1alpha1.ModelConditionWarm, "WarmingUp", "There is no revision yet."),
+			unknown(v1alpha1.ModelConditionLimited, "Pending", limitPending),
+		))),
+	}, {
 		Name:    "an upgrade of Sluice changes nothing of a Model that runs",
 		Key:     key,
 		Objects: atRest(resting(with(v1alpha1.WarmUpStatus{}), noReplicas)),
+	}, {
+		Name:          "nor does what the cluster says the container is to have",
+		Key:           key,
+		Objects:       atRest(resting(with(v1alpha1.WarmUpStatus{}), noReplicas)),
+		OtherTestData: map[string]any{"resources": roomy},
 	}, {
 		Name: "what is changed by hand is restored with the image it had",
 		Key:  key,
@@ -446,5 +492,32 @@ func TestAskReplica(t *testing.T) {
 	status, err := askReplica(t.Context(), "127.0.0.2")
 	if err != nil || status.Starts != 2 || status.Requests != 7 {
 		t.Errorf("%+v, %v", status, err)
+	}
+}
+
+// The cluster's progress deadline is Knative's to read.
+func TestStartsWithin(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		data map[string]string
+		want time.Duration
+	}{
+		"set":   {map[string]string{"queue-sidecar-image": "queue", "progress-deadline": "45m"}, 45 * time.Minute},
+		"unset": {map[string]string{"queue-sidecar-image": "queue"}, 10 * time.Minute},
+		"bad":   {map[string]string{"queue-sidecar-image": "queue", "progress-deadline": "soon"}, 0},
+		"none":  {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+			if tt.data != nil {
+				if err := known.Add(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "serving", Name: "config-deployment"}, Data: tt.data}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := startsWithin(corev1listers.NewConfigMapLister(known).ConfigMaps("serving"))(); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
 	}
 }

@@ -5,12 +5,14 @@ package revisionscale
 
 import (
 	"context"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	"knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker"
-	"knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/filtered"
+	"knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
@@ -23,14 +25,23 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice"
 )
 
-// Selector picks the objects of Models' revisions; the filtered informers of the
+// Selector picks the autoscalers of Models' revisions; the filtered informers of the
 // process have to be set up for it.
 const Selector = sluice.ModelLabelKey
+
+// firstRetry and lastRetry are the times after which an event that the Broker didn't take
+// is tried again, at first and at most. Nothing else tells that there is a Broker again,
+// so the longest is what the next event waits for then.
+const firstRetry, lastRetry = 50 * time.Millisecond, 5 * time.Second
+
+func retries() workqueue.TypedRateLimiter[any] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[any](firstRetry, lastRetry)
+}
 
 // NewController returns the source.
 func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	autoscalers := autoscaler.Get(ctx, Selector)
-	slices := filtered.Get(ctx, Selector)
+	slices := endpointslice.Get(ctx)
 	brokers := broker.Get(ctx).Lister().Brokers(sluice.SystemNamespace)
 	sender, err := eventing.NewSender(eventing.BrokerAddress(brokers.Get))
 	if err != nil {
@@ -48,6 +59,7 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	}
 	impl := controller.NewContext(ctx, source, controller.ControllerOptions{
 		WorkQueueName: "RevisionScale", Logger: logging.FromContext(ctx),
+		RateLimiter: retries(),
 	})
 	handle := func(handler cache.ResourceEventHandler, add func(cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error)) {
 		if _, err := add(handler); err != nil {
@@ -62,9 +74,9 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	return impl
 }
 
-// isPrivate is true for the endpoints that hold a revision's own replicas: those
-// of its public Service may be the activator's.
+// isPrivate is true for the endpoints that hold the own replicas of a Model's revision:
+// those of its public Service may be the activator's.
 func isPrivate(obj any) bool {
 	s, ok := obj.(*discoveryv1.EndpointSlice)
-	return ok && s.Labels[networking.ServiceTypeKey] == string(networking.ServiceTypePrivate)
+	return ok && s.Labels[sluice.ModelLabelKey] != "" && s.Labels[networking.ServiceTypeKey] == string(networking.ServiceTypePrivate)
 }

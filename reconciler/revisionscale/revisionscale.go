@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
+	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
@@ -65,6 +66,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	} else if err != nil {
 		return fmt.Errorf("getting the autoscaler of revision %s: %w", key, err)
 	}
+	if pa.Labels[sluice.ModelLabelKey] == "" {
+		r.forget(id) // labels are anybody's to set: this one names no Model
+		return nil
+	}
 	d, err := r.observe(pa)
 	if err != nil {
 		return err
@@ -74,7 +79,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	}
 	event, err := eventing.NewRevisionScaled(d)
 	if err != nil {
-		return fmt.Errorf("revision %s: %w", key, err)
+		// It would be no other event the next time; a change of the revision brings us back.
+		return controller.NewPermanentError(fmt.Errorf("revision %s: %w", key, err))
 	}
 	if err := r.sender.Send(ctx, event); err != nil {
 		events.WithLabelValues("failed").Inc()

@@ -3,6 +3,7 @@ package revisionscale
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
+	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
@@ -106,6 +108,39 @@ func TestTriesAgainWhatTheBrokerDidNotTake(t *testing.T) {
 	s.sender.err = nil
 	if err := s.reconcile(); err != nil || len(s.sender.sent) != 1 {
 		t.Errorf("%d events, %v; want the one that was not taken", len(s.sender.sent), err)
+	}
+}
+
+// However long the Broker was away, what it didn't take is tried again soon.
+func TestTriesAgainSoon(t *testing.T) {
+	queue := retries()
+	for range 100 {
+		if after := queue.When("team/ranker-00001"); after > lastRetry {
+			t.Fatalf("the next try is in %v, want at most %v", after, lastRetry)
+		}
+	}
+}
+
+// Labels are anybody's to set: what one of them keeps from being told isn't tried again.
+func TestDoesNotTryAgainWhatCannotBeTold(t *testing.T) {
+	for name, change := range map[string]func(*autoscalingv1alpha1.PodAutoscaler){
+		"no Model's name": func(pa *autoscalingv1alpha1.PodAutoscaler) { pa.Labels[sluice.ModelLabelKey] = "" },
+		"what its schema refuses": func(pa *autoscalingv1alpha1.PodAutoscaler) {
+			pa.Labels[sluice.ModelLabelKey] = strings.Repeat("m", 254)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSource(t)
+			s.scale(1)
+			object, _, err := s.pas.GetByKey(s.namespaceName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(object.(*autoscalingv1alpha1.PodAutoscaler))
+			if err := s.reconcile(); err != nil && !controller.IsPermanentError(err) || len(s.sender.sent) != 0 {
+				t.Errorf("%d events, and the work queue tries again after %v", len(s.sender.sent), err)
+			}
+		})
 	}
 }
 

@@ -7,10 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -28,12 +25,9 @@ func (r *Reconciler) reconcileCertificate(ctx context.Context, t *v1alpha1.Tenan
 	case t.Spec.TLS == nil:
 		t.Status.MarkCertificateReady(nil)
 		return r.withdrawCertificate(ctx, t, p)
-	case p.domainTaken:
-		t.Status.MarkCertificateFailed("DomainTaken", "Its hosts are of another tenant's domain: see DomainReady.")
+	case t.DomainInForce() == "":
+		t.Status.MarkCertificateFailed("DomainNotReady", "The domain is not the tenant's: see DomainReady.")
 		return r.withdrawCertificate(ctx, t, p)
-	case !t.Status.GetCondition(v1alpha1.TenantConditionDomainReady).IsTrue():
-		t.Status.MarkCertificateFailed("DomainNotReady", "The domain is not the tenant's: see DomainReady. What was served before goes on.")
-		return nil
 	}
 	copied, err := r.ensureSecret(ctx, t, p)
 	if err == nil {
@@ -59,7 +53,7 @@ func (r *Reconciler) ensureSecret(ctx context.Context, t *v1alpha1.Tenant, p *pa
 	if pair == nil {
 		return r.lastCopy(t)
 	}
-	copied, err := r.secretKind().ensure(ctx, resources.SecretCopy(t, *pair))
+	copied, _, err := r.secretKind(t).Ensure(ctx, resources.SecretCopy(t, *pair))
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +114,7 @@ func (r *Reconciler) ensureServers(ctx context.Context, t *v1alpha1.Tenant, p *p
 		}
 	}
 	for _, desired := range resources.SecureGateways(t, gateways) {
-		if _, err := r.serverKind().ensure(ctx, desired); err != nil {
+		if _, _, err := r.serverKind(t).Ensure(ctx, desired); err != nil {
 			return err
 		}
 	}
@@ -145,7 +139,8 @@ func (r *Reconciler) removeCertificate(ctx context.Context, t *v1alpha1.Tenant) 
 	if bound, err := r.removeServers(ctx, t, nil); err != nil || bound {
 		return bound, err
 	}
-	return false, r.secretKind().remove(ctx, resources.SecretCopy(t, tlssecret.Pair{}))
+	_, err = r.secretKind(t).Remove(ctx, gateway.OfTenant(t.Name))
+	return false, err
 }
 
 // unbinding is how long to wait before looking once more whether routes are bound.
@@ -168,35 +163,9 @@ func (r *Reconciler) removeServers(ctx context.Context, t *v1alpha1.Tenant, keep
 		}
 		if len(routes) > 0 {
 			bound = true
-		} else if err := r.serverKind().remove(ctx, server); err != nil {
+		} else if _, err := r.serverKind(t).Remove(ctx, server.Name); err != nil {
 			return bound, err
 		}
 	}
 	return bound, nil
-}
-
-func (r *Reconciler) serverKind() kind[*istiov1.Gateway] {
-	return kind[*istiov1.Gateway]{
-		name:   "Gateway",
-		get:    r.istioGateways.Gateways(gateway.Namespace).Get,
-		writer: r.istio.NetworkingV1().Gateways(gateway.Namespace),
-		adopt: func(existing, desired *istiov1.Gateway) (*istiov1.Gateway, bool) {
-			adopted := existing.DeepCopy()
-			desired.Spec.DeepCopyInto(&adopted.Spec)
-			return adopted, !proto.Equal(&existing.Spec, &desired.Spec)
-		},
-	}
-}
-
-func (r *Reconciler) secretKind() kind[*corev1.Secret] {
-	return kind[*corev1.Secret]{
-		name:   "Secret",
-		get:    r.certificates.Secrets(gateway.Namespace).Get,
-		writer: r.kube.CoreV1().Secrets(gateway.Namespace),
-		adopt: func(existing, desired *corev1.Secret) (*corev1.Secret, bool) {
-			adopted := existing.DeepCopy()
-			adopted.Data = desired.Data
-			return adopted, !equality.Semantic.DeepEqual(existing.Data, desired.Data)
-		},
-	}
 }

@@ -10,46 +10,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/tools/cache"
-	_ "knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker/fake"
-	_ "knative.dev/networking/pkg/client/injection/informers/networking/v1alpha1/ingress/fake"
-	_ "knative.dev/pkg/client/injection/kube/client/fake"
-	_ "knative.dev/pkg/client/injection/kube/informers/core/v1/namespace/fake"
-	"knative.dev/pkg/configmap"
+	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
-	rtesting "knative.dev/pkg/reconciler/testing"
-	_ "knative.dev/serving/pkg/client/injection/informers/serving/v1/revision/fake"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
-	_ "sluice.dev/sluice/reconciler/client/injection/client/fake"
-	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
-	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/ratelimit/fake"
-	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant/fake"
-	_ "sluice.dev/sluice/reconciler/client/istio/injection/client/fake"
 )
 
-func TestNewController(t *testing.T) {
-	t.Setenv("KUBE_FEATURE_WatchListClient", "false") // the fakes don't know it
-	ctx, cancel, _ := rtesting.SetupFakeContextWithCancel(t)
-	defer cancel()
-	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "config-gateway"}}
-	if NewController("knative-serving")(ctx, configmap.NewStaticWatcher(config)) == nil {
-		t.Error("no controller")
-	}
-}
-
-func TestWithoutRoutes(t *testing.T) {
+func TestIndexes(t *testing.T) {
 	vs := boundTo(&istiov1.Gateway{ObjectMeta: metav1.ObjectMeta{Name: "server"}})
-	vs.Spec.Hosts = []string{"ranker.search.example.com"}
-	got, err := withoutRoutes(vs)
-	if err != nil || len(vs.Spec.Hosts) != 0 {
-		t.Fatalf("got %v, %v", got, err)
-	}
-	bound, _ := indexBound(got)
-	served, _ := indexServed(got)
+	bound, _ := indexBound(vs)
+	served, _ := indexServed(vs)
 	if len(bound) != 1 || bound[0] != "sluice-gateways/server" || len(served) != 1 || served[0] != "search" {
 		t.Errorf("indexed by %v and %v", bound, served)
 	}
@@ -76,6 +50,10 @@ func TestEnqueuer(t *testing.T) {
 		}
 		return meta
 	}
+	hosting := func(host string) *netv1alpha1.Ingress {
+		return &netv1alpha1.Ingress{Spec: netv1alpha1.IngressSpec{Rules: []netv1alpha1.IngressRule{{Hosts: []string{host}}}}}
+	}
+	waits := named("waits", func(t *v1alpha1.Tenant) { t.Spec.Domain, t.Generation = "wanted.example.com", 2 })
 	for _, test := range []struct {
 		name   string
 		change func(*enqueuer)
@@ -85,7 +63,7 @@ func TestEnqueuer(t *testing.T) {
 		{"a namespace that is selected", func(e *enqueuer) { e.concerned(namespace("x", "team", "search")) }, []string{"ads"}},
 		{"a namespace that was missed", func(e *enqueuer) { e.concerned(cache.DeletedFinalStateUnknown{Obj: namespace("search")}) }, []string{"search"}},
 		{"a namespace of nobody", func(e *enqueuer) { e.concerned(namespace("x")) }, nil},
-		{"an Ingress during a move", func(e *enqueuer) { e.holder(ingress(own)) }, []string{"search"}},
+		{"an Ingress during a move", func(e *enqueuer) { e.holderLater(ingress(own)) }, []string{"search"}},
 		{"a route during a move", func(e *enqueuer) { e.holderOfRoute(route("")) }, []string{"search"}},
 		{"a route at rest", func(e *enqueuer) {
 			e.holderOfRoute(&istiov1.VirtualService{ObjectMeta: in(gateway.Namespace, "ads.x")})
@@ -102,10 +80,13 @@ func TestEnqueuer(t *testing.T) {
 		{"endpoints", func(e *enqueuer) {
 			e.labelled(&discoveryv1.EndpointSlice{ObjectMeta: in(gateway.Namespace, "x", sluice.TenantLabelKey, "ads")})
 		}, []string{"ads"}},
+		{"a Model's endpoints", func(e *enqueuer) {
+			e.labelled(&discoveryv1.EndpointSlice{ObjectMeta: in("ads", "x", sluice.TenantLabelKey, "ads")})
+		}, nil},
 		{"a pod of the gateway to come", func(e *enqueuer) { e.moving(pod(own, "x", "")) }, []string{"search"}},
 		{"a pod of the gateway before", func(e *enqueuer) { e.moving(pod(gateway.Shared, "x", "")) }, []string{"search"}},
 		{"a pod of another gateway", func(e *enqueuer) { e.moving(pod("tenant-ads", "x", "")) }, nil},
-		{"the shared gateway", func(e *enqueuer) { e.served(deployment(gateway.Shared, 1)) }, []string{"ads", "search"}},
+		{"the shared gateway", func(e *enqueuer) { e.served(deployment(gateway.Shared, 1)) }, []string{"ads", "search", "waits"}},
 		{"the gateway that is wanted", func(e *enqueuer) { e.served(deployment(own, 1)) }, []string{"search"}},
 		{"a certificate", func(e *enqueuer) { e.certified(&corev1.Secret{ObjectMeta: in("search", "tls")}) }, []string{"search"}},
 		{"its copy", func(e *enqueuer) {
@@ -114,18 +95,30 @@ func TestEnqueuer(t *testing.T) {
 		{"another's certificate", func(e *enqueuer) { e.certified(&corev1.Secret{ObjectMeta: in("ads", "tls")}) }, nil},
 		{"a neighbour asks for something else", func(e *enqueuer) {
 			e.neighbours(rests, named("ads", func(t *v1alpha1.Tenant) { t.Generation = 2 }))
-		}, []string{"search"}},
+		}, []string{"search", "waits"}},
 		{"a neighbour lets go", func(e *enqueuer) {
 			after := rests.DeepCopy()
 			after.Status.Namespaces = nil
 			e.neighbours(rests, after)
-		}, []string{"search"}},
+		}, []string{"search", "waits"}},
 		{"a neighbour's report", func(e *enqueuer) {
 			after := rests.DeepCopy()
 			after.Status.Models = 9
 			e.neighbours(rests, after)
 		}, nil},
-		{"Knative's ConfigMap", func(e *enqueuer) { e.everyone(domains()) }, []string{"ads", "search"}},
+		{"a neighbour gives up a domain", func(e *enqueuer) {
+			before := named("ads", domain)
+			after := before.DeepCopy()
+			after.Status.Domain, after.Status.ObservedGeneration = "", 0
+			e.neighbours(before, after)
+		}, []string{"search", "waits"}},
+		{"an Ingress under a domain that is waited for", func(e *enqueuer) { e.waiting(hosting("x.wanted.example.com")) }, []string{"waits"}},
+		{"such an Ingress that goes", func(e *enqueuer) {
+			e.waiting(cache.DeletedFinalStateUnknown{Obj: hosting("wanted.example.com")})
+		}, []string{"waits"}},
+		{"an Ingress elsewhere", func(e *enqueuer) { e.waiting(hosting("x.example.com")) }, nil},
+		{"an Ingress under a domain in force", func(e *enqueuer) { e.waiting(hosting("x.search.example.com")) }, nil},
+		{"Knative's ConfigMap", func(e *enqueuer) { e.everyone(domains()) }, []string{"ads", "search", "waits"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			impl := controller.NewContext(t.Context(), nil, controller.ControllerOptions{WorkQueueName: t.Name(), Logger: logging.FromContext(t.Context())})
@@ -134,7 +127,7 @@ func TestEnqueuer(t *testing.T) {
 			if err := tenancy.Index(tenants); err != nil {
 				t.Fatal(err)
 			}
-			for _, tenant := range []*v1alpha1.Tenant{moves, rests} {
+			for _, tenant := range []*v1alpha1.Tenant{moves, rests, waits} {
 				if err := tenants.Add(tenant); err != nil {
 					t.Fatal(err)
 				}

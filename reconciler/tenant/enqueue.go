@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -11,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/kmeta"
 
@@ -46,12 +46,13 @@ func (e *enqueuer) everyone(any) { e.those(func(*v1alpha1.Tenant) bool { return 
 
 func (e *enqueuer) itself(object any) { e.impl.Enqueue(object) }
 
-// neighbours enqueues all others when a tenant asks for something else, or holds
+// neighbours enqueues all others when a tenant asks for something else, or has
 // something else: it may be their turn.
 func (e *enqueuer) neighbours(before, after any) {
 	was, okWas := before.(*v1alpha1.Tenant)
 	is, okIs := after.(*v1alpha1.Tenant)
-	if !okWas || !okIs || (was.Generation == is.Generation && equality.Semantic.DeepEqual(was.Status.Namespaces, is.Status.Namespaces)) {
+	if !okWas || !okIs || (was.Generation == is.Generation && was.DomainInForce() == is.DomainInForce() &&
+		equality.Semantic.DeepEqual(was.Status.Namespaces, is.Status.Namespaces)) {
 		return
 	}
 	e.those(func(t *v1alpha1.Tenant) bool { return t.Name != is.Name })
@@ -66,15 +67,21 @@ func (e *enqueuer) concerned(object any) {
 	}
 }
 
-// holder enqueues the tenant of an object's namespace if it waits for proof.
-func (e *enqueuer) holder(object any) {
-	e.withMeta(object, func(meta metav1.Object) { e.holderOf(meta.GetNamespace()) })
+// waiting enqueues the tenants that wait for a domain which an Ingress has hosts
+// under, or had.
+func (e *enqueuer) waiting(object any) {
+	if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		object = tombstone.Obj
+	}
+	if ing, ok := object.(*netv1alpha1.Ingress); ok {
+		e.those(func(t *v1alpha1.Tenant) bool { return t.AwaitsDomain() && tenancy.NamesUnder(ing, t.Spec.Domain) })
+	}
 }
 
 // holderOfRoute enqueues the tenant whose namespace a VirtualService serves.
 func (e *enqueuer) holderOfRoute(object any) {
 	e.withMeta(object, func(meta metav1.Object) {
-		if namespace, ok := servedBy(meta.GetName()); ok {
+		if namespace, _, ok := gateway.IngressOf(meta.GetName()); ok {
 			e.holderOf(namespace)
 		}
 	})
@@ -124,11 +131,11 @@ func (e *enqueuer) of(namespace string) *v1alpha1.Tenant {
 	return t
 }
 
-// labelled enqueues the tenant that an object's label names. EndpointSlices have
-// the labels of their Service.
+// labelled enqueues the tenant that the label of an object among the gateways names.
+// EndpointSlices have the labels of their Service.
 func (e *enqueuer) labelled(object any) {
 	e.withMeta(object, func(meta metav1.Object) {
-		if name := meta.GetLabels()[sluice.TenantLabelKey]; name != "" {
+		if name := meta.GetLabels()[sluice.TenantLabelKey]; name != "" && meta.GetNamespace() == gateway.Namespace {
 			e.enqueue(name)
 		}
 	})
@@ -169,16 +176,9 @@ func (*enqueuer) withMeta(object any, handle func(metav1.Object)) {
 	}
 }
 
-// servedBy returns the namespace of the Ingress that a VirtualService of that name
-// serves; false if it serves none. See gateway.VirtualServiceName.
-func servedBy(name string) (string, bool) {
-	namespace, _, ok := strings.Cut(name, ".")
-	return namespace, ok
-}
-
 func indexServed(object any) ([]string, error) {
 	if vs, ok := object.(*istiov1.VirtualService); ok {
-		if namespace, ok := servedBy(vs.Name); ok {
+		if namespace, _, ok := gateway.IngressOf(vs.Name); ok {
 			return []string{namespace}, nil
 		}
 	}

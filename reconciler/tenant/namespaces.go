@@ -7,11 +7,9 @@ import (
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"knative.dev/networking/pkg/apis/networking"
-	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 
-	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
 	"sluice.dev/sluice/reconciler/tenant/resources"
 )
 
@@ -80,7 +78,7 @@ func (r *Reconciler) routes(namespace string) (resources.Routes, error) {
 		return out, fmt.Errorf("listing the ingresses of namespace %s: %w", namespace, err)
 	}
 	for _, ing := range ingresses {
-		if ours(ing) {
+		if tenancy.Serves(ing) {
 			out.Ingresses = append(out.Ingresses, ing)
 		}
 	}
@@ -97,8 +95,4 @@ func (r *Reconciler) routes(namespace string) (resources.Routes, error) {
 		return out, fmt.Errorf("listing the limits of namespace %s: %w", namespace, err)
 	}
 	return out, nil
-}
-
-func ours(ing *netv1alpha1.Ingress) bool {
-	return ing.Annotations[networking.IngressClassAnnotationKey] == sluice.IngressClassName
 }

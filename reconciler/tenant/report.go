@@ -10,6 +10,7 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/labels"
+	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -23,6 +24,7 @@ func (r *Reconciler) reconcileReport(_ context.Context, t *v1alpha1.Tenant, _ *p
 		return err
 	}
 	var models []*v1alpha1.Model
+	var ingresses []*netv1alpha1.Ingress
 	sum, limited := resource.Quantity{}, false
 	for _, held := range t.Status.Namespaces {
 		found, err := r.models.Models(held.Name).List(labels.Everything())
@@ -34,22 +36,23 @@ func (r *Reconciler) reconcileReport(_ context.Context, t *v1alpha1.Tenant, _ *p
 		if err != nil {
 			return fmt.Errorf("listing the limits of namespace %s: %w", held.Name, err)
 		}
+		routed, err := r.ingresses.Ingresses(held.Name).List(labels.Everything())
+		if err != nil {
+			return fmt.Errorf("listing the ingresses of namespace %s: %w", held.Name, err)
+		}
+		ingresses = append(ingresses, routed...)
 		for _, limit := range limits {
 			if limit.Status.Limit != nil {
-				sum.Add(limit.Status.Limit.RequestsPerSecond)
+				sum.Add(limit.Status.Limit.RequestsPerSecond.Quantity)
 				limited = true
 			}
 		}
 	}
 	t.Status.Models, t.Status.RequestsPerSecond = int32(len(models)), nil
 	if limited {
-		t.Status.RequestsPerSecond = &sum
+		t.Status.RequestsPerSecond = &v1alpha1.Rate{Quantity: sum}
 	}
-	if over := resources.OverCaps(t.Spec.Limits, models); len(over) > 0 {
-		t.Status.MarkOverCaps(over)
-	} else {
-		t.Status.MarkWithinCaps()
-	}
+	t.Status.MarkCaps(resources.OverCaps(t.Spec.Limits, models), resources.NotCapped(ingresses))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +13,6 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
-	metaapi "istio.io/api/meta/v1alpha1"
 	istioapi "istio.io/api/networking/v1alpha3"
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
@@ -50,8 +50,10 @@ import (
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/routing"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
 	sluicefake "sluice.dev/sluice/reconciler/client/clientset/versioned/fake"
 	tenantreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/tenant"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
@@ -62,6 +64,9 @@ const (
 	key       = "search"
 	own       = "tenant-search"
 	finalizer = "tenants.sluice.dev"
+	// uncached is, of a row's other data, an object that there is and that the cache
+	// doesn't have yet.
+	uncached = "uncached"
 )
 
 var (
@@ -119,8 +124,7 @@ func lifeRows() rtesting.TableTest {
 			model("a"), model("b"), rateLimit("a", "12500m"), rateLimit("b", "30"),
 		}),
 		WantStatusUpdates: status(resting(func(t *v1alpha1.Tenant) {
-			sum := resource.MustParse("42500m")
-			t.Status.Models, t.Status.RequestsPerSecond = 2, &sum
+			t.Status.Models, t.Status.RequestsPerSecond = 2, &v1alpha1.Rate{Quantity: resource.MustParse("42500m")}
 		})),
 	}, {
 		Name:    "above a cap that was lowered",
@@ -129,7 +133,19 @@ func lifeRows() rtesting.TableTest {
 			"there are 2 Models, spec.limits.models is 1. What was there before goes on; what is new is refused.")},
 		WantStatusUpdates: status(resting(modelsCap(1), func(t *v1alpha1.Tenant) {
 			t.Status.Models = 2
-			t.Status.MarkOverCaps([]string{"there are 2 Models, spec.limits.models is 1"})
+			t.Status.MarkCaps([]string{"there are 2 Models, spec.limits.models is 1"}, nil)
+		})),
+	}, {
+		Name: "what no cap can hold is named",
+		Objects: objects(resting(modelsCap(2)), addressed(gateway.Shared), deployment(gateway.Shared, 2), []runtime.Object{
+			model("a"), refusedIngress(v1alpha1.ReasonTenantCapped, "plain"), refusedIngress("HostNotAvailable", "another"),
+		}),
+		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, v1alpha1.ReasonTenantCapped,
+			"Only Models can be held to spec.limits, so these 1 Ingresses are not served: search/plain. "+
+				"Make them Models, or have them served by another ingress class.")},
+		WantStatusUpdates: status(resting(modelsCap(2), func(t *v1alpha1.Tenant) {
+			t.Status.Models = 1
+			t.Status.MarkCaps(nil, []string{"search/plain"})
 		})),
 	}, {
 		Name:        "a Service that was changed is put back, its node ports kept",
@@ -306,45 +322,68 @@ func domainRows() rtesting.TableTest {
 		}
 		return cm
 	}
-	mine := map[string]string{"search.example.com": resources.DomainEntry("search")}
+	mine := map[string]string{"search.example.com": tenancy.DomainEntry("search")}
 	older := tenant(func(t *v1alpha1.Tenant) {
 		t.Name, t.CreationTimestamp, t.Spec.Domain = "ads", at(-time.Hour), "example.com"
 	})
+	const (
+		notOwned = `"search.example.com" is, or holds, "%s", which ConfigMap knative-serving/config-domain gives to others than this tenant. ` +
+			"Choose another, such as one below it, or remove it there."
+		overlaps     = `"search.example.com" overlaps with "example.com", the domain of tenant "ads". Choose one beside it.`
+		servesOthers = "Namespaces that are not this tenant's have hosts under \"search.example.com\" already, which it would take from them. " +
+			"Choose another, or have the tenant hold those namespaces; `kubectl get kingress -A` lists hosts."
+	)
 	rest := objects(addressed(gateway.Shared), deployment(gateway.Shared, 2))
+	// others are served at a host under the domain.
+	others := ingress(gateway.Shared)
+	others.Namespace, others.Spec.Rules = "others", []netv1alpha1.IngressRule{{Hosts: []string{"ranker.search.example.com"}}}
+	refuses := func(name string, of []runtime.Object, reason, message string) rtesting.TableRow {
+		return rtesting.TableRow{
+			Name:              name,
+			Objects:           of,
+			WantEvents:        []string{rtesting.Eventf(corev1.EventTypeWarning, reason, "%s", message)},
+			WantStatusUpdates: status(resting(takenUp, refused(reason, message))),
+		}
+	}
+	unknown := refuses("though the cache doesn't know them yet", objects(resting(awaiting), rest, others), "ServesOthers", servesOthers)
+	unknown.OtherTestData = map[string]any{uncached: others}
+	withdrawn := refuses("one in force goes when Knative has it for all", objects(resting(domain, takenUp), rest, with(mine), with(map[string]string{
+		"k.search.example.com": "", "search.example.com": tenancy.DomainEntry("search"),
+	})), "NotOwned", fmt.Sprintf(notOwned, "k.search.example.com"))
+	withdrawn.WantUpdates = []clientgotesting.UpdateActionImpl{{Object: with(map[string]string{"k.search.example.com": ""})}}
 	return rtesting.TableTest{{
-		Name:        "a domain",
-		Objects:     objects(resting(domain), rest),
-		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: with(mine)}},
+		Name:              "a domain",
+		Objects:           objects(resting(awaiting), rest),
+		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: with(mine)}},
+		WantStatusUpdates: status(resting(takenUp, domain)),
 	}, {
 		Name:    "a domain that is there, whatever else is",
 		Objects: objects(resting(domain), rest, with(map[string]string{"search.example.com": `{"selector": {"sluice.dev/tenant": "search"}}`, "x.com": "{"})),
 	}, {
 		Name:        "another domain than before",
-		Objects:     objects(resting(domain), rest, with(map[string]string{"old.com": resources.DomainEntry("search")})),
+		Objects:     objects(resting(domain), rest, with(map[string]string{"old.com": tenancy.DomainEntry("search")})),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: with(mine)}},
 	}, {
-		Name:    "Knative has the domain for all",
-		Objects: objects(resting(domain), rest, with(map[string]string{"search.example.com": ""})),
-		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "NotOwned",
-			`ConfigMap knative-serving/config-domain has a key "search.example.com" that is not this tenant's. Remove it there, or choose another domain.`)},
-		WantStatusUpdates: status(resting(domain, func(t *v1alpha1.Tenant) {
-			t.Status.MarkDomainNotOwned("search.example.com", "knative-serving/config-domain")
-		})),
+		Name:              "of a status from before it said which domain is in force",
+		Objects:           objects(resting(domain, func(t *v1alpha1.Tenant) { t.Status.Domain = "" }), rest, with(mine), others),
+		WantStatusUpdates: status(resting(domain)),
 	}, {
-		Name:    "a domain in another tenant's",
-		Objects: objects(resting(domain), older, rest),
-		WantEvents: []string{rtesting.Eventf(corev1.EventTypeWarning, "HeldByAnother",
-			`"search.example.com" overlaps with "example.com", the domain of tenant "ads". Choose one beside it.`)},
-		WantStatusUpdates: status(resting(domain, func(t *v1alpha1.Tenant) {
-			t.Status.MarkDomainTaken("search.example.com", "example.com", "ads")
-		})),
-	}}
+		Name:    "who names a host of it later changes nothing",
+		Objects: objects(resting(domain), rest, with(mine), others),
+	},
+		refuses("Knative has the domain for all", objects(resting(awaiting), rest, with(map[string]string{"search.example.com": ""})),
+			"NotOwned", fmt.Sprintf(notOwned, "search.example.com")),
+		withdrawn,
+		refuses("a domain in another tenant's", objects(resting(awaiting), older, rest), "HeldByAnother", overlaps),
+		refuses("a domain that others are served at", objects(resting(awaiting), rest, others), "ServesOthers", servesOthers),
+		unknown,
+	}
 }
 
 func certificateRows() rtesting.TableTest {
 	secret, expired := certificate(start.Add(time.Hour)), certificate(start.Add(-time.Minute))
 	granted := domains()
-	granted.Data["search.example.com"] = resources.DomainEntry("search")
+	granted.Data["search.example.com"] = tenancy.DomainEntry("search")
 	rest := objects(addressed(gateway.Shared), deployment(gateway.Shared, 2), granted)
 	copied, server := secretCopy(secret), resources.SecureGateways(resting(domain), []string{gateway.Shared})[0]
 	failed := func(reason, message string) *v1alpha1.Tenant {
@@ -427,7 +466,7 @@ func certificateRows() rtesting.TableTest {
 func endRows() rtesting.TableTest {
 	leaving := resting(deleted, holds(v1alpha1.NamespaceLeaving, -time.Minute))
 	granted := domains()
-	granted.Data["search.example.com"] = resources.DomainEntry("search")
+	granted.Data["search.example.com"] = tenancy.DomainEntry("search")
 	ended := resting(deleted, func(t *v1alpha1.Tenant) { t.Status.Namespaces = nil })
 	return rtesting.TableTest{{
 		Name:              "a tenant that serves lets its namespaces go first",
@@ -513,6 +552,13 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		kube:   kubefake.NewSimpleClientset(o.ObjectsForSchemeFunc(kubefake.AddToScheme)...),
 		istio:  istiofake.NewSimpleClientset(o.ObjectsForSchemeFunc(istiov1.AddToScheme)...),
 		sluice: sluicefake.NewSimpleClientset(o.ObjectsForSchemeFunc(sluicefake.AddToScheme)...),
+
+		networking: networkingfake.NewSimpleClientset(o.ObjectsForSchemeFunc(networkingfake.AddToScheme)...),
+	}
+	if object, ok := row.OtherTestData[uncached].(runtime.Object); ok {
+		if err := o.IndexerForObjectType(object).Delete(object); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, reactor := range row.WithReactors {
 		c.sluice.PrependReactor("*", "*", reactor)
@@ -528,6 +574,8 @@ type clients struct {
 	kube   *kubefake.Clientset
 	istio  *istiofake.Clientset
 	sluice *sluicefake.Clientset
+	// networking is only read.
+	networking *networkingfake.Clientset
 }
 
 // reconciler reads from indexers of each kind, and writes to the fakes.
@@ -538,7 +586,7 @@ func (c clients) reconciler(t *testing.T, of func(runtime.Object) cache.Indexer,
 		t.Fatal(err)
 	}
 	return &Reconciler{
-		sluice: c.sluice, kube: c.kube, istio: c.istio, sender: events, clock: clocktesting.NewFakePassiveClock(now),
+		sluice: c.sluice, kube: c.kube, istio: c.istio, networking: c.networking, sender: events, clock: clocktesting.NewFakePassiveClock(now),
 		servingNamespace: "knative-serving",
 		tenants:          sluicelisters.NewTenantLister(of(&v1alpha1.Tenant{})),
 		models:           sluicelisters.NewModelLister(of(&v1alpha1.Model{})),
@@ -653,10 +701,10 @@ func resting(changes ...func(*v1alpha1.Tenant)) *v1alpha1.Tenant {
 func observed(t *v1alpha1.Tenant) {
 	t.Status.InitializeConditions()
 	t.Status.ObservedGeneration = 1
-	t.Status.MarkDomainReady()
+	t.Status.MarkDomainReady(t.Spec.Domain)
 	t.Status.MarkCertificateReady(nil)
 	t.Status.MarkScaling("NotNeeded", "The shared gateway's pods are ConfigMap config-gateway's.")
-	t.Status.MarkWithinCaps()
+	t.Status.MarkCaps(nil, nil)
 }
 
 // begun is what a first reconciliation makes of a status.
@@ -702,7 +750,30 @@ func settled(t *v1alpha1.Tenant) { t.Status.Gateway, t.Status.Attached = own, []
 
 func deleted(t *v1alpha1.Tenant) { now := at(0); t.DeletionTimestamp = &now }
 
-func domain(t *v1alpha1.Tenant) { t.Spec.Domain = "search.example.com" }
+func asking(t *v1alpha1.Tenant) { t.Spec.Domain = "search.example.com" }
+
+// domain is in force.
+func domain(t *v1alpha1.Tenant) {
+	asking(t)
+	t.Status.MarkDomainReady(t.Spec.Domain)
+}
+
+// awaiting is a domain that was asked for and is not decided.
+func awaiting(t *v1alpha1.Tenant) {
+	asking(t)
+	t.Generation = 2
+}
+
+// refused is a domain that is another's, for a reason.
+func refused(reason, message string) func(*v1alpha1.Tenant) {
+	return func(t *v1alpha1.Tenant) {
+		asking(t)
+		t.Status.MarkDomainRefused(reason, message)
+	}
+}
+
+// takenUp is a status that speaks of the change that awaiting made.
+func takenUp(t *v1alpha1.Tenant) { t.Generation, t.Status.ObservedGeneration = 2, 2 }
 
 func tls(t *v1alpha1.Tenant) {
 	t.Spec.TLS = &v1alpha1.TenantTLS{SecretName: "tls", SecretNamespace: "search", HTTPProtocol: v1alpha1.HTTPRedirected}
@@ -721,7 +792,9 @@ func replicas(least, most int32) func(*v1alpha1.Tenant) {
 }
 
 func limitsSum(text string) func(*v1alpha1.Tenant) {
-	return func(t *v1alpha1.Tenant) { sum := resource.MustParse(text); t.Status.RequestsPerSecond = &sum }
+	return func(t *v1alpha1.Tenant) {
+		t.Status.RequestsPerSecond = &v1alpha1.Rate{Quantity: resource.MustParse(text)}
+	}
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -792,7 +865,7 @@ func endpoints(of string) []runtime.Object {
 
 func route(provedOn string) *istiov1.VirtualService {
 	vs := &istiov1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: gateway.Namespace, Name: "search.ranker"}}
-	vs.Status.Conditions = []*metaapi.IstioCondition{{Type: "Proved", Status: "True", Message: provedOn}}
+	routing.Record(vs, strings.Split(provedOn, ","), start)
 	return vs
 }
 
@@ -803,19 +876,24 @@ func boundTo(server *istiov1.Gateway) *istiov1.VirtualService {
 	}
 }
 
-func ingress(address string) *netv1alpha1.Ingress {
-	leadsTo := func(service string) *netv1alpha1.LoadBalancerStatus {
-		return &netv1alpha1.LoadBalancerStatus{Ingress: []netv1alpha1.LoadBalancerIngressStatus{{DomainInternal: service + ".sluice-gateways.svc.cluster.local"}}}
+func refusedIngress(reason, name string) *netv1alpha1.Ingress {
+	ing := ingress(gateway.Shared)
+	ing.Name = name
+	ing.Status.Conditions = duckv1.Conditions{
+		{Type: apis.ConditionReady, Status: corev1.ConditionFalse, Reason: reason},
+		{Type: netv1alpha1.IngressConditionNetworkConfigured, Status: corev1.ConditionFalse, Reason: reason},
 	}
-	return &netv1alpha1.Ingress{
+	return ing
+}
+
+func ingress(address string) *netv1alpha1.Ingress {
+	ing := &netv1alpha1.Ingress{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "search", Name: "ranker", Annotations: map[string]string{
 			"networking.knative.dev/ingress.class": sluice.IngressClassName}},
-		Status: netv1alpha1.IngressStatus{
-			Status:              duckv1.Status{Conditions: duckv1.Conditions{{Type: apis.ConditionReady, Status: corev1.ConditionTrue}}},
-			PublicLoadBalancer:  leadsTo(address),
-			PrivateLoadBalancer: leadsTo(address + "-local"),
-		},
 	}
+	ing.Status.MarkNetworkConfigured()
+	routing.Publish(ing, address)
+	return ing
 }
 
 func model(name string) *v1alpha1.Model {
@@ -827,7 +905,7 @@ func rateLimit(name, limit string, gateways ...string) *v1alpha1.RateLimit {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "search", Name: name},
 		Spec:       v1alpha1.RateLimitSpec{Gateways: gateways, VirtualService: "search." + name},
 	}
-	l.Status.Limit = &v1alpha1.LimitStatus{RequestsPerSecond: resource.MustParse(limit)}
+	l.Status.Limit = &v1alpha1.LimitStatus{RequestsPerSecond: v1alpha1.Rate{Quantity: resource.MustParse(limit)}}
 	l.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionReady, Status: corev1.ConditionTrue}}
 	return l
 }

@@ -23,6 +23,7 @@ import (
 	discoveryv1listers "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+	networkingclientset "knative.dev/networking/pkg/client/clientset/versioned"
 	networkinglisters "knative.dev/networking/pkg/client/listers/networking/v1alpha1"
 	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
@@ -41,8 +42,10 @@ type Reconciler struct {
 	sluice sluiceclientset.Interface
 	kube   kubernetes.Interface
 	istio  istioclientset.Interface
-	sender Sender
-	clock  clock.PassiveClock
+	// networking asks for the Ingresses there are, where a cache could be too old.
+	networking networkingclientset.Interface
+	sender     Sender
+	clock      clock.PassiveClock
 	// servingNamespace is where Knative Serving has its ConfigMap config-domain.
 	servingNamespace string
 
@@ -79,8 +82,6 @@ type pass struct {
 	drain time.Duration
 	// services are those of the tenant's address.
 	services []*corev1.Service
-	// domainTaken is true where the tenant's domain overlaps with another's.
-	domainTaken bool
 	// uncertified says why a gateway that is to be attached can't serve HTTPS yet.
 	uncertified string
 	// again is when to look again though nothing has changed; zero for never.
@@ -174,7 +175,7 @@ func atRest(t *v1alpha1.Tenant) bool {
 func (r *Reconciler) remove(ctx context.Context, t *v1alpha1.Tenant) error {
 	services := r.serviceKind(ctx, t)
 	for _, service := range resources.Services(t, gateway.Shared) {
-		if err := services.remove(ctx, service); err != nil {
+		if _, err := services.Remove(ctx, service.Name); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
+	networkingfake "knative.dev/networking/pkg/client/clientset/versioned/fake"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 	rtesting "knative.dev/pkg/reconciler/testing"
@@ -60,9 +61,11 @@ func newWorld(t *testing.T) *world {
 		behind: map[string]string{}, led: map[string]time.Time{},
 	}
 	w.clients = clients{
-		kube:   kubefake.NewSimpleClientset(domains(), certificate(start.Add(1000*time.Hour))),
-		istio:  istiofake.NewSimpleClientset(),
-		sluice: sluicefake.NewSimpleClientset(tenant(domain, tls, func(t *v1alpha1.Tenant) { t.Finalizers = nil })),
+		kube:  kubefake.NewSimpleClientset(domains(), certificate(start.Add(1000*time.Hour))),
+		istio: istiofake.NewSimpleClientset(),
+
+		networking: networkingfake.NewSimpleClientset(),
+		sluice:     sluicefake.NewSimpleClientset(tenant(asking, tls, func(t *v1alpha1.Tenant) { t.Finalizers = nil })),
 	}
 	w.kube.PrependReactor("*", "*", w.write)
 	w.istio.PrependReactor("*", "*", w.write)

@@ -2,7 +2,11 @@
 package architecture
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +31,21 @@ var rules = []rule{
 		forbidden: []string{"k8s.io/client-go/", "reconciler/client/", "k8s.io/utils/clock", "istio.io/client-go/pkg/clientset"},
 	},
 	{
+		name: "what decides is pure",
+		of:   pure,
+		forbidden: []string{
+			"context", "io", "net", "os", "sync", "k8s.io/client-go/", "k8s.io/utils/clock", "istio.io/client-go/",
+			"reconciler/", "functions/",
+		},
+		but: []string{"reconciler/apis/", "functions/limit/resources", "functions/limit/slack"},
+	},
+	{
+		name:      "batch knows of limits what they leave",
+		of:        under("functions/batch/"),
+		forbidden: []string{"functions/limit/"},
+		but:       []string{"functions/limit/slack"},
+	},
+	{
 		name:      "the API has no clients",
 		of:        under("reconciler/apis/"),
 		forbidden: []string{"k8s.io/client-go/kubernetes", "reconciler/client/", "functions/", "eventing", "cmd/"},
@@ -43,7 +62,66 @@ var rules = []rule{
 		forbidden: []string{"reconciler/", "functions/", "cmd/"},
 		but:       []string{"reconciler/apis/"},
 	},
-	{name: "reconcilers know no function", of: under("reconciler/"), forbidden: []string{"functions/", "cmd/"}},
+	{
+		name:      "the door for events asks nobody: who may send is handed to it",
+		of:        under("eventing/receiver"),
+		forbidden: []string{"k8s.io/client-go/", "knative.dev/", "eventing/guard"},
+	},
+	{
+		name:      "what is watched is watched for anybody",
+		of:        under("reconciler/informers"),
+		forbidden: []string{"reconciler/"},
+		but:       []string{"reconciler/apis/", "reconciler/client/"},
+	},
+	{
+		name:      "what writes objects is handed its clients, and knows no kind of ours",
+		of:        under("reconciler/accessor"),
+		forbidden: []string{"k8s.io/client-go/", "istio.io/", "knative.dev/serving/", "knative.dev/networking/", "reconciler/"},
+		but:       []string{"reconciler/apis/sluice"},
+	},
+	{
+		name:      "what records events records anybody's",
+		of:        under("reconciler/recording"),
+		forbidden: []string{"reconciler/"},
+		but:       []string{"reconciler/apis/"},
+	},
+	{
+		name:      "reconcilers know no function, but what they tell a batch's workers",
+		of:        under("reconciler/"),
+		forbidden: []string{"functions/", "cmd/"},
+		but:       []string{"functions/batch/task"},
+	},
+	{
+		name: "only the reconciler of batches knows what their workers are told",
+		of: func(p string) bool {
+			return strings.HasPrefix(p, "reconciler/") && !strings.HasPrefix(p, "reconciler/batch")
+		},
+		forbidden: []string{"functions/"},
+	},
+	{
+		// Knative's injection starts the informers of all that is imported, and waits for them.
+		name:      "the controller watches no kind that isn't installed with it",
+		of:        under("cmd/controller"),
+		forbidden: []string{"reconciler/batch"},
+	},
+	{
+		name:      "what a batch's workers are told reads and writes nothing",
+		of:        under("functions/batch/task"),
+		forbidden: []string{"context", "net/http", "os", "k8s.io/", "knative.dev/", "gocloud.dev/", "functions/", "reconciler/"},
+	},
+	{
+		name: "a batch's workers know no cluster",
+		of: func(p string) bool {
+			return p == "cmd/batch-worker" || oneOf(
+				"functions/batch/input", "functions/batch/objects", "functions/batch/output", "functions/batch/worker")(p)
+		},
+		forbidden: []string{"k8s.io/client-go/", "k8s.io/api/", "knative.dev/", "istio.io/", "eventing", "reconciler/", "functions/limit", "functions/warmup"},
+	},
+	{
+		name:      "what stores are asked is asked by objects, and only there",
+		of:        oneOf("functions/batch/input", "functions/batch/output", "functions/batch/worker", "cmd/batch-worker"),
+		forbidden: []string{"gocloud.dev/", "github.com/aws/"},
+	},
 	{
 		name:      "the product knows no tool and no test",
 		of:        func(p string) bool { return !strings.HasPrefix(p, "test/") && !strings.HasPrefix(p, "hack/") },
@@ -51,8 +129,19 @@ var rules = []rule{
 	},
 }
 
+// pure are the rooms that decide: functions over plain values.
+var pure = oneOf(
+	"reconciler/apis/metadata", "reconciler/apis/obstacle", "reconciler/apis/spelling",
+	"functions/batch/credits", "functions/batch/pace", "functions/batch/plan", "functions/batch/rows",
+	"functions/limit/capacity", "functions/limit/division", "functions/limit/queue", "functions/limit/slack", "functions/limit/slots",
+)
+
 func under(prefix string) func(string) bool {
 	return func(path string) bool { return strings.HasPrefix(path, prefix) }
+}
+
+func oneOf(paths ...string) func(string) bool {
+	return func(path string) bool { return slices.Contains(paths, path) }
 }
 
 func TestImports(t *testing.T) {
@@ -73,6 +162,35 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// What decides is told the time.
+func TestPureRoomsHaveNoClock(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{$p := .}}{{range .GoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}`, module+"functions/...", module+"reconciler/apis/...").Output()
+	if err != nil {
+		t.Fatal("listing files:", err)
+	}
+	seen := 0
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		path, file, _ := strings.Cut(line, " ")
+		if !pure(strings.TrimPrefix(path, module)) {
+			continue
+		}
+		seen++
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used := clock.Find(source); used != nil {
+			t.Errorf("%s uses %s: what decides is told the time", file, used)
+		}
+	}
+	if seen == 0 {
+		t.Fatal("no files found")
+	}
+}
+
+// clock is what reads one.
+var clock = regexp.MustCompile(`\btime\.(Now|Since|Until|Sleep|After|AfterFunc|Tick|NewTimer|NewTicker)\b`)
+
 func check(t *testing.T, path, imported string) {
 	t.Helper()
 	matches := func(prefix string) bool { return strings.HasPrefix(imported, prefix) }
@@ -88,11 +206,45 @@ func check(t *testing.T, path, imported string) {
 	}
 }
 
+// shared are the rooms below reconciler/ that are for all kinds.
+var shared = []string{"accessor", "apis", "client", "informers", "recording"}
+
 // reconcilerOf returns the kind whose reconciler a package belongs to.
 func reconcilerOf(path string) (string, bool) {
 	parts := strings.Split(path, "/")
-	if len(parts) < 2 || parts[0] != "reconciler" || parts[1] == "apis" || parts[1] == "client" {
+	if len(parts) < 2 || parts[0] != "reconciler" || slices.Contains(shared, parts[1]) {
 		return "", false
 	}
 	return parts[1], true
 }
+
+// Events come in by one door, with one set of bounds: nothing else of the product reads
+// one from a request.
+func TestOneDoorForEvents(t *testing.T) {
+	door := filepath.Join("..", "..", "eventing", "receiver")
+	found := 0
+	for _, part := range []string{"cmd", "eventing", "functions", "reconciler"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", part), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if err != nil || !takesEvents.Match(content) {
+				return err
+			}
+			if found++; filepath.Dir(path) != door {
+				t.Errorf("%s takes in events past eventing/receiver", path)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found == 0 {
+		t.Error("no door is found")
+	}
+}
+
+// takesEvents is what the CloudEvents SDK takes in events by.
+var takesEvents = regexp.MustCompile(`\b(NewEvents?FromHTTPRequest|NewHTTPReceiveHandler|StartReceiver|NewMessageFromHttpRequest)\b`)

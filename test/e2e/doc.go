@@ -3,6 +3,9 @@
 // `make test-e2e`, with KUBECONFIG, RANKER_IMAGE and STREAMS_IMAGE in the environment.
 //
 // Each test has a namespace of its own (stage_test.go), waits for conditions and
-// never for time, and leaves nothing behind. What is shared with the demo is in
-// platform; what needs no cluster belongs beside the code it tests.
+// never for time, and leaves nothing behind. Those that mostly wait run side by side,
+// after the others: they restart nothing of the platform's, change no setting that another
+// of them goes by and no listener of the shared gateway, and hold nothing to a second. What
+// is shared with the demo is in platform; what needs no cluster belongs beside the code it
+// tests.
 package e2e

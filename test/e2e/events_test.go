@@ -142,14 +142,22 @@ type chaos struct {
 	refused                    []string
 }
 
-// chaos begins to serve at the node's address, which pods of a local cluster reach.
+// chaos begins to serve.
 func (s *stage) chaos() *chaos {
+	s.Helper()
+	c := &chaos{limiter: "http://" + s.clusterIP(sluice.SystemNamespace, limiter)}
+	c.address = s.listen(c)
+	return c
+}
+
+// listen serves at the node's address, which pods of a local cluster reach, until the test
+// ends, and returns where.
+func (s *stage) listen(handler http.Handler) (address string) {
 	s.Helper()
 	nodes, err := s.Kube.CoreV1().Nodes().List(s.Context(), metav1.ListOptions{})
 	if err != nil || len(nodes.Items) == 0 {
 		s.Fatalf("listing nodes: %d, %v", len(nodes.Items), err)
 	}
-	c := &chaos{limiter: "http://" + s.clusterIP(sluice.SystemNamespace, limiter)}
 	for _, a := range nodes.Items[0].Status.Addresses {
 		if a.Type != corev1.NodeInternalIP {
 			continue
@@ -158,12 +166,12 @@ func (s *stage) chaos() *chaos {
 		if err != nil {
 			s.Skip("pods can't reach this machine:", err)
 		}
-		c.address = "http://" + listener.Addr().String()
-		server := &http.Server{Handler: c, ReadHeaderTimeout: time.Second}
+		address = "http://" + listener.Addr().String()
+		server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Second}
 		go func() { _ = server.Serve(listener) }()
 		s.Cleanup(func() { _ = server.Close() })
 	}
-	return c
+	return address
 }
 
 func (s *stage) clusterIP(namespace, service string) string {
@@ -288,11 +296,7 @@ func (s *stage) triggerTo(ctx context.Context, change func(*duckv1.Destination))
 // it is of, and the limiter from nobody but its Trigger.
 func TestEventsAreAuthenticated(t *testing.T) {
 	s := newStage(t)
-	features, err := s.Kube.CoreV1().ConfigMaps(eventingNamespace).Get(t.Context(), "config-features", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal("getting Knative Eventing's features:", err)
-	}
-	if !strings.EqualFold(features.Data["authentication-oidc"], "enabled") {
+	if !s.authenticates() {
 		t.Skip("Knative Eventing doesn't authenticate here")
 	}
 	broker := "http://" + s.clusterIP(eventingNamespace, "broker-ingress") + "/" + sluice.SystemNamespace + "/" + eventing.BrokerName
@@ -340,6 +344,16 @@ func TestEventsAreAuthenticated(t *testing.T) {
 		}
 		return "", nil
 	})
+}
+
+// authenticates tells whether Knative Eventing asks who sends.
+func (s *stage) authenticates() bool {
+	s.Helper()
+	features, err := s.Kube.CoreV1().ConfigMaps(eventingNamespace).Get(s.Context(), "config-features", metav1.GetOptions{})
+	if err != nil {
+		s.Fatal("getting Knative Eventing's features:", err)
+	}
+	return strings.EqualFold(features.Data["authentication-oidc"], "enabled")
 }
 
 // scaledEvent is what the controller would send, structured.

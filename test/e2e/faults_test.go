@@ -44,7 +44,7 @@ func TestBrokenCertificates(t *testing.T) {
 	n.change(func(of *v1alpha1.Tenant) {
 		of.Spec.TLS = &v1alpha1.TenantTLS{SecretName: "of-tenant", SecretNamespace: n.namespace}
 	})
-	route := n.route("secured", rankerRevision, "secured."+n.name+".example.org")
+	route := n.route("secured", "ranker", "secured."+n.name+".example.org")
 	route.Spec.TLS = []netv1alpha1.IngressTLS{{Hosts: route.Spec.Rules[0].Hosts, SecretName: "of-route", SecretNamespace: n.namespace}}
 	ingresses := n.Networking.NetworkingV1alpha1().Ingresses(n.namespace)
 	if _, err := ingresses.Create(t.Context(), route, metav1.CreateOptions{}); err != nil {

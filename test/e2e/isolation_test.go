@@ -117,7 +117,7 @@ func newMatrix(t *testing.T) *matrix {
 	m.acme.settled()
 	m.held = "held" + strings.TrimPrefix(m.acme.namespace, "e2e") + ".example.org"
 	ingresses := m.acme.Networking.NetworkingV1alpha1().Ingresses(m.acme.namespace)
-	if _, err := ingresses.Create(t.Context(), m.acme.route(heldRoute, rankerRevision, m.held), metav1.CreateOptions{}); err != nil {
+	if _, err := ingresses.Create(t.Context(), m.acme.route(heldRoute, "ranker", m.held), metav1.CreateOptions{}); err != nil {
 		t.Fatal("creating an Ingress:", err)
 	}
 	if _, err := m.unaffected(t.Context()); err != nil {
@@ -142,31 +142,31 @@ func (m *matrix) unharmed(ctx context.Context) error {
 func (m *matrix) claims() []attempt {
 	return []attempt{
 		{"route for a host that acme holds", func(ctx context.Context) (string, error) {
-			how, err := m.rival.refusal(ctx, m.rival.route("host", rankerRevision, m.held))
+			how, err := m.rival.refusal(ctx, m.rival.route("host", "ranker", m.held))
 			return how, errors.Join(err, hides(how, m.acme.namespace, m.acme.name))
 		}},
 		{"the same, by another namespace of acme's", func(ctx context.Context) (string, error) {
-			how, err := m.branch.refusal(ctx, m.branch.route("host", rankerRevision, m.held))
+			how, err := m.branch.refusal(ctx, m.branch.route("host", "ranker", m.held))
 			return how, errors.Join(err, names(how, m.acme.namespace))
 		}},
 		{"route for the host of acme's Model", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("model", rankerRevision, m.ranker.Host))
+			return m.rival.refusal(ctx, m.rival.route("model", "ranker", m.ranker.Host))
 		}},
 		{"route for a free host of acme's domain", func(ctx context.Context) (string, error) {
-			how, err := m.rival.refusal(ctx, m.rival.route("domain", rankerRevision, "open."+m.acme.now().Spec.Domain))
+			how, err := m.rival.refusal(ctx, m.rival.route("domain", "ranker", "open."+m.acme.now().Spec.Domain))
 			return how, errors.Join(err, hides(how, m.acme.namespace))
 		}},
 		{"route for all of acme's domain", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("wildcard", rankerRevision, "*."+m.acme.now().Spec.Domain))
+			return m.rival.refusal(ctx, m.rival.route("wildcard", "ranker", "*."+m.acme.now().Spec.Domain))
 		}},
 		{"route for the probes of acme's gateway", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("probe", rankerRevision, gateway.ProbeHost(gateway.OfTenant(m.acme.name))))
+			return m.rival.refusal(ctx, m.rival.route("probe", "ranker", gateway.ProbeHost(gateway.OfTenant(m.acme.name))))
 		}},
 		{"route for no host, which would be all", func(ctx context.Context) (string, error) {
-			return m.rival.refusal(ctx, m.rival.route("hostless", rankerRevision))
+			return m.rival.refusal(ctx, m.rival.route("hostless", "ranker"))
 		}},
 		{"route to a backend of acme's", func(ctx context.Context) (string, error) {
-			r := m.rival.route("backend", rankerRevision, "backend."+m.rival.now().Spec.Domain)
+			r := m.rival.route("backend", "ranker", "backend."+m.rival.now().Spec.Domain)
 			r.Spec.Rules[0].HTTP.Paths[0].Splits[0].ServiceNamespace = m.acme.namespace
 			return m.rival.refusal(ctx, r)
 		}},
@@ -187,7 +187,7 @@ func (m *matrix) foreignCertificate(ctx context.Context) (string, error) {
 	host := "secret." + m.rival.now().Spec.Domain
 	acmes := newCertificate(m.acme.T, host)
 	m.acme.keep("acme-tls", acmes)
-	r := m.rival.route("secret", rankerRevision, host)
+	r := m.rival.route("secret", "ranker", host)
 	r.Spec.TLS = []netv1alpha1.IngressTLS{{Hosts: []string{host}, SecretName: "acme-tls", SecretNamespace: m.acme.namespace}}
 	ingresses := m.rival.Networking.NetworkingV1alpha1().Ingresses(m.rival.namespace)
 	if _, err := ingresses.Create(ctx, r, metav1.CreateOptions{}); err != nil {
@@ -549,7 +549,7 @@ func (m *matrix) unaffected(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for host, want := range map[string]int{m.held: http.StatusOK, m.stray(): http.StatusNotFound} {
-		got, err := ask(ctx, m.ranker.Address, "http://"+host+readyPath)
+		got, err := m.unlimited(ctx, host)
 		if err != nil {
 			return "", err
 		}
@@ -559,6 +559,20 @@ func (m *matrix) unaffected(ctx context.Context) (string, error) {
 	}
 	return "no effect at acme's gateway: acme's host is acme's, rival's answers 404",
 		m.acme.knowsNothing(ctx, gateway.OfTenant(m.acme.name), m.rival)
+}
+
+// unlimited is what acme's gateway answers, once the Model's limit lets it: attempts that
+// follow quickly upon each other are more than an entry bears that nobody asked before.
+func (m *matrix) unlimited(ctx context.Context, host string) (answer, error) {
+	var got answer
+	err := platform.Until(ctx, refusedWithin, "an answer within the limit", func(ctx context.Context) (string, error) {
+		var err error
+		if got, err = ask(ctx, m.ranker.Address, "http://"+host+readyPath); err != nil || got.status != http.StatusTooManyRequests {
+			return "", err
+		}
+		return "it answers 429", nil
+	})
+	return got, err
 }
 
 // caps are Models beyond what their tenant may have.
@@ -604,7 +618,15 @@ func (m *matrix) headers() []attempt {
 		},
 		toTheProbes: func(t *load.Target) { t.Host = gateway.ProbeHost(gateway.OfTenant(m.acme.name)) },
 	}
-	return []attempt{{"headers and paths that would switch acme's limit off", func(context.Context) (string, error) {
+	return []attempt{{"headers and paths that would switch acme's limit off", func(ctx context.Context) (string, error) {
+		secret, err := m.acme.Kube.CoreV1().Secrets(sluice.SystemNamespace).Get(ctx, gateway.ProbeTokenSecret, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		// Even who knows the token reaches no Model by it.
+		known := gateway.ProbePath(string(secret.Data[gateway.ProbeTokenKey]))
+		variants["the token"] = func(t *load.Target) { t.Path = known + "x" + readyPath }
+		variants["the backends kept"] = func(t *load.Target) { t.Path = gateway.KeptPath(known) }
 		return m.limited(variants)
 	}}}
 }

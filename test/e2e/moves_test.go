@@ -316,7 +316,9 @@ func (n *tenant) keepStreaming(endpoint platform.Endpoint) (finish func() []stre
 			return newCaller(endpoint, 2).events(ctx, streamed, func(int) bool { return true })
 		},
 		"WebSocket": func(ctx context.Context) error {
-			return newCaller(endpoint, 1).converse(ctx, func(n int) bool { return n <= streamed*int(time.Second/beat) })
+			// As long as a request may take, however many messages fit into that.
+			began := time.Now()
+			return newCaller(endpoint, 1).converse(ctx, func(int) bool { return time.Since(began) < streamed*time.Second })
 		},
 	}
 	var mu sync.Mutex

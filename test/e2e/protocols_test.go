@@ -56,6 +56,9 @@ func TestProtocols(t *testing.T) {
 		"download over HTTP/2": func(ctx context.Context) error { return newCaller(plain, 2).download(ctx, 20) },
 		"timeout":              func(ctx context.Context) error { return timesOut(ctx, newCaller(modern, 1)) },
 		"timeout over HTTP/2":  func(ctx context.Context) error { return timesOut(ctx, newCaller(modern, 2)) },
+		"HTTP/1.0":             func(ctx context.Context) error { return servesOld(ctx, newCaller(plain, 1)) },
+		"trailing dot":         func(ctx context.Context) error { return servesRooted(ctx, newCaller(plain, 1)) },
+		"unwanted upgrade":     func(ctx context.Context) error { return servesWithoutUpgrade(ctx, newCaller(plain, 1)) },
 		"headers":              func(ctx context.Context) error { return headersAreKnatives(ctx, newCaller(modern, 1)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,6 +263,7 @@ var listenerFigures = []string{
 // Models that come and go change no listener of the gateway: streams to another
 // Model live on.
 func TestStreamsOutliveOtherModels(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.streams("lasting", timeout(600)))
 	endpoint := s.serving("lasting")

@@ -19,6 +19,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
@@ -55,6 +56,7 @@ func TestRefusalsTellHowToGoOn(t *testing.T) {
 	for name, check := range map[string]func(context.Context) error{
 		"HTTP/1.1":        func(ctx context.Context) error { return refusesInJSON(ctx, newCaller(plain, 1)) },
 		"HTTP/2":          func(ctx context.Context) error { return refusesInJSON(ctx, newCaller(plain, 2)) },
+		"many at once":    func(ctx context.Context) error { return spreadsCallers(ctx, newCaller(plain, 1)) },
 		"gRPC":            func(ctx context.Context) error { return refusesRPC(ctx, newCaller(modern, 2)) },
 		"WebSocket":       func(ctx context.Context) error { return refusesSocket(ctx, newCaller(plain, 1)) },
 		"the Model's own": func(ctx context.Context) error { return ownRefusalStays(ctx, newCaller(calm, 1)) },
@@ -102,8 +104,52 @@ func refusesInJSON(ctx context.Context, c *caller) error {
 			body.Status != http.StatusTooManyRequests || body.Reason != "RateLimited" || body.Message == "" || body.Advice == "" {
 			return false, fmt.Errorf("status %d, headers %v, body %+v", response.StatusCode, response.Header, body)
 		}
-		return true, checkLimitHeaders(response.Header, map[string]string{"Retry-After": "1", "Ratelimit": `"model";r=0;t=1`})
+		if response.Header.Get("Access-Control-Allow-Origin") != "*" || response.Header.Get("Access-Control-Expose-Headers") != "Retry-After, RateLimit" {
+			return false, fmt.Errorf("a page of another origin can't read a refusal with headers %v", response.Header)
+		}
+		pause := response.Header.Get("Retry-After")
+		if n, err := strconv.Atoi(pause); err != nil || n < 1 || n > 8 {
+			return false, fmt.Errorf("Retry-After is %q, want 1 to 8 whole seconds", pause)
+		}
+		return true, checkLimitHeaders(response.Header, map[string]string{"Retry-After": pause, "Ratelimit": `"model";r=0;t=` + pause})
 	})
+}
+
+// spreadsCallers wants those who are refused together not to be told to come back
+// together: of this many refusals no pause, of eight, is to have as much as half.
+func spreadsCallers(ctx context.Context, c *caller) error {
+	const refusals = 64
+	var mu sync.Mutex
+	told := map[string]int{}
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(16)
+	for range refusals {
+		asking.Go(func() error {
+			return untilRefused(func() (bool, error) {
+				response, err := c.get(ctx, "/hello", nil)
+				if err != nil {
+					return false, err
+				}
+				response.Body.Close()
+				if response.StatusCode != http.StatusTooManyRequests {
+					return false, nil
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				told[response.Header.Get("Retry-After")]++
+				return true, nil
+			})
+		})
+	}
+	if err := asking.Wait(); err != nil {
+		return err
+	}
+	for pause, n := range told {
+		if len(told) < 4 || n > refusals/2 {
+			return fmt.Errorf("of %d callers %d are told to come back after %ss: %v", refusals, n, pause, told)
+		}
+	}
+	return nil
 }
 
 // checkLimitHeaders wants just these of the headers that tell of limits, each once.
@@ -189,16 +235,9 @@ func (s *stage) count(ctx context.Context, name string) (counts, error) {
 	}
 	out := counts{}
 	for _, pod := range pods {
-		text, err := s.Kube.CoreV1().Pods(gateway.Namespace).
-			ProxyGet("http", pod, strconv.Itoa(gateway.StatsPort), "/stats/prometheus", map[string]string{"filter": "sluice_"}).Stream(ctx)
+		families, err := s.gatewayCounters(ctx, pod)
 		if err != nil {
-			return nil, fmt.Errorf("reading the counters of pod %s: %w", pod, err)
-		}
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parser.TextToMetricFamilies(text)
-		_ = text.Close() // it was read to its end
-		if err != nil {
-			return nil, fmt.Errorf("reading the counters of pod %s: %w", pod, err)
+			return nil, err
 		}
 		route, of := gateway.VirtualServiceMetadata(gateway.VirtualServiceName(s.namespace, name)), out[pod]
 		of.offered = ofRoute(families["envoy_"+gateway.OfferedMetric], route)
@@ -206,6 +245,22 @@ func (s *stage) count(ctx context.Context, name string) (counts, error) {
 		out[pod] = of
 	}
 	return out, nil
+}
+
+// gatewayCounters reads what a gateway pod counts of Models' requests.
+func (s *stage) gatewayCounters(ctx context.Context, pod string) (map[string]*dto.MetricFamily, error) {
+	text, err := s.Kube.CoreV1().Pods(gateway.Namespace).
+		ProxyGet("http", pod, strconv.Itoa(gateway.StatsPort), "/stats/prometheus", map[string]string{"filter": "sluice_"}).Stream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the counters of pod %s: %w", pod, err)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(text)
+	_ = text.Close() // it was read to its end
+	if err != nil {
+		return nil, fmt.Errorf("reading the counters of pod %s: %w", pod, err)
+	}
+	return families, nil
 }
 
 func ofRoute(family *dto.MetricFamily, route string) float64 {
@@ -442,7 +497,7 @@ func (s *stage) tagged(name string) (host, tagHost string) {
 // tagged, and waits until it is proved.
 func (s *stage) limit(name string) {
 	s.Helper()
-	limits := s.Sluice.SluiceV1alpha1().RateLimits(s.namespace)
+	limits := s.AsController.SluiceV1alpha1().RateLimits(s.namespace)
 	_, err := limits.Create(s.Context(), &v1alpha1.RateLimit{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
 		Spec: v1alpha1.RateLimitSpec{

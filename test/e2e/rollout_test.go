@@ -78,6 +78,7 @@ func TestRolloutFollowsWarmReplicas(t *testing.T) {
 
 // A revision that can't start changes nothing for callers; undo and a fix both mend it.
 func TestFailedRollout(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker"))
 	endpoint := s.serving("ranker")
@@ -129,6 +130,7 @@ func TestLatestRolloutWinsWhateverDies(t *testing.T) {
 
 // A Model at zero is rolled out without a replica of the revision before.
 func TestRolloutAtZero(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", func(m *v1alpha1.Model) { m.Spec.Autoscaling.MinReplicas = ptr.Int32(0) }))
 	endpoint := s.serving("ranker")
@@ -147,6 +149,7 @@ func TestRolloutAtZero(t *testing.T) {
 // Held at a percentage, with a tag to the newest revision, then undone later: warmed
 // first.
 func TestHeldTaggedAndUndoneLater(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", constant, func(m *v1alpha1.Model) {
 		m.Spec.Rollout = v1alpha1.RolloutSpec{Percent: ptr.Int32(0), KeepWarm: &metav1.Duration{}}
@@ -201,6 +204,7 @@ func TestHeldTaggedAndUndoneLater(t *testing.T) {
 // replicas still, and gets all requests, of which none is lost or waits for another
 // limit. A Model that is deleted halfway leaves nothing of either revision.
 func TestRolloutEndsHalfway(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, func(m *v1alpha1.Model) {
 		m.Spec.Autoscaling.MinReplicas, m.Spec.Autoscaling.MaxReplicas = ptr.Int32(serves), ptr.Int32(serves)

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/ptr"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -34,11 +35,17 @@ func TestDeployToFirstAnswer(t *testing.T) {
 // follows at every step, and no admitted request is lost.
 func TestScalesFromZeroAndBack(t *testing.T) {
 	s := newStage(t)
-	s.create(s.ranker("ranker", func(m *v1alpha1.Model) { m.Spec.Autoscaling.MinReplicas = ptr.Int32(0) }))
+	s.create(s.ranker("ranker", func(m *v1alpha1.Model) {
+		m.Spec.Autoscaling.MinReplicas, m.Spec.Autoscaling.InitialReplicas = ptr.Int32(0), ptr.Int32(2)
+	}))
 	endpoint := s.serving("ranker")
 	trail := s.follow("ranker")
 
 	zero := s.reach(trail, restWithin, "zero replicas", atZero)
+	// It was made with two replicas; from zero the first request starts one.
+	if zero.Limit != 40 {
+		t.Errorf("a limit of %g with no replica, want what one at 20/s serves and its headroom", zero.Limit)
+	}
 	s.predict(endpoint)
 	s.reach(trail, 10*time.Second, "one replica", func(m platform.Moment) bool { return m.Ready() == 1 })
 
@@ -98,17 +105,18 @@ func TestWarmUpScalesAsKnative(t *testing.T) {
 			t.Errorf("%s begins with %v", name, pods)
 		}
 	}
-	for _, endpoint := range woken {
+	for name, endpoint := range woken {
 		s.predict(endpoint)
+		s.scaledTo(name, activated) // before its window is over, however long the other takes
+		if name != "ranker" {
+			continue
+		}
+		m := s.condition(name, v1alpha1.ModelConditionWarm, corev1.ConditionTrue, fmt.Sprintf("%d of %[1]d replicas are warm", activated))
+		if len(m.Status.WarmUp.Replicas) != activated {
+			t.Errorf("%d replicas were warmed up, want %d", len(m.Status.WarmUp.Replicas), activated)
+		}
+		s.noneEarly(name)
 	}
-	for name := range woken {
-		s.scaledTo(name, activated)
-	}
-	m := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionTrue, fmt.Sprintf("%d of %[1]d replicas are warm", activated))
-	if len(m.Status.WarmUp.Replicas) != activated {
-		t.Errorf("%d replicas were warmed up, want %d", len(m.Status.WarmUp.Replicas), activated)
-	}
-	s.noneEarly("ranker")
 	for name := range woken {
 		s.scaledTo(name, 0)
 	}
@@ -122,7 +130,7 @@ func TestWarmUpScalesAsKnative(t *testing.T) {
 func (s *stage) scaledTo(service string, replicas int32) {
 	s.Helper()
 	took := s.until(restWithin, fmt.Sprintf("%d replicas of %s", replicas, service), func(ctx context.Context) (string, error) {
-		pa, err := s.Serving.AutoscalingV1alpha1().PodAutoscalers(s.namespace).Get(ctx, service+"-00001", metav1.GetOptions{})
+		pa, err := s.Serving.AutoscalingV1alpha1().PodAutoscalers(s.namespace).Get(ctx, kmeta.ChildName(service, "-00001"), metav1.GetOptions{})
 		if err != nil {
 			return "", err
 		}
@@ -140,6 +148,7 @@ func atZero(m platform.Moment) bool { return m.Desired() == 0 && m.Ready() == 0 
 // one in what is admitted, twice that; the demand at the gateway calls for them. Nothing
 // of it is left on the revision when the demand has gone, and no revision is made.
 func TestDemandIsNotStarved(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", func(m *v1alpha1.Model) {
 		m.Spec.Autoscaling.Target, m.Spec.Autoscaling.TargetUtilization = ptr.Int32(60), ptr.Int32(100)

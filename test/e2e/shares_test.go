@@ -47,6 +47,29 @@ func TestSharesFollowTheDemand(t *testing.T) {
 	t.Logf("%d admitted in %d s at a limit of %d/s, %d of them in the last %d s", total, before+after, limit, late.Admitted, after-10)
 }
 
+// Traffic of two fifths of the limit goes over to the cluster-local entry, and back: there
+// is room for it at both.
+func TestTrafficChangesItsEntry(t *testing.T) {
+	const limit, rate, first, each = 100, 40, 10, 5
+	s := newStage(t)
+	s.create(s.ranker("ranker", fixed("100")))
+	external := s.serving("ranker")
+	local := platform.Endpoint{Address: s.localAddress(gateway.Shared), Host: network.GetServiceHostname("ranker", s.namespace)}
+	s.reach(s.follow("ranker"), 10*time.Second, "the limit", limitOf(limit))
+
+	s.run(plan(external, load.Schedule{load.Hold(rate, first*time.Second)}))
+	for _, to := range []struct {
+		name string
+		at   platform.Endpoint
+	}{{"local", local}, {"external", external}} {
+		report := s.run(plan(to.at, load.Schedule{load.Hold(rate, each*time.Second)}))
+		t.Logf("%d of the first %d at the %s entry were refused", report.Total.Limited, report.Total.Offered, to.name)
+		if most := report.Total.Offered / 50; report.Total.Limited > most { // the load isn't quite even
+			t.Errorf("%d of %d were refused at the %s entry, want at most %d", report.Total.Limited, report.Total.Offered, to.name, most)
+		}
+	}
+}
+
 // localAddress is an address on this machine of the entry that is for callers
 // within the cluster.
 func (s *stage) localAddress(of string) string {

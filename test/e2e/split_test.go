@@ -30,6 +30,7 @@ const users = 600
 // through scale changes, and, those whom it had, when it gets more. By header and by
 // cookie; who says nothing is split by chance.
 func TestCallersKeepTheirRevision(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	const model = "ranker"
 	rate := resource.MustParse("10000")

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/networking/pkg/apis/networking"
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
+	"knative.dev/pkg/network"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
@@ -294,7 +295,7 @@ func plan(endpoint platform.Endpoint, schedule load.Schedule) load.Plan {
 			Body:    cluster.request,
 		},
 		Schedule: schedule,
-		Bounds:   load.Bounds{Requests: 5000, Duration: schedule.Duration() + 10*time.Second, InFlight: 256},
+		Bounds:   load.Bounds{Requests: 5000, Duration: schedule.Duration() + 10*time.Second, InFlight: 512},
 		// As many connections as give each of a few gateway pods its share.
 		Lanes: 64,
 	}
@@ -320,9 +321,9 @@ func (s *stage) noneFailed(report *load.Report) {
 	}
 }
 
-// route is an Ingress of our class to a revision, with the headers by which the
-// activator knows that.
-func (s *stage) route(name, revision string, hosts ...string) *netv1alpha1.Ingress {
+// route is an Ingress of our class that leads to a Model as a DomainMapping does: by the
+// Service that is another name for our own entry, and by the Model's name there.
+func (s *stage) route(name, model string, hosts ...string) *netv1alpha1.Ingress {
 	return &netv1alpha1.Ingress{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.namespace, Name: name,
@@ -334,11 +335,11 @@ func (s *stage) route(name, revision string, hosts ...string) *netv1alpha1.Ingre
 				Hosts:      hosts,
 				Visibility: netv1alpha1.IngressVisibilityExternalIP,
 				HTTP: &netv1alpha1.HTTPIngressRuleValue{Paths: []netv1alpha1.HTTPIngressPath{{
+					RewriteHost: network.GetServiceHostname(model, s.namespace),
 					Splits: []netv1alpha1.IngressBackendSplit{{
-						Percent:       100,
-						AppendHeaders: map[string]string{"Knative-Serving-Revision": revision, "Knative-Serving-Namespace": s.namespace},
+						Percent: 100,
 						IngressBackend: netv1alpha1.IngressBackend{
-							ServiceNamespace: s.namespace, ServiceName: revision, ServicePort: intstr.FromInt32(80),
+							ServiceNamespace: s.namespace, ServiceName: model, ServicePort: intstr.FromInt32(80),
 						},
 					}},
 				}}},

@@ -89,15 +89,11 @@ func (s *stage) inAnotherSlot(model, prefix string) string {
 	return name
 }
 
-// routeTo makes an Ingress of our class to a Model's revision, whose routes can be
-// changed at will: those of the Model itself are Knative's to write.
+// routeTo makes an Ingress of our class to a Model, whose routes can be changed at will:
+// those of the Model itself are Knative's to write.
 func (s *stage) routeTo(model string) *netv1alpha1.Ingress {
 	s.Helper()
-	service, err := s.Serving.ServingV1().Services(s.namespace).Get(s.Context(), model, metav1.GetOptions{})
-	if err != nil {
-		s.Fatal("getting the Model's Knative Service:", err)
-	}
-	ingress := s.route("changing", service.Status.LatestReadyRevisionName, "changing."+s.namespace+".example.com")
+	ingress := s.route("changing", model, "changing."+s.namespace+".example.com")
 	if _, err := s.Networking.NetworkingV1alpha1().Ingresses(s.namespace).Create(s.Context(), ingress, metav1.CreateOptions{}); err != nil {
 		s.Fatal("creating an Ingress:", err)
 	}

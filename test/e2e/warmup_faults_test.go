@@ -213,10 +213,12 @@ func (s *stage) crashWarming(endpoint platform.Endpoint) {
 		m.Spec.Container = s.container()
 		crashingOn(warmup.MarkerHeader)(m)
 	})
-	m := s.condition("ranker", v1alpha1.ModelConditionRolledOut, corev1.ConditionFalse, "ends again and again, with exit code 3: see its log. ")
+	m := s.condition("ranker", v1alpha1.ModelConditionRolledOut, corev1.ConditionFalse, "ended with exit code 3")
 	failed := m.Status.GetCondition(v1alpha1.ModelConditionRolledOut)
-	if !strings.Contains(failed.Message, "change the Model to mend it, or set spec.rollout.undo") {
-		s.Errorf("no remedy in: %s", failed.Message)
+	for _, remedy := range []string{"kubectl logs -n " + s.namespace, "serves meanwhile; set spec.rollout.undo to stay with it."} {
+		if !strings.Contains(failed.Message, remedy) {
+			s.Errorf("%q is no remedy in: %s", remedy, failed.Message)
+		}
 	}
 	warm := s.condition("ranker", v1alpha1.ModelConditionWarm, corev1.ConditionUnknown, " replicas are warm; ").Status.GetCondition(v1alpha1.ModelConditionWarm)
 	s.Logf("RolledOut: %s; Warm: %s", failed.Message, warm.Message)
@@ -232,6 +234,7 @@ func (s *stage) crashWarming(endpoint platform.Endpoint) {
 // A corpus is pulled by its digest and replayed, whatever its layers: lines, or an
 // archive of files.
 func TestWarmUpByCorpus(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	const rounds = 5
 	request, err := json.Marshal(warmup.Request{
@@ -315,6 +318,7 @@ func (s *stage) zipped(text string) []byte {
 // A model that speaks HTTP/2 is warmed up over that, and by gRPC; a wrong answer of
 // gRPC's blocks as any.
 func TestWarmUpOverHTTP2(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	message, err := proto.Marshal(payload("warm"))
 	if err != nil {

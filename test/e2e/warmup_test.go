@@ -79,6 +79,9 @@ func (s *stage) noneEarly(model string) {
 		}
 		for _, previous := range []bool{false, restarts(&pod, modelContainer) > 0} {
 			log, err := s.Kube.CoreV1().Pods(s.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: modelContainer, Previous: previous}).DoRaw(s.Context())
+			if apierrs.IsNotFound(err) {
+				continue // it has gone since
+			}
 			if err != nil {
 				s.Errorf("reading what %s has logged: %v", pod.Name, err)
 			} else if strings.Contains(string(log), "served before the warm-up ended") {
@@ -125,6 +128,7 @@ func (s *stage) update(model string, change func(*v1alpha1.Model)) {
 // From zero and on each scale-up, no request comes to a replica before it is warm, and
 // none pays for the two seconds that the model initialises.
 func TestNoCallerMeetsAColdReplica(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, slow, func(m *v1alpha1.Model) { m.Spec.Autoscaling.MinReplicas = ptr.Int32(0) }))
 	endpoint, trail := s.serving("ranker"), s.follow("ranker")
@@ -157,6 +161,7 @@ func TestNoCallerMeetsAColdReplica(t *testing.T) {
 // container alone, in place, or all of the pod, as when its node restarts. Of that one
 // the new verdict must not be the old one, which the pod still has in a file.
 func TestModelRestarts(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, slow, fixed("20")))
 	endpoint := s.serving("ranker")
@@ -192,6 +197,7 @@ func TestModelRestarts(t *testing.T) {
 // The warm-up container restarts beside a warm model: green again without a request, and
 // callers notice nothing.
 func TestWarmUpContainerRestarts(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, fixed("20")))
 	endpoint := s.serving("ranker")
@@ -211,6 +217,7 @@ func TestWarmUpContainerRestarts(t *testing.T) {
 // What still comes to a replica that is to leave is served as long as queue-proxy drains,
 // by connections that are new to the model as well.
 func TestLeavingReplicaServes(t *testing.T) {
+	t.Parallel()
 	const bursts, burst = 10, 8
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, fixed("20")))
@@ -251,6 +258,7 @@ func (s *stage) infer(ctx context.Context, pod string, port int, header http.Hea
 // of whose requests none is lost, and the status says which request got which answer.
 // What is mended is taken up.
 func TestBlockedRevision(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", warmed, fixed("20")))
 	endpoint := s.serving("ranker")
@@ -300,6 +308,7 @@ func TestBlockedRevision(t *testing.T) {
 
 // What can't be warmed up and may serve cold does so, and the status says it.
 func TestServesColdWhereAllowed(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", fixed("20"), warmingBy(func(w *v1alpha1.WarmUpSpec) {
 		w.Requests[0].Path, w.OnFailure = "/v2/nowhere", v1alpha1.WarmUpServe
@@ -311,6 +320,7 @@ func TestServesColdWhereAllowed(t *testing.T) {
 // A ConfigMap that is missing holds up the new revision alone; one that changes later
 // changes nothing but the status.
 func TestBodiesFromConfigMaps(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.create(s.ranker("ranker", fixed("20")))
 	endpoint := s.serving("ranker")

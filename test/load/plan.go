@@ -201,8 +201,10 @@ func (r *run) work(ctx context.Context, first job) {
 func (r *run) send(ctx context.Context, j job) {
 	ctx, cancel := context.WithTimeout(ctx, r.plan.RequestTimeout)
 	defer cancel()
+	sent := time.Now()
 	got := j.lane.send(ctx, r.template, r.plan.Target.Body)
-	got.latency = time.Since(j.at)
+	got.sent, got.answered = sent, time.Now()
+	got.latency = got.answered.Sub(j.at)
 	if r.plan.EachAnswer != nil {
 		r.plan.EachAnswer(Answer{Due: j.at, Latency: got.latency, Status: got.status, Header: got.header})
 	}

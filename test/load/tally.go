@@ -31,6 +31,10 @@ type Second struct {
 	Dropped int
 	// InFlight is how many were without an answer at the second's end.
 	InFlight int
+	// Within is how many of the admitted were sent in the same second as they were
+	// answered: so many were let in within it, whatever answers of others had been held
+	// up. It is known at the run's end.
+	Within int
 	// P50 and P99 are latencies of the admitted, from when each was due.
 	P50, P99 time.Duration
 }
@@ -62,7 +66,9 @@ type tally struct {
 	latency  latencies
 	all      latencies
 	kinds    map[Connection]*kindTally
-	report   Report
+	// within has Second.Within, by index.
+	within map[int]int
+	report Report
 }
 
 // kindTally is what happened over one kind of connection.
@@ -81,10 +87,12 @@ type outcome struct {
 	repeats int
 	err     error
 	latency time.Duration
+	// sent and answered are when.
+	sent, answered time.Time
 }
 
 func newTally(start time.Time) *tally {
-	return &tally{kinds: map[Connection]*kindTally{}, report: Report{Start: start, Codes: map[int]int{}}}
+	return &tally{kinds: map[Connection]*kindTally{}, within: map[int]int{}, report: Report{Start: start, Codes: map[int]int{}}}
 }
 
 // offer counts a request that is due.
@@ -117,8 +125,14 @@ func (t *tally) done(o outcome) {
 	if o.admitted() {
 		t.latency.add(o.latency)
 		t.kind(o.connection).latency.add(o.latency)
+		if second := t.second(o.sent); second == t.second(o.answered) {
+			t.within[second]++
+		}
 	}
 }
+
+// second is the index of the one in which a moment is.
+func (t *tally) second(at time.Time) int { return int(at.Sub(t.report.Start) / time.Second) }
 
 func (o outcome) admitted() bool { return o.err == nil && o.status >= 200 && o.status < 300 }
 
@@ -178,6 +192,9 @@ func (t *tally) next() Second {
 func (t *tally) end() *Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for i := range t.report.Seconds {
+		t.report.Seconds[i].Within = t.within[i]
+	}
 	total := Sum(t.report.Seconds)
 	total.P50, total.P99 = t.all.quantile(0.50), t.all.quantile(0.99)
 	t.report.Total = total
@@ -202,6 +219,7 @@ func Sum(seconds []Second) Second {
 		sum.Repeated += s.Repeated
 		sum.Dropped += s.Dropped
 		sum.InFlight = s.InFlight
+		sum.Within += s.Within
 	}
 	return sum
 }

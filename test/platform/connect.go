@@ -16,6 +16,7 @@ import (
 	servingclient "knative.dev/serving/pkg/client/clientset/versioned"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	apisluice "sluice.dev/sluice/reconciler/apis/sluice"
 	sluiceclient "sluice.dev/sluice/reconciler/client/clientset/versioned"
 )
 
@@ -27,6 +28,22 @@ type Clients struct {
 	Networking networkingclient.Interface
 	Istio      istioclient.Interface
 	Eventing   eventingclient.Interface
+	// AsController reaches Sluice's kinds in the name of its controller, whose RateLimits
+	// are to write.
+	AsController sluiceclient.Interface
+
+	config *rest.Config
+}
+
+// KnativeAs reaches Knative Serving as a user, with that one's rights.
+func (c *Clients) KnativeAs(user string) (servingclient.Interface, error) {
+	config := rest.CopyConfig(c.config)
+	config.Impersonate.UserName = user
+	serving, err := servingclient.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Knative Serving as %s: %w", user, err)
+	}
+	return serving, nil
 }
 
 // clientRate is how many requests a second the clients may make. The default, 5,
@@ -69,7 +86,18 @@ func ConnectAt(kubeconfig string, rate float32) (*Clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Knative Eventing: %w", err)
 	}
-	return &Clients{Kube: kube, Sluice: sluice, Serving: serving, Networking: networking, Istio: istio, Eventing: eventing}, nil
+	controller := rest.CopyConfig(config)
+	controller.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + apisluice.SystemNamespace + ":controller", Groups: []string{"system:masters"},
+	}
+	asController, err := sluiceclient.NewForConfig(controller)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Sluice as its controller: %w", err)
+	}
+	return &Clients{
+		Kube: kube, Sluice: sluice, Serving: serving, Networking: networking, Istio: istio, Eventing: eventing, AsController: asController,
+		config: config,
+	}, nil
 }
 
 // GatewayAddress waits for the address, with port 80, that the shared gateway's

@@ -15,7 +15,7 @@ type Replicas struct {
 	Desired int32
 	// Ready ones, in its endpoints.
 	Ready int32
-	// Initial is how many it starts from zero.
+	// Initial is how many the first request to none starts.
 	Initial int32
 	// Max is its maxReplicas; 0 for no bound.
 	Max int32
@@ -49,7 +49,8 @@ func (r Rule) AtZero(initial, maximum int32) float64 {
 
 // Limit is the limit that design.md ("Limits") asks for, in requests per second
 // over the whole gateway: min over the revisions of c/w. It is written here
-// independently of functions/limit, in floating point, to check what that does.
+// independently of functions/limit, in floating point, to check what that does. All
+// replicas that are desired are expected to come.
 //
 //	policy   state                     n, replicas that count   c, admitted
 //	any      desired < ready           desired                  as below, with this n

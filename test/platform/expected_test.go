@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"sluice.dev/sluice/functions/limit"
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
@@ -55,13 +55,13 @@ func TestTheProductComputesTheExpectedLimits(t *testing.T) {
 			Policy:     rapid.SampledFrom([]v1alpha1.LimitPolicy{v1alpha1.PolicyDemand, v1alpha1.PolicyReady}).Draw(t, "policy"),
 			Headroom:   float64(rapid.IntRange(0, 10).Draw(t, "headroom")) / 2,
 		}
-		product := limit.Rule{
+		product := capacity.Rule{
 			PerReplica: new(big.Rat).SetFloat64(rule.PerReplica),
 			Policy:     rule.Policy,
 			Headroom:   new(big.Rat).SetFloat64(rule.Headroom),
 		}
 		var of []Replicas
-		var theirs []limit.Replicas
+		var theirs []capacity.Replicas
 		for range rapid.IntRange(0, 3).Draw(t, "revisions") {
 			r := Replicas{
 				Percent: rapid.Int32Range(0, 100).Draw(t, "percent"),
@@ -71,7 +71,7 @@ func TestTheProductComputesTheExpectedLimits(t *testing.T) {
 				Max:     rapid.Int32Range(0, 6).Draw(t, "max"),
 			}
 			of = append(of, r)
-			theirs = append(theirs, limit.Replicas{Percent: r.Percent, Desired: r.Desired, Ready: r.Ready, Initial: r.Initial, Max: r.Max})
+			theirs = append(theirs, capacity.Replicas{Percent: r.Percent, Desired: r.Desired, Ready: r.Ready, Initial: r.Initial, Max: r.Max})
 		}
 		got, _ := product.Limit(theirs).Float64()
 		if want := rule.Limit(of); !sameRate(got, want) {

@@ -30,7 +30,7 @@ func (c *Clients) Explain(ctx context.Context, namespace string) string {
 		for _, l := range limits.Items {
 			fmt.Fprintf(&b, "RateLimit %s/%s:", namespace, l.Name)
 			if in := l.Status.Limit; in != nil {
-				fmt.Fprintf(&b, " %s/s on %d of %d gateway pods", in.RequestsPerSecond.String(), in.ProvedGatewayPods, in.GatewayPods)
+				fmt.Fprintf(&b, " %s/s on %d of %d gateway pods", in.RequestsPerSecond, in.ProvedGatewayPods, in.GatewayPods)
 			}
 			fmt.Fprintln(&b)
 			describe(&b, l.Status.Status)

@@ -20,6 +20,7 @@ import (
 	servinginformers "knative.dev/serving/pkg/client/informers/externalversions"
 	autoscalinglisters "knative.dev/serving/pkg/client/listers/autoscaling/v1alpha1"
 	servinglisters "knative.dev/serving/pkg/client/listers/serving/v1"
+	"knative.dev/serving/pkg/reconciler/serverlessservice/resources/names"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	sluiceinformers "sluice.dev/sluice/reconciler/client/informers/externalversions"
@@ -180,7 +181,7 @@ func (t *Trail) read() Moment {
 // replicas, those of its private Service.
 func (t *Trail) replicas(revision string, percent int32) Replicas {
 	r := Replicas{Revision: revision, Percent: percent, Initial: 1}
-	own := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: revision + "-private"})
+	own := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: names.PrivateService(revision)})
 	if endpoints, err := t.endpoints.EndpointSlices(t.namespace).List(own); err == nil {
 		r.Ready = readyEndpoints(endpoints)
 	}
@@ -194,8 +195,22 @@ func (t *Trail) replicas(revision string, percent int32) Replicas {
 		r.Desired = *desired
 	}
 	r.Max = annotated(pa, autoscaling.MaxScaleAnnotation, 0)
-	r.Initial = max(1, annotated(pa, autoscaling.InitialScaleAnnotation, 1), annotated(pa, autoscaling.ActivationScale, 1))
+	r.Initial = fromZero(pa, r.Max)
 	return r
+}
+
+// fromZero is how many replicas the first request starts. A revision's initial scale is
+// for its own first start, which it counts as done from then on.
+func fromZero(pa *autoscalingv1alpha1.PodAutoscaler, most int32) int32 {
+	n := annotated(pa, autoscaling.ActivationScale, 1)
+	if most > 0 {
+		n = min(n, most)
+	}
+	least := annotated(pa, autoscaling.MinScaleAnnotation, 0)
+	if !pa.Status.IsScaleTargetInitialized() {
+		least = max(least, annotated(pa, autoscaling.InitialScaleAnnotation, 1))
+	}
+	return max(1, n, least)
 }
 
 // readyEndpoints counts pods, since a pod of two address families is in two slices.

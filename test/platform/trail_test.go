@@ -53,7 +53,7 @@ func endpoints() []*discoveryv1.EndpointSlice {
 
 func rateLimit(rate string, pods, proved int32) *v1alpha1.RateLimit {
 	return &v1alpha1.RateLimit{ObjectMeta: named, Status: v1alpha1.RateLimitStatus{Limit: &v1alpha1.LimitStatus{
-		RequestsPerSecond: resource.MustParse(rate), GatewayPods: pods, ProvedGatewayPods: proved,
+		RequestsPerSecond: v1alpha1.Rate{Quantity: resource.MustParse(rate)}, GatewayPods: pods, ProvedGatewayPods: proved,
 	}}}
 }
 

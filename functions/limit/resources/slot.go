@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -13,8 +14,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -37,12 +36,6 @@ const (
 	byClient     = "client"
 	byProber     = "prober"
 	filterType   = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
-	retrySeconds = "1"
-	// exhausted is in the form of the IETF's draft of RateLimit headers: nothing is left
-	// of the Model's quota, and there is some again after this many seconds. Envoy's own
-	// x-ratelimit headers would tell of one bucket of one pod, in answers that aren't
-	// refused too, and hold back clients that go by them for no reason.
-	exhausted    = `"model";r=0;t=` + retrySeconds
 	statPrefix   = "sluice_limit"
 	proofRefill  = time.Hour
 	istioKey     = "istio"
@@ -64,6 +57,12 @@ type Limit struct {
 	// MaxTokens is the bucket's depth; Tokens are added in each Fill.
 	MaxTokens, Tokens uint32
 	Fill              time.Duration
+	// Queue is how many tokens the bucket holds, if that is more: requests that may wait.
+	// Depth is how many it holds while none wait.
+	Queue, Depth uint32
+	// Marked is the bucket of requests that carry the mark. They take of it alone, and
+	// others of the limit's own alone. The zero value is none: then the mark says nothing.
+	Marked Bucket
 }
 
 // Slot is one of the fixed places that hold limits, at every entry of those pods of a
@@ -73,15 +72,35 @@ type Slot struct {
 	// Slots is how many there are, Index which of them this is, from 0.
 	Slots, Index int
 	// ProbeToken is the installation's: requests whose path begins with
-	// gateway.ProbePath of it are our prober's. Empty means that none are.
+	// gateway.ProbePrefix of it are our prober's. Empty means that none are.
 	ProbeToken string
 	// Limits are each entry's, by its place in gateway.Entries, in any order; a virtual
 	// service appears once, and once with each cluster.
 	Limits [][]Limit
+	// Shares are those by which the entries have their limits.
+	Shares Shares
+	// Claimed is what the limits that belong in it take, in bytes, those that it has no
+	// room for too.
+	Claimed int
 }
 
 // Name is that of the slot's object.
 func (s Slot) Name() string { return gateway.SlotObjectName(s.Gateway, s.Slots, s.Index) }
+
+// Stands is true if what was written of the slot needs no write for other content: it
+// differs in nothing but how many requests wait, and has its whole depth if none do. A
+// write would refill the buckets of all its limits.
+func (s Slot) Stands(other Slot) bool {
+	return s.ProbeToken == other.ProbeToken && s.Claimed == other.Claimed && maps.EqualFunc(s.Shares, other.Shares, slices.Equal) &&
+		slices.EqualFunc(s.Limits, other.Limits, func(a, b []Limit) bool {
+			return slices.EqualFunc(a, b, func(a, b Limit) bool {
+				if b.Queue < b.Depth {
+					a.Queue = b.Queue
+				}
+				return a == b
+			})
+		})
+}
 
 // Filter is the slot's filter at an entry as Envoy gets it, and the generation by which
 // it tells what it enforces: a hash of everything in it. Envoy's own validators and the
@@ -90,10 +109,11 @@ func (s Slot) Name() string { return gateway.SlotObjectName(s.Gateway, s.Slots, 
 // Three rate limits make descriptors. The first is "which virtual service", from
 // the route's metadata, for every request but our prober's. The second is "which
 // cluster" beside it, where a limit is for one: that is what Envoy chose for the
-// request, by whatever host or header, so no client can call it by another name. The
-// third is for our prober's alone, on whatever host they come: "which slot", from
+// request, by whatever host or header, so no client can call it by another name; our
+// prober's requests have none, since the gateway itself answers them. The third is for our prober's alone, on whatever host they come: "which slot", from
 // their header. It has a single token an hour, so that a probe is answered 429, with
-// the generation, without costing a Model anything.
+// the generation, without costing a Model anything. mark.go has what is added for requests
+// that carry the mark.
 func (s Slot) Filter(entry int) (*localv3.LocalRateLimit, string, error) {
 	var limits []Limit
 	if entry < len(s.Limits) {
@@ -111,8 +131,9 @@ func (s Slot) Filter(entry int) (*localv3.LocalRateLimit, string, error) {
 		RateLimitedAsResourceExhausted: true,
 	}
 	if slices.ContainsFunc(limits, func(l Limit) bool { return l.Cluster != "" }) {
-		filter.RateLimits = append(filter.RateLimits, &routev3.RateLimit{Actions: append(s.modelActions(), clusterAction())})
+		filter.RateLimits = append(filter.RateLimits, &routev3.RateLimit{Actions: clusterActions()})
 	}
+	filter.RateLimits = append(filter.RateLimits, s.markRateLimits(limits)...)
 	if s.ProbeToken != "" {
 		filter.RateLimits = append(filter.RateLimits, &routev3.RateLimit{Actions: s.probeActions()})
 		filter.Descriptors = append(filter.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{
@@ -123,18 +144,7 @@ func (s Slot) Filter(entry int) (*localv3.LocalRateLimit, string, error) {
 		})
 	}
 	for _, l := range limits {
-		entries := []*ratelimitv3.RateLimitDescriptor_Entry{
-			{Key: modelKey, Value: gateway.VirtualServiceMetadata(l.VirtualService)},
-		}
-		if s.ProbeToken != "" {
-			entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: requestKey, Value: byClient})
-		}
-		if l.Cluster != "" {
-			entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: clusterKey, Value: l.Cluster})
-		}
-		filter.Descriptors = append(filter.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{
-			Entries: entries, TokenBucket: bucket(l.MaxTokens, l.Tokens, l.Fill),
-		})
+		filter.Descriptors = append(filter.Descriptors, s.descriptors(l)...)
 	}
 
 	generation, err := generationOf(filter)
@@ -142,7 +152,7 @@ func (s Slot) Filter(entry int) (*localv3.LocalRateLimit, string, error) {
 		return nil, "", err
 	}
 	filter.ResponseHeadersToAdd = []*corev3.HeaderValueOption{
-		setHeader("retry-after", retrySeconds), setHeader("ratelimit", exhausted), setHeader(gateway.GenerationHeader, generation),
+		setHeader(gateway.GenerationHeader, generation),
 	}
 	if err := validate(filter); err != nil {
 		return nil, "", fmt.Errorf("slot %s at entry %s: %w", s.Name(), gateway.Entries()[entry].Name, err)
@@ -150,10 +160,32 @@ func (s Slot) Filter(entry int) (*localv3.LocalRateLimit, string, error) {
 	return filter, generation, nil
 }
 
+// descriptors are those of a limit.
+func (s Slot) descriptors(l Limit) []*ratelimitv3.LocalRateLimitDescriptor {
+	entries := []*ratelimitv3.RateLimitDescriptor_Entry{
+		{Key: modelKey, Value: gateway.VirtualServiceMetadata(l.VirtualService)},
+	}
+	switch {
+	case l.Cluster != "":
+		entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: clusterKey, Value: l.Cluster})
+	case s.ProbeToken != "":
+		entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: requestKey, Value: byClient})
+	}
+	own := &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucket(max(l.MaxTokens, l.Queue), l.Tokens, l.Fill)}
+	if !l.marked() {
+		return []*ratelimitv3.LocalRateLimitDescriptor{own}
+	}
+	return withMark(own, l.Marked)
+}
+
 // EnvoyFilter is the one object that supplies the slot, and the generation of each
 // entry's filter. One write changes all entries: between two, their shares of a limit
 // could add up to more than it.
 func (s Slot) EnvoyFilter() (object *istio.EnvoyFilter, generations []string, err error) {
+	shares, err := s.Shares.encode()
+	if err != nil {
+		return nil, nil, fmt.Errorf("slot %s: %w", s.Name(), err)
+	}
 	object = &istio.EnvoyFilter{
 		TypeMeta: metav1.TypeMeta{APIVersion: istio.SchemeGroupVersion.String(), Kind: "EnvoyFilter"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -164,6 +196,10 @@ func (s Slot) EnvoyFilter() (object *istio.EnvoyFilter, generations []string, er
 				gateway.LabelKey:         s.Gateway,
 				gateway.SlotsLabelKey:    strconv.Itoa(s.Slots),
 				gateway.SlotLabelKey:     strconv.Itoa(s.Index),
+			},
+			Annotations: map[string]string{
+				SharesAnnotationKey:          shares,
+				gateway.ClaimedAnnotationKey: strconv.Itoa(s.Claimed),
 			},
 		},
 		Spec: v1alpha3.EnvoyFilter{
@@ -203,63 +239,6 @@ func supply(name string, filter *localv3.LocalRateLimit) (*v1alpha3.EnvoyFilter_
 			}},
 		},
 	}, nil
-}
-
-// modelActions make a descriptor of the route's own metadata, which istiod sets to
-// the virtual service that the route comes from. Our prober's requests make none.
-func (s Slot) modelActions() []*routev3.RateLimit_Action {
-	actions := []*routev3.RateLimit_Action{{ActionSpecifier: &routev3.RateLimit_Action_Metadata{
-		Metadata: &routev3.RateLimit_Action_MetaData{
-			DescriptorKey: modelKey,
-			Source:        routev3.RateLimit_Action_MetaData_ROUTE_ENTRY,
-			MetadataKey: &metadatav3.MetadataKey{
-				Key: istioKey,
-				Path: []*metadatav3.MetadataKey_PathSegment{{
-					Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: istioConfKey},
-				}},
-			},
-		},
-	}}}
-	if s.ProbeToken == "" {
-		return actions
-	}
-	return append(actions, requestFrom(byClient, &routev3.RateLimit_Action_HeaderValueMatch{
-		ExpectMatch: wrapperspb.Bool(false), Headers: probePath(s.ProbeToken),
-	}))
-}
-
-// clusterAction adds the cluster that the request's route, a split one included, leads
-// to. Where the gateway itself answers there is none, and no descriptor.
-func clusterAction() *routev3.RateLimit_Action {
-	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_DestinationCluster_{
-		DestinationCluster: &routev3.RateLimit_Action_DestinationCluster{},
-	}}
-}
-
-// probeActions make a descriptor of our prober's requests, and of no others.
-func (s Slot) probeActions() []*routev3.RateLimit_Action {
-	return []*routev3.RateLimit_Action{
-		requestFrom(byProber, &routev3.RateLimit_Action_HeaderValueMatch{Headers: probePath(s.ProbeToken)}),
-		{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
-			RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: gateway.SlotHeader, DescriptorKey: slotKey},
-		}},
-	}
-}
-
-// requestFrom makes a descriptor entry for the requests that match, and with it no
-// descriptor at all for others.
-func requestFrom(whom string, match *routev3.RateLimit_Action_HeaderValueMatch) *routev3.RateLimit_Action {
-	match.DescriptorKey, match.DescriptorValue = requestKey, whom
-	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{HeaderValueMatch: match}}
-}
-
-func probePath(token string) []*routev3.HeaderMatcher {
-	return []*routev3.HeaderMatcher{{
-		Name: ":path",
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: gateway.ProbePath(token)},
-		}},
-	}}
 }
 
 func always() *corev3.RuntimeFractionalPercent {

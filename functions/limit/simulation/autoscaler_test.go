@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/autoscaler/config"
+	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 	"knative.dev/serving/pkg/autoscaler/metrics"
 	"knative.dev/serving/pkg/autoscaler/scaling"
 	kparesources "knative.dev/serving/pkg/reconciler/autoscaling/kpa/resources"
@@ -31,6 +32,7 @@ const (
 type autoscaler struct {
 	pa        *autoscalingv1alpha1.PodAutoscaler
 	key       types.NamespacedName
+	cluster   *autoscalerconfig.Config
 	scaler    scaling.UniScaler
 	collector *metrics.MetricCollector
 	log       *zap.SugaredLogger
@@ -58,8 +60,9 @@ func newAutoscaler(model *v1alpha1.Model) (*autoscaler, error) {
 		return nil, fmt.Errorf("reading Knative's defaults: %w", err)
 	}
 	a := &autoscaler{
-		key: types.NamespacedName{Namespace: model.Namespace, Name: model.Name},
-		log: zap.NewNop().Sugar(),
+		cluster: cluster,
+		key:     types.NamespacedName{Namespace: model.Namespace, Name: model.Name},
+		log:     zap.NewNop().Sugar(),
 		pa: &autoscalingv1alpha1.PodAutoscaler{
 			ObjectMeta: metav1.ObjectMeta{Namespace: model.Namespace, Name: model.Name, Annotations: model.AutoscalingAnnotations()},
 			Spec: autoscalingv1alpha1.PodAutoscalerSpec{

@@ -1,5 +1,5 @@
 // Package simulation runs Knative's own autoscaler against the limits of package
-// limit, in simulated time, to show whether they starve it.
+// capacity, in simulated time, to show whether they starve it.
 //
 // Real are the autoscaler's decisions and windows (knative.dev/serving
 // pkg/autoscaler/{scaling,metrics}), what it makes of a Model's settings, the

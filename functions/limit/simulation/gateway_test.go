@@ -5,7 +5,7 @@ import (
 	"math/big"
 	"time"
 
-	"sluice.dev/sluice/functions/limit"
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
@@ -15,7 +15,7 @@ const lag = 400 * time.Millisecond
 
 // gateway is one pod with one entry; it holds a flow of requests to a limit.
 type gateway struct {
-	bucket limit.Bucket
+	bucket capacity.Bucket
 	tokens float64
 	// rate is the bucket's, in requests per second.
 	rate float64
@@ -39,7 +39,7 @@ func (g *gateway) tell(now time.Duration, rate *big.Rat) {
 
 // enforce fills a bucket that changes, as Envoy does.
 func (g *gateway) enforce(rate *big.Rat) {
-	bucket := limit.NewBucket(rate, v1alpha1.DefaultBurst)
+	bucket := capacity.NewBucket(rate, v1alpha1.DefaultBurst)
 	if bucket == g.bucket {
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"sluice.dev/sluice/functions/limit/capacity"
 )
 
 // step is the simulation's unit of time. Requests flow: there are fractions of them.
@@ -17,6 +19,8 @@ const (
 	// through, in multiples of containerConcurrency (serving pkg/queue/sharedmain,
 	// buildBreaker).
 	proxyQueue = 10
+	// deadline is Knative's for a start.
+	deadline = 10 * time.Minute
 )
 
 // replicas serve one revision; the queues before them are theirs too.
@@ -28,6 +32,8 @@ type replicas struct {
 	parallel, concurrency float64
 	// start is the time from a decision to a warm replica.
 	start time.Duration
+	// room is for so many of them, 0 for any number: more wait for a node.
+	room int32
 	// activator is true while it is in the path of every request.
 	activator bool
 
@@ -41,8 +47,9 @@ type replicas struct {
 
 // cohort is replicas that started together, and so are all in the same state.
 type cohort struct {
-	pods    float64
-	readyAt time.Duration
+	pods float64
+	// made is when they were asked for, placed when they found room: never, for now.
+	made, placed, readyAt time.Duration
 	// waiting are at queue-proxy or in the container's own queue.
 	waiting, working float64
 	// begun is what work began on in each of the last steps, a ring.
@@ -104,6 +111,7 @@ func (r *replicas) slots() float64 { return math.Min(r.parallel, r.concurrency) 
 // serve, in requests per second.
 func (r *replicas) fill(load float64) {
 	c := r.newCohort(1, math.MinInt64)
+	c.placed, c.readyAt = c.made, c.made
 	for i := range c.begun {
 		c.begun[i] = load * step.Seconds()
 		c.working += c.begun[i]
@@ -112,15 +120,59 @@ func (r *replicas) fill(load float64) {
 	r.cohorts = append(r.cohorts, c)
 }
 
-func (r *replicas) newCohort(pods float64, readyAt time.Duration) *cohort {
-	return &cohort{pods: pods, readyAt: readyAt, begun: make([]float64, max(1, r.latency/step))}
+func (r *replicas) newCohort(pods float64, made time.Duration) *cohort {
+	return &cohort{pods: pods, made: made, placed: never, readyAt: never, begun: make([]float64, max(1, r.latency/step))}
+}
+
+// place starts replicas that waited for a node, as far as there is room, oldest first.
+func (r *replicas) place(now time.Duration) {
+	room := math.Inf(1)
+	if r.room > 0 {
+		room = float64(r.room)
+	}
+	for i := 0; i < len(r.cohorts); i++ {
+		c := r.cohorts[i]
+		switch {
+		case c.placed != never:
+		case room >= c.pods:
+			c.placed, c.readyAt = now, now+r.start
+		case room > 0:
+			r.cohorts = slices.Insert(r.cohorts, i, c.split(room))
+			c = r.cohorts[i]
+			c.placed, c.readyAt = now, now+r.start
+		default:
+			continue
+		}
+		room -= c.pods
+	}
+}
+
+// starts is what the pods say of themselves.
+func (r *replicas) starts(now time.Duration) capacity.Starts {
+	s := capacity.Starts{Deadline: deadline}
+	for _, c := range r.cohorts {
+		p := capacity.Pod{Made: began.Add(c.made)}
+		switch {
+		case c.readyAt <= now:
+			p.Scheduled, p.Since, p.Ready = began.Add(c.placed), began.Add(c.readyAt), true
+		case c.placed <= now:
+			p.Scheduled = began.Add(c.placed)
+		default:
+			p.Obstacle = &capacity.Obstacle{Reason: "Unschedulable", Since: p.Made}
+		}
+		for range int(c.pods) {
+			s.Pods = append(s.Pods, p)
+		}
+	}
+	return s
 }
 
 // scale starts replicas, or lets go of the youngest.
 func (r *replicas) scale(now time.Duration, want int32) {
 	all, _ := r.count(now)
 	if want > all {
-		r.cohorts = append(r.cohorts, r.newCohort(float64(want-all), now+r.start))
+		r.cohorts = append(r.cohorts, r.newCohort(float64(want-all), now))
+		r.place(now)
 	}
 	for surplus := float64(all - want); surplus > 0; {
 		last := r.cohorts[len(r.cohorts)-1]
@@ -136,7 +188,7 @@ func (r *replicas) scale(now time.Duration, want int32) {
 // split takes some of a cohort's pods out of it, with what they have.
 func (c *cohort) split(pods float64) *cohort {
 	part := pods / c.pods
-	out := &cohort{pods: pods, readyAt: c.readyAt, waiting: c.waiting * part, working: c.working * part, begun: make([]float64, len(c.begun))}
+	out := &cohort{pods: pods, made: c.made, placed: c.placed, readyAt: c.readyAt, waiting: c.waiting * part, working: c.working * part, begun: make([]float64, len(c.begun))}
 	for i, v := range c.begun {
 		out.begun[i], c.begun[i] = v*part, v*(1-part)
 	}

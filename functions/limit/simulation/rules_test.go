@@ -5,13 +5,13 @@ import (
 	"math/big"
 	"time"
 
-	"sluice.dev/sluice/functions/limit"
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 // view is what a rule goes by.
 type view struct {
-	replicas limit.Replicas
+	replicas capacity.Replicas
 	// offered is the demand as it is seen at the gateway, and refused what was of it
 	// in the last second; in requests per second.
 	offered, refused float64
@@ -30,15 +30,17 @@ type rule struct {
 	// fed is what the autoscaler is told besides what it sees, in replicas; nil for
 	// nothing.
 	fed func(view) float64
+	// hopeful is true if all that is desired is expected, however long it takes.
+	hopeful bool
 }
 
 // unlimited is what the others are compared with.
 var unlimited = rule{name: "none"}
 
-// ruled is a policy of package limit.
+// ruled is a policy of package capacity.
 func ruled(name string, q float64, policy v1alpha1.LimitPolicy, headroom float64) rule {
-	formula := limit.Rule{PerReplica: rational(q), Policy: policy, Headroom: rational(headroom)}
-	return rule{name: name, limit: func(v view) *big.Rat { return formula.Limit([]limit.Replicas{v.replicas}) }}
+	formula := capacity.Rule{PerReplica: rational(q), Policy: policy, Headroom: rational(headroom)}
+	return rule{name: name, limit: func(v view) *big.Rat { return formula.Limit([]capacity.Replicas{v.replicas}) }}
 }
 
 func ready(q float64) rule { return ruled("Ready", q, v1alpha1.PolicyReady, 0) }
@@ -48,8 +50,8 @@ func headroomOnly(q float64) rule { return ruled("headroom", q, v1alpha1.PolicyD
 
 // demand is the policy as it is, for a single run.
 func demand(q float64) rule {
-	r, formula := headroomOnly(q), limit.Rule{PerReplica: rational(q), Policy: v1alpha1.PolicyDemand, Headroom: rational(headroom)}
-	var floor limit.Floor
+	r, formula := headroomOnly(q), capacity.Rule{PerReplica: rational(q), Policy: v1alpha1.PolicyDemand, Headroom: rational(headroom)}
+	var floor capacity.Floor
 	r.name = "Demand"
 	r.floor = func(v view) int32 {
 		admitted, _ := r.limit(v).Float64()

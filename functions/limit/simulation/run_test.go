@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice.dev/sluice/functions/limit"
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/reconciler/apis/revision"
 )
 
@@ -48,9 +48,11 @@ type simulation struct {
 	outcome  outcome
 
 	now     time.Duration
-	state   limit.Replicas
+	state   capacity.Replicas
 	changed time.Duration
-	view    view
+	// progress is that of replicas that are on their way.
+	progress capacity.Progress
+	view     view
 	// second is what has been since the last whole one; sum all of it.
 	second, sum flow
 }
@@ -78,7 +80,7 @@ func newSimulation(c corner, r rule) (*simulation, error) {
 	if n := c.concurrency(); n > 0 {
 		s.replicas.concurrency = float64(n)
 	}
-	s.state = limit.Replicas{Percent: 100, Max: revision.Max(scaler.pa), Initial: revision.FromZero(scaler.pa)}
+	s.state = capacity.Replicas{Percent: 100, Max: revision.Max(scaler.pa, scaler.cluster), Initial: revision.FromZero(scaler.pa, scaler.cluster)}
 	scaler.want(0)
 	if c.before == 0 {
 		return s, nil
@@ -97,6 +99,7 @@ func newSimulation(c corner, r rule) (*simulation, error) {
 
 // step lets a step pass.
 func (s *simulation) step() {
+	s.replicas.place(s.now)
 	s.look()
 	offered := s.demand(s.now) * step.Seconds()
 	admitted := s.gateway.admit(s.now, offered)
@@ -128,6 +131,11 @@ func (s *simulation) look() {
 	s.scaler.ready = ready
 	state := s.state
 	state.Ready, state.Desired = ready, revision.Desired(s.scaler.pa, ready)
+	if !s.rule.hopeful && (s.now%observeEvery == 0 || state != s.state) {
+		now := began.Add(s.now)
+		s.progress = s.progress.Next(state, now)
+		state.Missing, state.Why = s.replicas.starts(s.now).Missing(state, s.progress, now)
+	}
 	if state != s.state || s.now == 0 {
 		s.state, s.changed, s.view.replicas = state, s.now, state
 		if s.rule.limit != nil {

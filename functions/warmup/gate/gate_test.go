@@ -62,11 +62,17 @@ type outcome struct {
 // silent is told of waits that are not looked at.
 func silent(time.Duration, error) {}
 
+// begin has a request come, which is sent once there is a connection.
 func (r *replica) begin(ctx context.Context, g *Gate) <-chan outcome {
 	done := make(chan outcome, 1)
 	begin := time.Now()
 	go func() {
-		conn, err := g.Dial(ctx, "tcp", "model")
+		var conn net.Conn
+		send := func() (err error) {
+			conn, err = g.Dial(context.WithoutCancel(ctx), "tcp", "model")
+			return err
+		}
+		err := g.again(ctx, send(), send)
 		done <- outcome{conn, err, time.Since(begin)}
 	}()
 	synctest.Wait()
@@ -194,7 +200,7 @@ func TestWaitsAreBounded(t *testing.T) {
 		for i := range waiting {
 			waiting[i] = r.begin(t.Context(), g)
 		}
-		if got := <-r.begin(t.Context(), g); got.err == nil || got.after != 0 || !strings.Contains(got.err.Error(), "1000 connections wait") {
+		if got := <-r.begin(t.Context(), g); got.err == nil || got.after != 0 || !strings.Contains(got.err.Error(), "1000 requests wait") {
 			t.Errorf("one too many: %v after %s", got.err, got.after)
 		}
 		for _, done := range waiting {

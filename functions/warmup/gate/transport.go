@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -30,13 +31,14 @@ func Ask(address string) Asker {
 
 // Transport returns what queue-proxy sends requests to the model with: HTTP/1.1, or
 // HTTP/2 without TLS where the request came by that, as Knative's own does. It keeps
-// that many idle connections, and answers 503 for a model that is cold.
+// that many idle connections. Requests to a model that is cold wait in it, or are
+// answered with 503.
 func (g *Gate) Transport(idle int) http.RoundTripper {
 	one := http.DefaultTransport.(*http.Transport).Clone()
 	one.DialContext = g.Dial
 	one.MaxIdleConns, one.MaxIdleConnsPerHost = idle, idle
 	one.ForceAttemptHTTP2, one.DisableCompression = false, true
-	return &transport{one: one, two: &http2.Transport{
+	return &transport{gate: g, one: one, two: &http2.Transport{
 		AllowHTTP: true, DisableCompression: true,
 		DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
 			return g.Dial(ctx, network, address)
@@ -44,7 +46,10 @@ func (g *Gate) Transport(idle int) http.RoundTripper {
 	}}
 }
 
-type transport struct{ one, two http.RoundTripper }
+type transport struct {
+	gate     *Gate
+	one, two http.RoundTripper
+}
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -52,11 +57,70 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.ProtoMajor == 2 {
 		by = t.two
 	}
-	response, err := by.RoundTrip(r)
+	response, err := send(by, r)
+	if err == nil {
+		return response, nil
+	}
+	err = t.gate.again(r.Context(), err, func() (err error) {
+		response, err = send(by, r) //nolint:bodyclose // it is the caller's
+		return err
+	})
+	if err == nil {
+		return response, nil
+	}
+	if r.Body != nil {
+		_ = r.Body.Close() // a second time does no harm
+	}
 	if cold := (*ColdError)(nil); errors.As(err, &cold) {
 		return unavailable(r, cold), nil
 	}
-	return response, err
+	return nil, err
+}
+
+// send sends a request. One that no connection could be opened for is left as it was, to
+// be sent again.
+func send(by http.RoundTripper, r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return by.RoundTrip(r) //nolint:wrapcheck // it is a Transport itself
+	}
+	kept := &body{ReadCloser: r.Body}
+	r = r.WithContext(r.Context())
+	// Without GetBody no Transport sends it again of its own accord once it was read.
+	r.Body, r.GetBody = kept, nil
+	response, err := by.RoundTrip(r)
+	if err == nil || !unsent(err) {
+		kept.release()
+	}
+	return response, err //nolint:wrapcheck // it is a Transport itself
+}
+
+// body is that of a request that may have to be sent again: a Transport closes it even
+// where it could open no connection. It is closed once it is released.
+type body struct {
+	io.ReadCloser
+
+	mu               sync.Mutex
+	released, closed bool
+}
+
+// Close implements io.Closer.
+func (b *body) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if !b.released {
+		return nil
+	}
+	return b.ReadCloser.Close() //nolint:wrapcheck // it stands for it
+}
+
+func (b *body) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.released = true
+	if b.closed {
+		_ = b.ReadCloser.Close()
+	}
 }
 
 func unavailable(r *http.Request, cold *ColdError) *http.Response {

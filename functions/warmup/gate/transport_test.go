@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/reconciler/apis/warmup"
 )
@@ -38,7 +40,7 @@ func TestTransport(t *testing.T) {
 		t.Run(c.proto, func(t *testing.T) {
 			t.Parallel()
 			r := &replica{}
-			transport := New((&net.Dialer{}).DialContext, r.ask, 0, silent, nil).Transport(1)
+			transport := New((&net.Dialer{}).DialContext, r.ask, time.Second, silent, nil).Transport(1)
 			send := func(wantCode int, want string) {
 				t.Helper()
 				request := httptest.NewRequest(http.MethodPost, "http://"+model, strings.NewReader("body"))
@@ -130,5 +132,37 @@ func BenchmarkConnection(b *testing.B) {
 				_ = conn.Close()
 			}
 		})
+	}
+}
+
+// What a request to a warm model costs on a connection that is kept, without the gate
+// and with it.
+func BenchmarkRequest(b *testing.B) {
+	model := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer model.Close()
+	var asked, dialled atomic.Int64
+	g := New(func(ctx context.Context, network, address string) (net.Conn, error) {
+		dialled.Add(1)
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}, func(context.Context) (warmup.Status, error) {
+		asked.Add(1)
+		return warmup.Status{State: warmup.Warm}, nil
+	}, 0, silent, nil)
+	with := g.Transport(1)
+	for name, by := range map[string]http.RoundTripper{"plain": with.(*transport).one, "gate": with} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				response, err := by.RoundTrip(httptest.NewRequest(http.MethodPost, model.URL, strings.NewReader("body")))
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+			}
+		})
+	}
+	if asked.Load() != dialled.Load() {
+		b.Errorf("asked %d times for %d connections", asked.Load(), dialled.Load())
 	}
 }

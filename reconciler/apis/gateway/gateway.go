@@ -6,6 +6,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -73,6 +74,16 @@ func LocalName(name string) string { return name + "-local" }
 // its owner: an address of OfTenant, or a VirtualService of VirtualServiceName.
 // Neither an address nor a gateway holds a dot, so no two owners share one.
 func SecureName(owner, gateway string) string { return owner + "." + gateway }
+
+// OwnerOf returns the owner of an object that is named as by SecureName: with a dot, and
+// none behind it. False if a name has none.
+func OwnerOf(name string) (owner string, ok bool) {
+	dot := strings.LastIndex(name, ".")
+	if dot < 0 {
+		return "", false
+	}
+	return name[:dot], true
+}
 
 // CredentialName is how an Istio Gateway in Namespace names a Secret there. Told
 // the plain name, istiod asks that a gateway's pods may list the namespace's
@@ -147,6 +158,11 @@ const SlotHeader = "x-sluice-slot"
 // enforces.
 const GenerationHeader = "x-sluice-generation"
 
+// MarkHeader is the request header, the mark, by which a batch says that it is one: its
+// name. At the entry for callers inside the cluster, requests with it are limited by what
+// the others leave, where a limit has a bucket for them.
+const MarkHeader = "sluice-batch"
+
 const (
 	// ProbeTokenSecret is the Secret that, in Sluice's own namespace, holds under ProbeTokenKey the
 	// random token of this installation. A request whose path begins with it is
@@ -156,8 +172,17 @@ const (
 	ProbeTokenKey = "token"
 )
 
-// ProbePath is the path prefix by which the gateway knows our own prober.
+// ProbePath is where the paths of our own prober begin, with that token.
 func ProbePath(token string) string { return "/.well-known/sluice/" + token }
+
+// ProbePrefix begins the paths that no limit is for, below a ProbePath. The gateway itself
+// answers all of them, at every host: so whoever comes to know the token gets nothing of a
+// Model by it.
+func ProbePrefix(probePath string) string { return probePath + "/" }
+
+// KeptPath is a path that nobody asks for, where backends can be named beside the routes
+// of requests. A limit is for it as for any other.
+func KeptPath(probePath string) string { return probePath + "-backends" }
 
 const (
 	// StatsPort is where every gateway pod shows its counters.
@@ -179,17 +204,27 @@ func VirtualServiceMetadata(name string) string {
 }
 
 // RevisionClusters are the names that Envoy can have for where a route to a revision
-// leads: by the revision's protocol it is one of them.
-func RevisionClusters(namespace, revision string) []string {
-	host := network.GetServiceHostname(revision, namespace)
-	return []string{
-		fmt.Sprintf("outbound|%d||%s", networking.ServiceHTTPPort, host),
-		fmt.Sprintf("outbound|%d||%s", networking.ServiceHTTP2Port, host),
+// leads: one by the revision's protocol, several while that isn't known.
+func RevisionClusters(namespace, revision string, protocol networking.ProtocolType) []string {
+	protocols := []networking.ProtocolType{networking.ProtocolHTTP1, networking.ProtocolH2C}
+	if slices.Contains(protocols, protocol) {
+		protocols = []networking.ProtocolType{protocol}
 	}
+	clusters := make([]string, 0, len(protocols))
+	for _, p := range protocols {
+		clusters = append(clusters, fmt.Sprintf("outbound|%d||%s", networking.ServicePort(p), network.GetServiceHostname(revision, namespace)))
+	}
+	return clusters
 }
 
 // VirtualServiceName is the name of the VirtualService that serves an Ingress.
 // Namespaces hold no dot, so no two Ingresses share one.
 func VirtualServiceName(ingressNamespace, ingressName string) string {
 	return ingressNamespace + "." + ingressName
+}
+
+// IngressOf returns the Ingress that the VirtualService of a name serves; false if it
+// serves none.
+func IngressOf(virtualService string) (namespace, name string, ok bool) {
+	return strings.Cut(virtualService, ".")
 }

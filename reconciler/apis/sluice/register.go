@@ -21,6 +21,8 @@ const (
 	ModelLabelKey = GroupName + "/model"
 	// TenantLabelKey names the tenant an object belongs to.
 	TenantLabelKey = GroupName + "/tenant"
+	// BatchLabelKey names the Batch whose run a Job, or one of its pods, is part of.
+	BatchLabelKey = GroupName + "/batch"
 	// ManagedByLabelKey and ManagedBy mark the objects that Sluice writes.
 	ManagedByLabelKey = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of ManagedByLabelKey on objects of ours.
@@ -31,6 +33,15 @@ const (
 	// changes, so tuning never makes a revision.
 	TemplateHashAnnotationKey = GroupName + "/template-hash"
 
+	// TemplateMetadataAnnotationKey is beside it: the hash of the labels and annotations
+	// of other people's that make a revision too, and whether the template has them.
+	TemplateMetadataAnnotationKey = GroupName + "/template-metadata"
+	// HandedLabelsAnnotationKey is on it too: the keys of the labels that it has from its
+	// Model, so that they go when the Model has them no more.
+	HandedLabelsAnnotationKey = GroupName + "/handed-labels"
+	// HandedAnnotationsAnnotationKey has the keys of such annotations.
+	HandedAnnotationsAnnotationKey = GroupName + "/handed-annotations"
+
 	// WarmUpImageAnnotationKey is on the Knative Service of a Model that is warmed
 	// up: the image that its template was built with. A later one, that comes with
 	// an upgrade of Sluice, waits for the next revision.
@@ -38,6 +49,14 @@ const (
 	// WarmUpBodiesAnnotationKey is on it too where bodies lie beside the template:
 	// the ConfigMap that has them.
 	WarmUpBodiesAnnotationKey = GroupName + "/warm-up-bodies"
+	// WarmUpStartWithinAnnotationKey is on it too where the cluster lets revisions take
+	// longer to start than Knative by itself: the progress deadline that its template was
+	// built from.
+	WarmUpStartWithinAnnotationKey = GroupName + "/warm-up-start-within"
+
+	// WarmUpResourcesAnnotationKey is on it too where the container has other resources than
+	// it had before that could be said: a ResourceRequirements, as JSON.
+	WarmUpResourcesAnnotationKey = GroupName + "/warm-up-resources"
 
 	// SplitByAnnotationKey is on a Knative Service, which hands it on to its Route and
 	// that to its Ingress: "header:<name>" or "cookie:<name>", by whose value requests
@@ -52,4 +71,6 @@ var (
 	RateLimitsResource = schema.GroupResource{Group: GroupName, Resource: "ratelimits"}
 	// TenantsResource is the resource of the kind Tenant.
 	TenantsResource = schema.GroupResource{Group: GroupName, Resource: "tenants"}
+	// BatchesResource is the resource of the kind Batch.
+	BatchesResource = schema.GroupResource{Group: GroupName, Resource: "batches"}
 )

@@ -1,4 +1,4 @@
-// Package tenancy finds the Tenant that holds a namespace.
+// Package tenancy tells which Tenant holds a namespace, and which may have a domain.
 package tenancy
 
 import (

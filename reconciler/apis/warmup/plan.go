@@ -66,16 +66,41 @@ type Target struct {
 	Port int `json:"port"`
 	// H2C speaks HTTP/2 without TLS from the first byte.
 	H2C bool `json:"h2c,omitempty"`
-	// Ready is the model's own readiness endpoint; nil where listening is enough.
-	Ready *Endpoint `json:"ready,omitempty"`
+	// Probes are the model's own, as far as they can be asked from beside it: it is ready
+	// for a first request once all of them pass.
+	Probes []Probe `json:"probes,omitempty"`
+	// Conclusive is true where these say that the model has loaded, and none is missing
+	// that might. Where it is false, a model that listens may still be loading, and a wrong
+	// answer is final only once a whole round was answered right.
+	Conclusive bool `json:"conclusive,omitempty"`
 }
 
-// Endpoint answers a GET with a status from 200 to 399 once the model is ready.
-type Endpoint struct {
-	Port    int               `json:"port"`
-	Path    string            `json:"path"`
-	HTTPS   bool              `json:"https,omitempty"`
-	Headers map[string]string `json:"headers,omitempty"`
+// Probe is one of the model's own. Of HTTP and GRPC at most one is there; with neither, it
+// passes once the port takes connections.
+type Probe struct {
+	// Name is the field that it comes from.
+	Name string `json:"name"`
+	Port int    `json:"port"`
+	// TimeoutSeconds bound one answer.
+	TimeoutSeconds int        `json:"timeoutSeconds"`
+	HTTP           *HTTPProbe `json:"http,omitempty"`
+	GRPC           *GRPCProbe `json:"grpc,omitempty"`
+}
+
+// Timeout bounds one answer.
+func (p *Probe) Timeout() time.Duration { return time.Duration(p.TimeoutSeconds) * time.Second }
+
+// HTTPProbe passes once a GET is answered by a status from 200 to 399.
+type HTTPProbe struct {
+	Path    string              `json:"path"`
+	HTTPS   bool                `json:"https,omitempty"`
+	Headers map[string][]string `json:"headers,omitempty"`
+}
+
+// GRPCProbe passes once gRPC's health service says that a service is SERVING.
+type GRPCProbe struct {
+	// Service is empty for the server as a whole.
+	Service string `json:"service,omitempty"`
 }
 
 // Stable ends a warm-up once the latency falls no more.

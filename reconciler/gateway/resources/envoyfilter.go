@@ -185,6 +185,9 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 			FlushAccessLogOnNewRequest: true,
 		},
 		LocalReplyConfig: refused,
+		// model.example.com. is the same host as model.example.com.
+		StripTrailingHostDot: true,
+		HttpProtocolOptions:  http1Options(),
 	}
 	if entry == gateway.Local {
 		// A DomainMapping's requests come back in here, over HTTP/2; by RFC 8441 a
@@ -207,6 +210,19 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 	return toStruct(map[string]proto.Message{"typed_config": config}, connectionManager)
 }
 
+// http1Options serve older clients, and those that offer to go on in another protocol and
+// are content not to: without, they would be answered 426 and 403. Of h2c Envoy takes no
+// notice by itself; a WebSocket is asked for, not offered.
+func http1Options() *corev3.Http1ProtocolOptions {
+	return &corev3.Http1ProtocolOptions{
+		AcceptHttp_10: true,
+		IgnoreHttp_11Upgrade: []*matcherv3.StringMatcher{
+			{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "h2"}, IgnoreCase: true},
+			{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "TLS/"}, IgnoreCase: true},
+		},
+	}
+}
+
 // validateMerged checks a patch as Envoy will see it: with the two fields that
 // istiod has filled in before the merge.
 func validateMerged(patch *hcmv3.HttpConnectionManager) error {
@@ -225,12 +241,12 @@ func validateMerged(patch *hcmv3.HttpConnectionManager) error {
 // controls, or it could make counters without end.
 func demandLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
 	offered, err := counter(gateway.OfferedMetric, entry,
-		allOf(logType(datav3.AccessLogType_DownstreamStart), notPath(gw.ProbePath)))
+		allOf(logType(datav3.AccessLogType_DownstreamStart), notPath(gateway.ProbePrefix(gw.ProbePath))))
 	if err != nil {
 		return nil, err
 	}
 	refused, err := counter(gateway.RefusedMetric, entry,
-		allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), notPath(gw.ProbePath)))
+		allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), notPath(gateway.ProbePrefix(gw.ProbePath))))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package resources
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -17,6 +18,8 @@ const (
 	refusalAdvice  = "Retry after the time that Retry-After tells, and double the pause each time you are refused again."
 	// grpcContent is how Envoy itself knows the requests that it answers as gRPC.
 	grpcContent = `application/grpc(\+.*)?`
+	// pauses is the longest pause that callers are told, in seconds.
+	pauses = 8
 )
 
 // refusals replaces what Envoy says of itself by an answer for whoever is refused:
@@ -32,16 +35,54 @@ func refusals() (*hcmv3.LocalReplyConfig, error) {
 		return nil, fmt.Errorf("building the body of refusals: %w", err)
 	}
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
-		Filter: allOf(tooManyRequests(), contentType(grpcContent)),
+		Filter:       allOf(tooManyRequests(), contentType(grpcContent)),
+		HeadersToAdd: refusalHeaders(),
 		BodyFormatOverride: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_TextFormatSource{
 			TextFormatSource: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: refusalMessage + " " + refusalAdvice}},
 		}},
 	}, {
-		Filter: tooManyRequests(),
+		Filter:       tooManyRequests(),
+		HeadersToAdd: refusalHeaders(),
 		BodyFormatOverride: &corev3.SubstitutionFormatString{
 			Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body}, ContentType: "application/json",
 		},
 	}}}, nil
+}
+
+// refusalHeaders tell a pause, as Retry-After and in the form of the IETF's draft of
+// RateLimit headers: nothing is left of the Model's quota, and there is some again after
+// so many seconds. Envoy's own x-ratelimit headers would tell of one bucket of one pod,
+// in answers that aren't refused too, and hold back clients that go by them for no reason.
+//
+// A page of any origin may read them and the body: they say nothing of the Model but that
+// it is busy. The answer to a request with credentials stays unreadable, for which its
+// origin would have to be named. The Model's own answers have what the Model gives them.
+func refusalHeaders() []*corev3.HeaderValueOption {
+	header := func(key, value string) *corev3.HeaderValueOption {
+		return &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: key, Value: value},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}
+	}
+	return []*corev3.HeaderValueOption{
+		header("retry-after", pause()),
+		header("ratelimit", `"model";r=0;t=`+pause()),
+		header("access-control-allow-origin", "*"),
+		header("access-control-expose-headers", "Retry-After, RateLimit"),
+	}
+}
+
+// pause is a number of seconds from 1 to pauses, in the form in which Envoy works it out
+// for each refusal: callers who were refused together are not to come back together. It
+// goes by the first digit of the request's id, which Envoy draws at random where the
+// caller brings none; whoever brings one chooses a pause for himself alone.
+func pause() string {
+	const digits = "0123456789abcdef"
+	expression := strconv.Itoa(pauses)
+	for i := pauses - 1; i > 0; i-- {
+		expression = fmt.Sprintf("request.id < '%c' ? %d : (%s)", digits[i*len(digits)/pauses], i, expression)
+	}
+	return "%CEL(" + expression + ")%"
 }
 
 func tooManyRequests() *accesslogv3.AccessLogFilter {

@@ -167,6 +167,14 @@ func TestConnectionFilters(t *testing.T) {
 		if age, idle := options.MaxConnectionDuration.AsDuration(), options.IdleTimeout.AsDuration(); age != time.Minute || idle != age {
 			t.Errorf("connections end at %s, idle ones after %s, want both after a minute", age, idle)
 		}
+		if http1 := manager.HttpProtocolOptions; !http1.AcceptHttp_10 || !manager.StripTrailingHostDot || len(http1.IgnoreHttp_11Upgrade) == 0 {
+			t.Errorf("older clients aren't served: %v, trailing dots are stripped: %v", http1, manager.StripTrailingHostDot)
+		}
+		for _, ignored := range manager.HttpProtocolOptions.IgnoreHttp_11Upgrade {
+			if exact := ignored.GetExact(); exact == "websocket" || exact == "" && ignored.GetPrefix() == "" {
+				t.Errorf("%v is ignored, a WebSocket too", ignored)
+			}
+		}
 		local := patch.Match.GetListener().PortNumber == gateway.Local.Port
 		if removals := len(manager.EarlyHeaderMutationExtensions); (removals == 0) != local {
 			t.Errorf("port %d removes headers %d times; Knative's own may come from inside, and from nowhere else",

@@ -90,7 +90,7 @@ func add(certificates []Certificate, c Certificate) []Certificate {
 
 // CopyName is the name, in the gateways' namespace, of the copy of a Secret that
 // the Ingress of a VirtualService names. What stands behind its last dot holds
-// none, so no two Ingresses' copies share a name.
+// none, so no two Ingresses' copies share a name, and gateway.OwnerOf tells whose it is.
 func CopyName(virtualService, secret string) string {
 	return virtualService + ".tls-" + shortDigest(secret)
 }

@@ -16,6 +16,8 @@ import (
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/networking/pkg/http/header"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
 const keptRoute = "sluice-backends"
@@ -123,10 +125,7 @@ func sealed(vs *istiov1.VirtualService, kept sets.Set[backend], probePath string
 	if err != nil {
 		return nil, err
 	}
-	// Behind keep, whose path its own prefix begins.
-	at := min(kept.Len(), 1)
-	out.Spec.Http = append(out.Spec.Http[:at:at],
-		append([]*istioapi.HTTPRoute{probe(vs.Name, probePath, generation)}, out.Spec.Http[at:]...)...)
+	out.Spec.Http = append([]*istioapi.HTTPRoute{probe(vs.Name, probePath, generation)}, out.Spec.Http...)
 	return out, nil
 }
 
@@ -142,7 +141,7 @@ func intact(vs *istiov1.VirtualService, probePath string) bool {
 func probe(virtualService, path, generation string) *istioapi.HTTPRoute {
 	return &istioapi.HTTPRoute{
 		Name:           probeRoute(virtualService),
-		Match:          []*istioapi.HTTPMatchRequest{{Uri: prefix(path + "/")}},
+		Match:          []*istioapi.HTTPMatchRequest{{Uri: prefix(gateway.ProbePrefix(path))}},
 		DirectResponse: &istioapi.HTTPDirectResponse{Status: http.StatusOK},
 		Headers: &istioapi.Headers{
 			Response: &istioapi.Headers_HeaderOperations{Set: map[string]string{header.HashKey: generation}},
@@ -150,11 +149,11 @@ func probe(virtualService, path, generation string) *istioapi.HTTPRoute {
 	}
 }
 
-// keep names backends on a path that nobody asks for.
+// keep names backends on a path that nobody asks for, and that no limit leaves out.
 func keep(kept sets.Set[backend], probePath string) *istioapi.HTTPRoute {
 	route := &istioapi.HTTPRoute{
 		Name:    keptRoute,
-		Match:   []*istioapi.HTTPMatchRequest{{Uri: exact(probePath + "/backends")}},
+		Match:   []*istioapi.HTTPMatchRequest{{Uri: exact(gateway.KeptPath(probePath))}},
 		Retries: &istioapi.HTTPRetry{Attempts: 0},
 	}
 	for _, b := range sortedBackends(kept) {

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -9,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"pgregory.net/rapid"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
 // serving returns the VirtualService of an Ingress that sends equal shares to
@@ -63,6 +66,25 @@ func TestTransitionToAnotherBackend(t *testing.T) {
 	} {
 		if Generation(pair[0]) == Generation(pair[1]) {
 			t.Error("two steps have one generation")
+		}
+	}
+}
+
+// Whoever comes to know the token reaches no backend by a path that no limit is for, at
+// whichever step.
+func TestTheTokenLeadsToNoBackend(t *testing.T) {
+	before, after := serving(t, "old"), serving(t, "new")
+	prepared := next(t, before, after, true).VirtualService
+	committed := next(t, prepared, after, true).VirtualService
+	for step, vs := range map[string]*istiov1.VirtualService{"at first": before, "prepared": prepared, "committed": committed} {
+		first := vs.Spec.Http[0]
+		if uri := first.Match[0].Uri.GetPrefix(); first.DirectResponse == nil || uri != gateway.ProbePrefix(binding.ProbePath) {
+			t.Errorf("%s: what no limit is for is not answered first of all, but %q", step, uri)
+		}
+		for _, route := range keptOf(vs) {
+			if uri := route.Match[0].Uri.GetExact(); strings.HasPrefix(uri, gateway.ProbePrefix(binding.ProbePath)) {
+				t.Errorf("%s: %q leads to backends, and no limit is for it", step, uri)
+			}
 		}
 	}
 }

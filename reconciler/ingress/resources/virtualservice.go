@@ -225,12 +225,6 @@ func ExternalHosts(ing *v1alpha1.Ingress) []string {
 	return sets.List(hosts)
 }
 
-// IngressOf returns whose VirtualService that is; false if it serves none. It
-// goes by the name, which unlike a label can't be too short for the Ingress'.
-func IngressOf(virtualServiceName string) (namespace, name string, ok bool) {
-	return strings.Cut(virtualServiceName, ".")
-}
-
 // Labels are on every object that serves an Ingress of a tenant, or of none (""):
 // nothing can own what is in the gateways' namespace, so they say whose it is.
 func Labels(ing *v1alpha1.Ingress, tenant string) map[string]string {
@@ -251,19 +245,6 @@ func OwnerLabels(ing types.NamespacedName) map[string]string {
 		networking.IngressLabelKey: kmeta.ChildName(ing.Name, ""), // shortened to 63 where it is longer
 		IngressNamespaceLabelKey:   ing.Namespace,
 	}
-}
-
-// SameLabels tells whether an object has the labels that Labels returned, and no
-// other that it could have returned.
-func SameLabels(have, want map[string]string) bool {
-	for _, key := range []string{
-		sluice.ManagedByLabelKey, networking.IngressLabelKey, IngressNamespaceLabelKey, sluice.ModelLabelKey, sluice.TenantLabelKey,
-	} {
-		if have[key] != want[key] {
-			return false
-		}
-	}
-	return true
 }
 
 func httpRoute(path v1alpha1.HTTPIngressPath, places []place) *istioapi.HTTPRoute {

@@ -17,29 +17,28 @@ import (
 // replica serves, the policy, how its Knative Service splits the requests now, and
 // what the tenant has to do with it.
 func RateLimit(m *v1alpha1.Model, t *v1alpha1.Tenant, service *servingv1.Service) *v1alpha1.RateLimit {
-	return RefreshRateLimit(m, t, service, &v1alpha1.RateLimit{
+	limit := m.Spec.Limit.DeepCopy()
+	out := &v1alpha1.RateLimit{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            m.Name,
 			Namespace:       m.Namespace,
+			Labels:          Labels(m, t),
 			OwnerReferences: []metav1.OwnerReference{*kmeta.NewControllerRef(m)},
 		},
-	})
-}
-
-// RefreshRateLimit is the existing RateLimit with what the limiter is told now.
-func RefreshRateLimit(m *v1alpha1.Model, t *v1alpha1.Tenant, service *servingv1.Service, existing *v1alpha1.RateLimit) *v1alpha1.RateLimit {
-	limit, out := m.Spec.Limit.DeepCopy(), existing.DeepCopy()
-	out.Labels = relabel(out.Labels, m, t)
-	out.Spec = v1alpha1.RateLimitSpec{
-		Gateways: t.GatewaysOf(m.Namespace),
-		// A Knative Service's Ingress has the Service's name.
-		VirtualService:              gateway.VirtualServiceName(service.Namespace, service.Name),
-		RequestsPerSecondPerReplica: *limit.RequestsPerSecondPerReplica,
-		Burst:                       *limit.Burst,
-		Policy:                      limit.Policy,
-		HeadroomPercent:             *limit.HeadroomPercent,
-		Traffic:                     traffic(service),
-		Cap:                         rateCap(t),
+		Spec: v1alpha1.RateLimitSpec{
+			Gateways: t.GatewaysOf(m.Namespace),
+			// A Knative Service's Ingress has the Service's name.
+			VirtualService:              gateway.VirtualServiceName(service.Namespace, service.Name),
+			RequestsPerSecondPerReplica: *limit.RequestsPerSecondPerReplica,
+			Burst:                       *limit.Burst,
+			Policy:                      limit.Policy,
+			HeadroomPercent:             *limit.HeadroomPercent,
+			Traffic:                     traffic(service),
+			Cap:                         rateCap(t),
+		},
+	}
+	if limit.Queue != nil {
+		out.Spec.Queue = &limit.Queue.Wait
 	}
 	return out
 }

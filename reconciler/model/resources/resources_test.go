@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"minimal", "full", "warmed", "corpus"} {
+	for _, name := range []string{"minimal", "full", "warmed", "corpus", "pod"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join("testdata", name)
@@ -53,12 +54,15 @@ func TestTemplateHashIsPinned(t *testing.T) {
 			t.Errorf("hash of %s = %q, want %q", name, got, want)
 		}
 	}
+	if got, want := metadataHash(model(t, "full")), "v1-c2cc81d27be58fd80a0bc595dc38a87b"; got != want {
+		t.Errorf("hash of the metadata of full = %q, want %q", got, want)
+	}
 }
 
 // The form itself, so that a changed hash can be explained.
 func TestCanonicalForm(t *testing.T) {
 	t.Parallel()
-	golden(t, "testdata/full/form-v1.out.yaml", canonicalForm1(&model(t, "full").Spec))
+	golden(t, "testdata/full/form-v1.out.yaml", canonicalForm1(model(t, "full")))
 }
 
 // No tuning and no limit makes a revision: neither by the hash nor by the template.
@@ -115,6 +119,31 @@ func TestTemplateHashNoticesChanges(t *testing.T) {
 	}
 }
 
+// All that a Model says of its pods makes a revision, each in its own way.
+func TestTemplateHashNoticesPodSettings(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{TemplateHash(model(t, "minimal")): "nothing"}
+	for i := range reflect.TypeFor[v1alpha1.PodSettings]().NumField() {
+		m := model(t, "minimal")
+		name, field := reflect.TypeFor[v1alpha1.PodSettings]().Field(i).Name, reflect.ValueOf(&m.Spec.PodSettings).Elem().Field(i)
+		switch field.Kind() {
+		case reflect.Pointer:
+			field.Set(reflect.New(field.Type().Elem()))
+		case reflect.Slice:
+			field.Set(reflect.MakeSlice(field.Type(), 1, 1))
+		case reflect.String:
+			field.SetString("x")
+		case reflect.Bool:
+			field.SetBool(true)
+		}
+		hash := TemplateHash(m)
+		if other, ok := seen[hash]; ok {
+			t.Errorf("%q and %q have one hash", name, other)
+		}
+		seen[hash] = name
+	}
+}
+
 // What is written in another way, or empty, is the same.
 func TestTemplateHashIsCanonical(t *testing.T) {
 	t.Parallel()
@@ -162,13 +191,12 @@ func TestRestoreService(t *testing.T) {
 func TestTenantKeepsRevision(t *testing.T) {
 	t.Parallel()
 	m, acme, rival := model(t, "full"), tenant(t, "full"), &v1alpha1.Tenant{}
-	rival.Name = "rival"
-	service, limit := Service(m, nil), RateLimit(m, nil, &servingv1.Service{})
-	service.Labels["team"], limit.Labels["team"] = "search", "search"
+	rival.Name, m.Labels = "rival", nil
+	service := Service(m, nil)
+	service.Labels["team"] = "search"
 	spec := service.Spec.DeepCopy()
 	for _, holder := range []*v1alpha1.Tenant{acme, rival, nil} {
 		service = LabelService(m, holder, service)
-		limit = RefreshRateLimit(m, holder, &servingv1.Service{}, limit)
 		want := map[string]string{"team": "search", sluice.ModelLabelKey: m.Name, sluice.ManagedByLabelKey: sluice.ManagedBy}
 		if holder != nil {
 			want[sluice.TenantLabelKey] = holder.Name
@@ -176,7 +204,8 @@ func TestTenantKeepsRevision(t *testing.T) {
 		if diff := cmp.Diff(want, service.Labels); diff != "" {
 			t.Error("labels of the Service (-want, +got):", diff)
 		}
-		if diff := cmp.Diff(want, limit.Labels); diff != "" {
+		delete(want, "team")
+		if diff := cmp.Diff(want, RateLimit(m, holder, &servingv1.Service{}).Labels); diff != "" {
 			t.Error("labels of the RateLimit (-want, +got):", diff)
 		}
 		if diff := cmp.Diff(spec, &service.Spec); diff != "" {
@@ -203,6 +232,7 @@ func TestAutoscalingPatch(t *testing.T) {
 		name     string
 		revision map[string]string
 		model    map[string]string
+		unnamed  string
 		floor    int32
 		want     map[string]*string
 	}{
@@ -238,6 +268,48 @@ func TestAutoscalingPatch(t *testing.T) {
 			floor:    4,
 			want:     map[string]*string{prefix + "metric": ptr("memory"), prefix + "min-scale": ptr("4")},
 		},
+		{
+			name:     "the cluster's class, named by the Model alone",
+			model:    map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "memory"},
+			unnamed:  "hpa.autoscaling.knative.dev",
+			revision: map[string]string{prefix + "metric": "cpu", prefix + "max-scale": "5"},
+			want:     map[string]*string{prefix + "metric": ptr("memory")},
+		},
+		{
+			name:     "the cluster's class, named by the revision alone, to which our metric means nothing",
+			unnamed:  "hpa.autoscaling.knative.dev",
+			model:    map[string]string{},
+			revision: map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "max-scale": "4"},
+			want:     map[string]*string{prefix + "max-scale": ptr("5")},
+		},
+		{
+			name:     "Knative's class, where the cluster's is another",
+			model:    map[string]string{prefix + "class": "kpa.autoscaling.knative.dev"},
+			unnamed:  "hpa.autoscaling.knative.dev",
+			revision: map[string]string{prefix + "max-scale": "4", prefix + "min-scale": "3"},
+			floor:    4,
+			want:     map[string]*string{prefix + "min-scale": ptr("4")},
+		},
+		{
+			name:     "a class of the cluster's that knows no least scale",
+			unnamed:  "keda.example.com",
+			model:    map[string]string{},
+			revision: map[string]string{prefix + "max-scale": "5"},
+			floor:    4,
+		},
+		{
+			name:     "a floor above the activation scale, which Knative would refuse",
+			model:    map[string]string{prefix + "activation-scale": "2"},
+			revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", prefix + "activation-scale": "2"},
+			floor:    3,
+			want:     map[string]*string{prefix + "min-scale": ptr("3"), prefix + "activation-scale": nil},
+		},
+		{
+			name:     "that has gone",
+			model:    map[string]string{prefix + "activation-scale": "2"},
+			revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", prefix + "min-scale": "3"},
+			want:     map[string]*string{prefix + "min-scale": nil, prefix + "activation-scale": ptr("2")},
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -248,7 +320,7 @@ func TestAutoscalingPatch(t *testing.T) {
 				Metric: v1alpha1.MetricConcurrency, MaxReplicas: ptr(int32(5)), InitialReplicas: ptr(int32(3)),
 			}
 			if c.model == nil {
-				if diff := cmp.Diff(wanted, AutoscalingAnnotations(m)); diff != "" {
+				if diff := cmp.Diff(wanted, m.AutoscalingAnnotations()); diff != "" {
 					t.Error("annotations (-want, +got):", diff)
 				}
 			}
@@ -257,7 +329,7 @@ func TestAutoscalingPatch(t *testing.T) {
 			if c.want == nil {
 				c.want = map[string]*string{}
 			}
-			if diff := cmp.Diff(c.want, AutoscalingPatch(m, revision, c.floor)); diff != "" {
+			if diff := cmp.Diff(c.want, AutoscalingPatch(m, Scaled{revision, c.unnamed}, c.floor)); diff != "" {
 				t.Error("patch (-want, +got):", diff)
 			}
 		})
@@ -267,12 +339,52 @@ func TestAutoscalingPatch(t *testing.T) {
 func TestFloor(t *testing.T) {
 	t.Parallel()
 	m := &v1alpha1.Model{}
-	if got := Floor(m, 4, 3); got != 4 {
-		t.Errorf("floor = %d, want what the demand calls for", got)
+	if got := Floor(m, "m-1", "", 4, 3); got.Demand != 4 || got.Rollout != 3 || got.Replicas() != 4 {
+		t.Errorf("floor = %+v, want what the demand calls for beside what the rollout keeps", got)
 	}
-	m.Annotations = map[string]string{v1alpha1.AutoscalingPrefix + "class": "hpa.autoscaling.knative.dev"}
-	if got := Floor(m, 4, 3); got != 3 {
-		t.Errorf("floor = %d, want the rollout's: the limiter knows Knative's own autoscaler only", got)
+	const hpa = "hpa.autoscaling.knative.dev"
+	if got := Floor(m, "m-1", hpa, 4, 3); got.Replicas() != 3 {
+		t.Errorf("floor of the cluster's class = %+v, want the rollout's", got)
+	}
+	m.Annotations = map[string]string{v1alpha1.AutoscalingPrefix + "class": hpa}
+	if got := Floor(m, "m-1", "", 4, 3); got.Replicas() != 3 {
+		t.Errorf("floor = %+v, want the rollout's: the limiter knows Knative's own autoscaler only", got)
+	}
+}
+
+func TestFloorPatches(t *testing.T) {
+	t.Parallel()
+	const prefix = v1alpha1.AutoscalingPrefix
+	m := &v1alpha1.Model{}
+	m.Spec.Autoscaling = v1alpha1.AutoscalingSpec{MinReplicas: ptr(int32(2)), MaxReplicas: ptr(int32(9)), Target: ptr(int32(7))}
+	none := map[string]*string{}
+	least := func(value string) map[string]*string { return map[string]*string{prefix + "min-scale": &value} }
+	cases := []struct {
+		name             string
+		revision         map[string]string
+		floor            int32
+		floored, release map[string]*string
+	}{
+		{"as the Model has it", map[string]string{prefix + "min-scale": "2", prefix + "max-scale": "5"}, 0, none, none},
+		{"raised, within its own maximum", map[string]string{prefix + "min-scale": "2", prefix + "max-scale": "5"}, 7, least("5"), none},
+		{"raised, without a maximum", map[string]string{prefix + "min-scale": "2"}, 7, least("7"), none},
+		{"held higher once", map[string]string{prefix + "min-scale": "4", prefix + "max-scale": "5"}, 0, least("2"), least("2")},
+		{"held higher, still called for", map[string]string{prefix + "min-scale": "4", prefix + "max-scale": "5"}, 4, none, least("2")},
+		{"made with less", map[string]string{prefix + "max-scale": "5"}, 0, least("2"), none},
+		{"of Knative's other class", map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "min-scale": "4"}, 0, least("2"), least("2")},
+		{"of a class nobody knows", map[string]string{prefix + "class": "x", prefix + "min-scale": "4"}, 7, none, none},
+		{"raised above its activation scale", map[string]string{prefix + "min-scale": "2", prefix + "activation-scale": "3"}, 4,
+			map[string]*string{prefix + "min-scale": ptr("4"), prefix + "activation-scale": nil}, none},
+	}
+	for _, c := range cases {
+		revision := &servingv1.Revision{}
+		revision.Annotations = c.revision
+		if diff := cmp.Diff(c.floored, FloorPatch(m, Scaled{Revision: revision}, c.floor)); diff != "" {
+			t.Errorf("%s: floor (-want, +got): %s", c.name, diff)
+		}
+		if got := ReleasePatch(m, Scaled{Revision: revision}); len(got)+len(c.release) > 0 && !cmp.Equal(c.release, got) {
+			t.Errorf("%s: release (-want, +got): %s", c.name, cmp.Diff(c.release, got))
+		}
 	}
 }
 
@@ -309,18 +421,22 @@ func TestStartWith(t *testing.T) {
 	for _, c := range []struct {
 		annotations map[string]string
 		replicas    int32
+		cluster     int32
 		want        string
 	}{
 		{annotations: map[string]string{}, replicas: 0},
-		{annotations: map[string]string{}, replicas: 1},
+		{annotations: map[string]string{}, replicas: 1, cluster: 1},
 		{annotations: map[string]string{}, replicas: 3, want: "3"},
+		{annotations: map[string]string{}, replicas: 1, cluster: 0, want: "1"},
+		{annotations: map[string]string{}, replicas: 3, cluster: 5},
+		{annotations: map[string]string{initial: "2"}, replicas: 3, cluster: 5, want: "3"},
 		{annotations: map[string]string{initial: "0"}, replicas: 1, want: "1"},
 		{annotations: map[string]string{initial: "4"}, replicas: 3, want: "4"},
 		{annotations: map[string]string{most: "2"}, replicas: 3, want: "2"},
 	} {
 		service := &servingv1.Service{}
 		service.Spec.Template.Annotations = c.annotations
-		StartWith(service, c.replicas)
+		StartWith(service, c.replicas, c.cluster)
 		if got := c.annotations[initial]; got != c.want {
 			t.Errorf("with %v: starts with %q, want %q", c.annotations, got, c.want)
 		}

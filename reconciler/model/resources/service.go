@@ -3,12 +3,15 @@ package resources
 import (
 	"maps"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/networking/pkg/apis/networking"
 	"knative.dev/pkg/kmeta"
+	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"sluice.dev/sluice/reconciler/apis/metadata"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
@@ -36,8 +39,10 @@ func EmptyService(m *v1alpha1.Model) *servingv1.Service {
 func RebuildService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
 	out := LabelService(m, t, existing)
 	out.Annotations[sluice.TemplateHashAnnotationKey] = TemplateHash(m)
-	out.Spec = serviceSpec(m, m.AutoscalingAnnotations())
+	out.Annotations[sluice.TemplateMetadataAnnotationKey] = metadataHash(m)
+	out.Spec = serviceSpec(m, replicaMetadata(m, m.AutoscalingAnnotations()))
 	out.Spec.RouteSpec = pinned(existing)
+	startWithin(m, out)
 	addWarmUp(m, out)
 	return out
 }
@@ -50,23 +55,27 @@ func RestoreService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.S
 	out := LabelService(m, t, existing)
 	autoscaling := maps.Clone(existing.Spec.Template.Annotations)
 	maps.DeleteFunc(autoscaling, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.AutoscalingPrefix) })
-	out.Spec = serviceSpec(m, autoscaling)
+	out.Spec = serviceSpec(m, restoredMetadata(m, existing, autoscaling))
 	out.Spec.RouteSpec = pinned(existing)
+	startWithin(m, out)
 	addWarmUp(m, out)
 	return out
 }
 
 // LabelService is the existing Service with the labels and annotations of its own
-// that Sluice relies on. It leaves the spec, and so the revision, alone. Knative
-// hands them on to the Route, whose domain its config-domain selects by them.
+// that Sluice relies on, and those of its Model that mean something there. It leaves the
+// spec, and so the revision, alone. Knative hands them on to the Route, whose domain its
+// config-domain selects by them.
 func LabelService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Service) *servingv1.Service {
 	out := existing.DeepCopy()
+	handOn(m, out)
 	out.Labels = relabel(out.Labels, m, t)
 	out.Annotations = kmeta.UnionMaps(out.Annotations, map[string]string{
 		networking.IngressClassAnnotationAltKey: sluice.IngressClassName,
 	})
 	// Knative reads the class under an older key first.
 	delete(out.Annotations, networking.IngressClassAnnotationKey)
+	adoptMetadata(m, out)
 	if m.Spec.SplitBy != nil {
 		out.Annotations[sluice.SplitByAnnotationKey] = m.Spec.SplitBy.String()
 	} else {
@@ -76,18 +85,32 @@ func LabelService(m *v1alpha1.Model, t *v1alpha1.Tenant, existing *servingv1.Ser
 }
 
 // serviceSpec has no traffic yet.
-func serviceSpec(m *v1alpha1.Model, annotations map[string]string) servingv1.ServiceSpec {
+func serviceSpec(m *v1alpha1.Model, replicas metadata.Set) servingv1.ServiceSpec {
 	return servingv1.ServiceSpec{
 		ConfigurationSpec: servingv1.ConfigurationSpec{
 			Template: servingv1.RevisionTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
-					Labels:      map[string]string{sluice.ModelLabelKey: m.Name},
-					Annotations: annotations,
+					Labels:      kmeta.UnionMaps(replicas.Labels, map[string]string{sluice.ModelLabelKey: m.Name}),
+					Annotations: replicas.Annotations,
 				},
 				Spec: m.Spec.RevisionSpec(),
 			},
 		},
 	}
+}
+
+// startWithin says how long a revision may take until it is ready, where its Model does, or
+// has it warmed up: that takes its time after all that a start may take anyway.
+func startWithin(m *v1alpha1.Model, service *servingv1.Service) {
+	deadline := m.ProgressDeadline()
+	if w := m.Spec.WarmUp; w != nil {
+		deadline = max(startFor, WarmUpPinsOf(service).StartWithin, deadline) + w.Timeout.Round(time.Second)
+	}
+	if deadline == 0 {
+		return
+	}
+	template := &service.Spec.Template
+	template.Annotations = kmeta.UnionMaps(template.Annotations, map[string]string{serving.ProgressDeadlineAnnotationKey: deadline.String()})
 }
 
 // Labels are on every object that a Model owns.

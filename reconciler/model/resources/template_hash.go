@@ -22,21 +22,23 @@ import (
 const hashForm1 = "v1-"
 
 // TemplateHash is the hash of everything in a Model that makes a revision: not its
-// autoscaling, not its limit, not its metadata. It is "v1-" and 32 hex digits.
+// autoscaling, not its limit, not its metadata, which has a hash of its own, but for the
+// progress deadline. It is "v1-" and 32 hex digits.
 func TemplateHash(m *v1alpha1.Model) string {
-	return hashForm1 + digest(canonicalForm1(&m.Spec))
+	return hashForm1 + digest(canonicalForm1(m))
 }
 
 // BuiltFrom is true when the Service's template was built from what the Model asks
 // for now. A hash of an unknown form, as after a downgrade, is not.
 func BuiltFrom(m *v1alpha1.Model, service *servingv1.Service) bool {
-	return service.Annotations[sluice.TemplateHashAnnotationKey] == TemplateHash(m)
+	return service.Annotations[sluice.TemplateHashAnnotationKey] == TemplateHash(m) && metadataIsOf(m, service)
 }
 
 // canonicalForm1 lists the fields by name, so that a field added to Model is not
 // hashed until somebody decides that it makes a revision. A new field may be added
 // here without a new form, since an empty value leaves no trace in the form.
-func canonicalForm1(s *v1alpha1.ModelSpec) map[string]any {
+func canonicalForm1(m *v1alpha1.Model) map[string]any {
+	s := &m.Spec
 	return canonicalFields(map[string]any{
 		"container":                   s.Container,
 		"volumes":                     s.Volumes,
@@ -49,6 +51,26 @@ func canonicalForm1(s *v1alpha1.ModelSpec) map[string]any {
 		"responseStartTimeoutSeconds": s.ResponseStartTimeoutSeconds,
 		"idleTimeoutSeconds":          s.IdleTimeoutSeconds,
 		"warmUp":                      s.WarmUp,
+		"progressDeadline":            m.ProgressDeadline(),
+
+		"sidecars":                     s.Sidecars,
+		"initContainers":               s.InitContainers,
+		"securityContext":              s.SecurityContext,
+		"affinity":                     s.Affinity,
+		"topologySpreadConstraints":    s.TopologySpreadConstraints,
+		"runtimeClassName":             s.RuntimeClassName,
+		"priorityClassName":            s.PriorityClassName,
+		"schedulerName":                s.SchedulerName,
+		"resourceClaims":               s.ResourceClaims,
+		"dnsPolicy":                    s.DNSPolicy,
+		"dnsConfig":                    s.DNSConfig,
+		"hostAliases":                  s.HostAliases,
+		"automountServiceAccountToken": s.AutomountServiceAccountToken,
+		"enableServiceLinks":           s.EnableServiceLinks,
+		"shareProcessNamespace":        s.ShareProcessNamespace,
+		"hostNetwork":                  s.HostNetwork,
+		"hostPID":                      s.HostPID,
+		"hostIPC":                      s.HostIPC,
 	})
 }
 

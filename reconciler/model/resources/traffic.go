@@ -114,34 +114,38 @@ func pinned(existing *servingv1.Service) servingv1.RouteSpec {
 
 func isNewest(t servingv1.TrafficTarget) bool { return equality.Semantic.DeepEqual(t, Newest()) }
 
-// StartWith makes the next revision of a Service start with as many replicas, within
-// its bound. One is what Knative starts anyway.
-func StartWith(service *servingv1.Service, replicas int32) {
+// StartWith makes the next revision of a Service start with as many replicas, within its
+// bound. The cluster is the number that Knative starts with where the Model says none.
+func StartWith(service *servingv1.Service, replicas, cluster int32) {
 	annotations := service.Spec.Template.Annotations
 	if most := scale(annotations, autoscaling.MaxScaleAnnotationKey); most > 0 {
 		replicas = min(replicas, most)
 	}
-	_, set := annotations[autoscaling.InitialScaleAnnotationKey]
-	if replicas > scale(annotations, autoscaling.InitialScaleAnnotationKey) && (set || replicas > 1) {
+	starts := cluster
+	if _, set := annotations[autoscaling.InitialScaleAnnotationKey]; set {
+		starts = scale(annotations, autoscaling.InitialScaleAnnotationKey)
+	}
+	if replicas > starts {
 		annotations[autoscaling.InitialScaleAnnotationKey] = strconv.Itoa(int(replicas))
 	}
 }
 
-// MinReplicas are kept of every revision of the Model that is routed to.
-func MinReplicas(m *v1alpha1.Model) int32 {
-	return scale(m.AutoscalingAnnotations(), autoscaling.MinScaleAnnotationKey)
-}
-
-// MinScale is the least number of replicas of a revision, for now.
-func MinScale(revision *servingv1.Revision) int32 {
-	return scale(revision.Annotations, autoscaling.MinScaleAnnotationKey)
-}
-
-// Floor is the least number of replicas of a revision: what the demand calls for, which
-// the limiter tells with Knative's own autoscaler in mind, or what the rollout keeps.
-func Floor(m *v1alpha1.Model, needed, kept int32) int32 {
-	if class(m.AutoscalingAnnotations()) != autoscaling.KPA {
-		return kept
+// MinReplicas are kept of every revision of the Model that is routed to: as many as it
+// says or, where it says nothing, as the cluster does.
+func MinReplicas(m *v1alpha1.Model, cluster int32) int32 {
+	annotations := m.AutoscalingAnnotations()
+	if _, set := annotations[autoscaling.MinScaleAnnotationKey]; !set {
+		return cluster
 	}
-	return max(needed, kept)
+	return scale(annotations, autoscaling.MinScaleAnnotationKey)
+}
+
+// Floor is what a revision is held at: what the demand calls for, which the limiter tells
+// with Knative's own autoscaler in mind, and what the rollout keeps. What names no class has
+// an autoscaler of the one that is unnamed.
+func Floor(m *v1alpha1.Model, revision, unnamed string, needed, kept int32) v1alpha1.RevisionFloor {
+	if v1alpha1.AutoscalerClass(m.AutoscalingAnnotations(), unnamed) != autoscaling.KPA {
+		needed = 0
+	}
+	return v1alpha1.RevisionFloor{RevisionName: revision, Demand: needed, Rollout: kept}
 }

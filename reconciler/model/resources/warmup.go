@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,8 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/pkg/kmap"
 	"knative.dev/pkg/kmeta"
-	"knative.dev/serving/pkg/apis/config"
-	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
@@ -34,13 +31,18 @@ const (
 	// ReplicaSet and pod has a copy, and the kernel bounds a variable to 128 KiB, of
 	// which base64 takes a third.
 	maxInlineBodies = 32 << 10
-	// startFor is what a revision may take to start but for its warm-up: Knative's
-	// default progress deadline.
+	// startFor is what a revision may at least take to start but for its warm-up: Knative's
+	// own progress deadline.
 	startFor = 10 * time.Minute
 	// probeEach is how many seconds lie between questions whether a replica is ready,
 	// probeFor how many an answer may take: a busy node is no reason for another one.
-	probeEach = 1
-	probeFor  = 3
+	// kubeletFor is how many it may take the kubelet, where a probe leaves it open.
+	probeEach  = 1
+	probeFor   = 3
+	kubeletFor = 1
+	// verdictRoom is what the container keeps in the pod beside its corpus: a file of less
+	// than a kilobyte, in blocks.
+	verdictRoom = 1 << 20
 )
 
 // WarmUpPins are what a revision is warmed up by that its Model doesn't say: they
@@ -51,13 +53,23 @@ type WarmUpPins struct {
 	// Bodies names the ConfigMap of those that the template has no room for; empty
 	// for none.
 	Bodies string
+	// Resources are the container's, as JSON; empty for those that all had before others
+	// could be said.
+	Resources string
+	// StartWithin is what the cluster lets revisions take to start; 0 where that isn't
+	// known, or no more than they may take anyway.
+	StartWithin time.Duration
+}
+
+var warmUpPinKeys = []string{
+	sluice.WarmUpImageAnnotationKey, sluice.WarmUpBodiesAnnotationKey, sluice.WarmUpResourcesAnnotationKey, sluice.WarmUpStartWithinAnnotationKey,
 }
 
 // PinWarmUp is the Service with other pins, for its next template.
 func PinWarmUp(m *v1alpha1.Model, service *servingv1.Service, pins WarmUpPins) *servingv1.Service {
 	out := service.DeepCopy()
 	out.Annotations = kmap.Filter(out.Annotations, func(key string) bool {
-		return key == sluice.WarmUpImageAnnotationKey || key == sluice.WarmUpBodiesAnnotationKey
+		return slices.Contains(warmUpPinKeys, key)
 	})
 	if m.Spec.WarmUp == nil {
 		return out
@@ -66,15 +78,27 @@ func PinWarmUp(m *v1alpha1.Model, service *servingv1.Service, pins WarmUpPins) *
 	if pins.Bodies != "" {
 		pinned[sluice.WarmUpBodiesAnnotationKey] = pins.Bodies
 	}
+	if pins.Resources != "" {
+		pinned[sluice.WarmUpResourcesAnnotationKey] = pins.Resources
+	}
+	if pins.StartWithin > startFor {
+		pinned[sluice.WarmUpStartWithinAnnotationKey] = pins.StartWithin.String()
+	}
 	out.Annotations = kmeta.UnionMaps(out.Annotations, pinned)
 	return out
 }
 
 // WarmUpPinsOf are the pins that a Service's template was built with.
 func WarmUpPinsOf(service *servingv1.Service) WarmUpPins {
+	within, err := time.ParseDuration(service.Annotations[sluice.WarmUpStartWithinAnnotationKey])
+	if err != nil {
+		within = 0 // there is none
+	}
 	return WarmUpPins{
-		Image:  service.Annotations[sluice.WarmUpImageAnnotationKey],
-		Bodies: service.Annotations[sluice.WarmUpBodiesAnnotationKey],
+		Image:       service.Annotations[sluice.WarmUpImageAnnotationKey],
+		Bodies:      service.Annotations[sluice.WarmUpBodiesAnnotationKey],
+		Resources:   service.Annotations[sluice.WarmUpResourcesAnnotationKey],
+		StartWithin: within,
 	}
 }
 
@@ -187,14 +211,11 @@ func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
 	if w == nil {
 		return
 	}
-	template, pins := &service.Spec.Template, WarmUpPinsOf(service)
-	deadline := startFor + w.Timeout.Round(time.Second)
-	template.Annotations = kmeta.UnionMaps(template.Annotations, map[string]string{serving.ProgressDeadlineAnnotationKey: deadline.String()})
-	pod := &template.Spec.PodSpec
+	pod, pins := &service.Spec.Template.Spec.PodSpec, WarmUpPinsOf(service)
 	holdBack(&pod.Containers[0], &m.Spec)
 
 	container := warmUpContainer(m, pins)
-	volumes := []corev1.Volume{{Name: stateVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	volumes := []corev1.Volume{state(w)}
 	container.VolumeMounts = []corev1.VolumeMount{{Name: stateVolume, MountPath: warmup.StateDir}}
 	if pins.Bodies != "" {
 		volumes = append(volumes, corev1.Volume{Name: bodiesVolume, VolumeSource: corev1.VolumeSource{
@@ -226,13 +247,7 @@ func addWarmUp(m *v1alpha1.Model, service *servingv1.Service) {
 // any container the activator waits for the kubelet instead of asking, which is a second on
 // each start.
 func holdBack(model *corev1.Container, spec *v1alpha1.ModelSpec) {
-	// Its name, where it has none, is what Knative gives a container that is alone: so
-	// logs and metrics are found where they were.
-	model.Name = cmp.Or(model.Name, config.DefaultUserContainerName)
-	if len(model.Ports) == 0 {
-		// Of several containers the one with a port is the model.
-		model.Ports = []corev1.ContainerPort{{ContainerPort: spec.ModelPort()}}
-	}
+	spec.TellApart(model)
 	if model.ReadinessProbe == nil {
 		model.ReadinessProbe = &corev1.Probe{}
 	}
@@ -261,10 +276,7 @@ func warmUpContainer(m *v1alpha1.Model, pins WarmUpPins) corev1.Container {
 		Image:          pins.Image,
 		Env:            []corev1.EnvVar{{Name: warmup.PlanVariable, Value: encodePlan(warmUpPlan(&m.Spec))}},
 		ReadinessProbe: warmProbe(),
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
-		},
+		Resources:      pinnedResources(pins.Resources),
 		SecurityContext: &corev1.SecurityContext{
 			RunAsNonRoot:             &yes,
 			ReadOnlyRootFilesystem:   &yes,
@@ -275,6 +287,18 @@ func warmUpContainer(m *v1alpha1.Model, pins WarmUpPins) corev1.Container {
 	}
 }
 
+// state is what outlives the container in the pod. Its bound is above what there can be in
+// it, as a pod that exceeds one is evicted.
+func state(w *v1alpha1.WarmUpSpec) corev1.Volume {
+	room := int64(verdictRoom)
+	if w.Corpus != nil {
+		room += warmup.MaxCorpus
+	}
+	return corev1.Volume{Name: stateVolume, VolumeSource: corev1.VolumeSource{
+		EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(room, resource.BinarySI)},
+	}}
+}
+
 // credentials are what the pod's images are pulled with, a file for each Secret.
 func credentials(secrets []corev1.LocalObjectReference) corev1.Volume {
 	projected := &corev1.ProjectedVolumeSource{}
@@ -282,81 +306,12 @@ func credentials(secrets []corev1.LocalObjectReference) corev1.Volume {
 	for i, secret := range secrets {
 		projected.Sources = append(projected.Sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
 			LocalObjectReference: secret,
-			Items:                []corev1.KeyToPath{{Key: corev1.DockerConfigJsonKey, Path: strconv.Itoa(i) + ".json"}},
-			Optional:             &optional,
+			Items: []corev1.KeyToPath{ // as it has one of them
+				{Key: corev1.DockerConfigJsonKey, Path: strconv.Itoa(i) + ".json"},
+				{Key: corev1.DockerConfigKey, Path: strconv.Itoa(i) + ".dockercfg"},
+			},
+			Optional: &optional,
 		}})
 	}
 	return corev1.Volume{Name: credentialsVolume, VolumeSource: corev1.VolumeSource{Projected: projected}}
-}
-
-// warmUpPlan is the Model's warm-up as the container goes by it.
-func warmUpPlan(spec *v1alpha1.ModelSpec) *warmup.Plan {
-	w := spec.WarmUp
-	plan := &warmup.Plan{
-		Model:               warmup.Target{Port: int(spec.ModelPort()), H2C: spec.SpeaksH2C(), Ready: readiness(spec)},
-		Concurrency:         int(w.Concurrency),
-		Repeat:              int(w.Repeat),
-		TimeoutMilliseconds: w.Timeout.Milliseconds(),
-		ServeCold:           w.OnFailure == v1alpha1.WarmUpServe,
-	}
-	if w.Corpus != nil {
-		plan.Corpus = w.Corpus.Image
-	}
-	if w.Until != nil && w.Until.Stable != nil {
-		plan.Stable = &warmup.Stable{Window: int(w.Until.Stable.Window), Tolerance: int(w.Until.Stable.Tolerance)}
-	}
-	beside := bodiesBeside(w)
-	for i, r := range w.Requests {
-		request := planned(r)
-		if beside {
-			request.Body, request.BodyBytes = "", nil
-			if r.BodyFrom != nil || r.Body != "" || len(r.BodyBytes) > 0 {
-				request.BodyFile = bodyFile(i)
-			}
-		}
-		plan.Requests = append(plan.Requests, request)
-	}
-	return plan
-}
-
-func planned(r v1alpha1.WarmUpRequest) warmup.Request {
-	out := warmup.Request{
-		Name: r.Name, Method: r.Method, Path: r.Path, GRPC: r.GRPC, Headers: r.Headers, Body: r.Body, BodyBytes: r.BodyBytes,
-	}
-	if r.Expect == nil {
-		return out
-	}
-	out.Expect = &warmup.Expect{Status: r.Expect.Status}
-	if j := r.Expect.JSON; j != nil {
-		out.Expect.JSON = &warmup.JSONValue{Path: j.Path, Value: j.Value}
-	}
-	if body := append([]byte(r.Expect.Body), r.Expect.BodyBytes...); len(body) > 0 {
-		sum := sha256.Sum256(body)
-		out.Expect.BodySHA256 = hex.EncodeToString(sum[:])
-	}
-	return out
-}
-
-// readiness is the model's own endpoint, where it has one that can be asked.
-func readiness(spec *v1alpha1.ModelSpec) *warmup.Endpoint {
-	probe := spec.Container.ReadinessProbe
-	if probe == nil || probe.HTTPGet == nil {
-		return nil
-	}
-	endpoint := &warmup.Endpoint{
-		Port: int(cmp.Or(probe.HTTPGet.Port.IntVal, spec.ModelPort())), Path: cmp.Or(probe.HTTPGet.Path, "/"),
-		HTTPS: probe.HTTPGet.Scheme == corev1.URISchemeHTTPS,
-	}
-	for _, header := range probe.HTTPGet.HTTPHeaders {
-		endpoint.Headers = kmeta.UnionMaps(endpoint.Headers, map[string]string{header.Name: header.Value})
-	}
-	return endpoint
-}
-
-func encodePlan(plan *warmup.Plan) string {
-	text, err := json.Marshal(plan)
-	if err != nil {
-		panic(fmt.Sprintf("a plan is plain data: %v", err))
-	}
-	return string(text)
 }

@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/pkg/apis"
 	servingconfig "knative.dev/serving/pkg/apis/config"
+	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -140,5 +144,131 @@ func TestPlanFitsAVariable(t *testing.T) {
 		if inline := size <= maxInlineBodies; inline != (bodies == nil) || inline != (plan.Requests[0].BodyFile == "") || inline != (len(plan.Requests[0].BodyBytes) == size) {
 			t.Errorf("%d bytes: %d in the plan, in file %q", size, len(plan.Requests[0].BodyBytes), plan.Requests[0].BodyFile)
 		}
+	}
+}
+
+// Every kind of probe that Knative lets a container have is asked, if it can be from
+// beside it; what they leave open of the model is known.
+func TestProbes(t *testing.T) {
+	t.Parallel()
+	service := "ranker"
+	get := func(path string, port int) corev1.ProbeHandler {
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt(port)}}
+	}
+	tcp := func(port int) corev1.ProbeHandler {
+		return corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt(port)}}
+	}
+	exec := corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"ready"}}}
+	for name, tt := range map[string]struct {
+		startup, readiness *corev1.Probe
+		want               []warmup.Probe
+		conclusive         bool
+	}{
+		"none":         {},
+		"no handler":   {readiness: &corev1.Probe{PeriodSeconds: 5}},
+		"its own port": {startup: &corev1.Probe{ProbeHandler: tcp(9000)}, readiness: &corev1.Probe{ProbeHandler: tcp(0)}},
+		"another port": {
+			readiness: &corev1.Probe{ProbeHandler: tcp(9001)}, conclusive: true,
+			want: []warmup.Probe{{Name: "readinessProbe", Port: 9001, TimeoutSeconds: 3}},
+		},
+		"httpGet": {
+			readiness: &corev1.Probe{ProbeHandler: get("/ready", 0)}, conclusive: true,
+			want: []warmup.Probe{{Name: "readinessProbe", Port: 9000, TimeoutSeconds: 3, HTTP: &warmup.HTTPProbe{Path: "/ready"}}},
+		},
+		"httpGet of another host, which Knative leaves out": {
+			readiness: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+				Host: "elsewhere", Port: intstr.FromString("h2c"), Scheme: corev1.URISchemeHTTPS,
+				HTTPHeaders: []corev1.HTTPHeader{{Name: "Key", Value: "a"}, {Name: "Key", Value: "b"}},
+			}}}, conclusive: true,
+			want: []warmup.Probe{{
+				Name: "readinessProbe", Port: 9000, TimeoutSeconds: 3,
+				HTTP: &warmup.HTTPProbe{HTTPS: true, Headers: map[string][]string{"Key": {"a", "b"}}},
+			}},
+		},
+		"startup and readiness": {
+			startup: &corev1.Probe{ProbeHandler: get("/started", 9001), TimeoutSeconds: 20}, readiness: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Service: &service}}},
+			conclusive: true,
+			want: []warmup.Probe{
+				{Name: "startupProbe", Port: 9001, TimeoutSeconds: 20, HTTP: &warmup.HTTPProbe{Path: "/started"}},
+				{Name: "readinessProbe", Port: 9000, TimeoutSeconds: 3, GRPC: &warmup.GRPCProbe{Service: service}},
+			},
+		},
+		"startup by gRPC": {
+			startup: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 9000}}}, conclusive: true,
+			want: []warmup.Probe{{Name: "startupProbe", Port: 9000, TimeoutSeconds: 1, GRPC: &warmup.GRPCProbe{}}},
+		},
+		"exec": {readiness: &corev1.Probe{ProbeHandler: exec}},
+		"startup by exec": {
+			startup: &corev1.Probe{ProbeHandler: exec}, readiness: &corev1.Probe{ProbeHandler: get("/ready", 0)},
+			want: []warmup.Probe{{Name: "readinessProbe", Port: 9000, TimeoutSeconds: 3, HTTP: &warmup.HTTPProbe{Path: "/ready"}}},
+		},
+		"startup at the node": {
+			startup: &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Host: "127.0.0.1", Port: intstr.FromInt(9001)}}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := model(t, "warmed")
+			m.Spec.Container.StartupProbe, m.Spec.Container.ReadinessProbe = tt.startup, tt.readiness
+			got := warmUpPlan(&m.Spec).Model
+			if diff := cmp.Diff(tt.want, got.Probes); diff != "" || got.Conclusive != tt.conclusive {
+				t.Errorf("conclusive is %t, want %t; probes (-want, +got): %s", got.Conclusive, tt.conclusive, diff)
+			}
+		})
+	}
+}
+
+// A warm-up never shortens what a start may take by the Model's or the cluster's word.
+func TestProgressDeadline(t *testing.T) {
+	t.Parallel()
+	const timeout = 90 * time.Second // of the warm-up
+	for name, tt := range map[string]struct {
+		own     string
+		cluster time.Duration
+		want    string
+		cold    string // without a warm-up
+	}{
+		"neither":           {"", 0, "11m30s", ""},
+		"Knative's own":     {"", 10 * time.Minute, "11m30s", ""},
+		"the cluster's":     {"", time.Hour, "1h1m30s", ""},
+		"a shorter one":     {"", time.Minute, "11m30s", ""},
+		"the Model's":       {"2h", time.Hour, "2h1m30s", "2h0m0s"},
+		"a shorter Model's": {"5m", time.Hour, "1h1m30s", "5m0s"},
+		"none":              {"soon", 0, "11m30s", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := model(t, "warmed")
+			m.Spec.WarmUp.Timeout = &metav1.Duration{Duration: timeout}
+			if tt.own != "" {
+				m.Annotations = map[string]string{serving.ProgressDeadlineAnnotationKey: tt.own}
+			}
+			pinned := pins(t, m)
+			pinned.StartWithin = tt.cluster
+			built := RebuildService(m, nil, PinWarmUp(m, EmptyService(m), pinned))
+			if got := built.Spec.Template.Annotations[serving.ProgressDeadlineAnnotationKey]; got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+			if restored := RestoreService(m, nil, built); !cmp.Equal(built, restored) {
+				t.Error("restored (-want, +got):", cmp.Diff(built, restored))
+			}
+			m.Spec.WarmUp = nil
+			if got := Service(m, nil).Spec.Template.Annotations[serving.ProgressDeadlineAnnotationKey]; got != tt.cold {
+				t.Errorf("%q without a warm-up, want %q", got, tt.cold)
+			}
+		})
+	}
+}
+
+// Another deadline makes a revision, as none can be changed in a live one.
+func TestProgressDeadlineMakesARevision(t *testing.T) {
+	t.Parallel()
+	m := model(t, "minimal")
+	before := TemplateHash(m)
+	m.Annotations = map[string]string{serving.ProgressDeadlineAnnotationKey: "20m"}
+	after := TemplateHash(m)
+	m.Annotations[serving.ProgressDeadlineAnnotationKey] = "1200s"
+	if before == after || TemplateHash(m) != after {
+		t.Errorf("%s, with 20m %s, with 1200s %s", before, after, TemplateHash(m))
 	}
 }

@@ -35,7 +35,10 @@ func (r *rollout) explain(phase v1alpha1.RolloutPhase) (reason, message string) 
 		if r.undoes(r.from) {
 			return r.noWayBack()
 		}
-		return reasonRevisionFailed, fmt.Sprintf("Revision %q is not ready: %s %s", r.to, sentence(to.Why), r.whoServes())
+		if to.Why == "" {
+			return reasonRevisionFailed, fmt.Sprintf("Revision %q is not ready. %s", r.to, r.whatNow())
+		}
+		return reasonRevisionFailed, fmt.Sprintf("Revision %q is not ready: %s %s", r.to, sentence(to.Why), r.whatNow())
 	case v1alpha1.RolloutPaused:
 		if r.Spec.Paused {
 			return reasonPaused, fmt.Sprintf("Revision %q is held at %d percent; unset spec.rollout.paused to go on.", r.to, r.shares[r.to])
@@ -48,7 +51,7 @@ func (r *rollout) explain(phase v1alpha1.RolloutPhase) (reason, message string) 
 		return r.waiting(r.from)
 	case v1alpha1.RolloutProgressing:
 		if to.Ready != corev1.ConditionTrue {
-			return reasonRevisionNotReady, fmt.Sprintf("Revision %q is not ready yet. %s", r.to, sentence(to.Why))
+			return reasonRevisionNotReady, strings.TrimSpace(fmt.Sprintf("Revision %q is not ready yet. %s %s", r.to, sentence(to.Why), to.Remedy))
 		}
 		return r.waiting(r.to)
 	}
@@ -85,8 +88,14 @@ func (r *rollout) remark() (reason, message string) {
 	return "", ""
 }
 
-func (r *rollout) whoServes() string {
-	if r.from == "" {
+// whatNow is what to do about a newest revision that fails, and what happens meanwhile.
+func (r *rollout) whatNow() string {
+	switch remedy := r.Revisions[r.to].Remedy; {
+	case remedy != "" && r.from == "":
+		return remedy
+	case remedy != "":
+		return fmt.Sprintf("%s Revision %q serves meanwhile; set spec.rollout.undo to stay with it.", remedy, r.from)
+	case r.from == "":
 		return "Change the Model to mend it."
 	}
 	return fmt.Sprintf("Revision %q serves; change the Model to mend it, or set spec.rollout.undo.", r.from)

@@ -23,8 +23,6 @@ type Plan struct {
 	Targets []servingv1.TrafficTarget
 	// Floors are the least replicas of revisions.
 	Floors map[string]int32
-	// Holding is true if there are floors, or were until now.
-	Holding bool
 	// FirstStep is how many replicas another revision would have to start with.
 	FirstStep int32
 	// Status is what to tell; nil while there is nothing to tell of.
@@ -70,7 +68,6 @@ func Decide(s State) Plan {
 		plan.Floors = r.floors()
 		status.Replicas = r.replicas
 	}
-	plan.Holding = len(plan.Floors) > 0 || s.Before != nil && s.Before.Replicas > 0
 	if !stuck && (!s.Floating || r.from != "" || len(s.Targets) > 0) {
 		plan.Targets = r.targets(status, plan.Floors)
 	}
@@ -234,8 +231,8 @@ func (r *rollout) carries(name string) int32 {
 
 // capacity is how many replicas serving all requests takes. While replicas are held,
 // an autoscaler that asks for no more than it is made to says nothing, so what was
-// found before stands; one that asks for more is believed, unless its revision is on
-// its way out and may just have been made to.
+// found before stands, and what the demand calls for; one that asks for more is believed,
+// unless its revision is on its way out and may just have been made to.
 func (r *rollout) capacity() int32 {
 	replicas := r.desired()
 	if r.Before != nil && r.holds(r.Before) {
@@ -243,14 +240,14 @@ func (r *rollout) capacity() int32 {
 		r.shares, r.replicas = r.Split, replicas
 		floors, asked := r.floors(), int32(0)
 		for name, share := range r.Split {
-			made := max(floors[name], r.MinReplicas)
+			made := max(floors[name], r.MinReplicas, r.Revisions[name].Held)
 			if name == r.to {
 				made = max(made, r.Revisions[name].Initial)
 			}
 			if d := r.Revisions[name].Desired; r.stays(name) && d > made {
 				asked += d * 100
 			} else {
-				asked += share * replicas
+				asked += max(share*replicas, r.Revisions[name].Called*100)
 			}
 		}
 		replicas = max(replicas, ceil(asked))

@@ -412,3 +412,67 @@ func TestInitialReplicasAreNoDemand(t *testing.T) {
 		t.Errorf("%+v with floors %v, want what the demand takes kept", plan.Status, plan.Floors)
 	}
 }
+
+// What the demand calls for counts for the capacity while it is called for. An autoscaler
+// that was made to desire it says nothing beyond, and nothing of it is kept.
+func TestWhatTheDemandCallsFor(t *testing.T) {
+	step := int32(25)
+	row := func(name string) *v1alpha1.RolloutRevision { return &v1alpha1.RolloutRevision{RevisionName: name} }
+	of := func(kept, held, called, desired int32) Revision {
+		return Revision{Ready: corev1.ConditionTrue, Warm: 4, Kept: kept, Held: held, Called: called, Desired: desired}
+	}
+	s := State{
+		Spec: v1alpha1.RolloutSpec{StepPercent: &step, KeepWarm: &metav1.Duration{Duration: time.Minute}},
+		Before: &v1alpha1.RolloutStatus{
+			Phase: v1alpha1.RolloutProgressing, From: row("m-1"), To: row("m-2"), Percent: 50, Replicas: 4, Since: metav1.NewTime(time.Unix(990, 0)),
+		},
+		Latest: "m-2", LatestReady: "m-2", Split: Split{"m-1": 50, "m-2": 50}, Present: []string{"m-1", "m-2"}, Now: time.Unix(1000, 0),
+	}
+	for name, c := range map[string]struct {
+		first, second Revision
+		replicas      int32
+	}{
+		"as before":           {of(4, 4, 0, 4), of(3, 3, 0, 3), 4},
+		"called for":          {of(4, 4, 6, 4), of(3, 3, 6, 3), 12},
+		"and made to":         {of(4, 6, 6, 6), of(3, 6, 6, 6), 12},
+		"no more":             {of(4, 6, 0, 6), of(3, 6, 0, 6), 4},
+		"no more than it has": {of(4, 4, 0, 4), of(3, 3, 2, 3), 4},
+		"asked for by itself": {of(4, 4, 0, 4), of(3, 3, 0, 5), 7},
+	} {
+		s.Revisions = map[string]Revision{"m-1": c.first, "m-2": c.second}
+		if plan := Decide(s); plan.Status.Replicas != c.replicas || plan.Floors["m-1"] != c.replicas {
+			t.Errorf("%s: %d replicas and floors %v, want %d", name, plan.Status.Replicas, plan.Floors, c.replicas)
+		}
+	}
+}
+
+// What to do about a revision that fails is what fits what was seen of it.
+func TestRemedyIsTold(t *testing.T) {
+	t.Parallel()
+	const why, remedy = "No node takes a replica", "Ask for less, or add nodes."
+	for name, test := range map[string]struct {
+		ready  corev1.ConditionStatus
+		remedy string
+		second bool
+		want   string
+	}{
+		"it waits":          {corev1.ConditionUnknown, remedy, false, `Revision "m-00001" is not ready yet. No node takes a replica. Ask for less, or add nodes.`},
+		"it has failed":     {corev1.ConditionFalse, remedy, false, `Revision "m-00001" is not ready: No node takes a replica. Ask for less, or add nodes.`},
+		"none is known":     {corev1.ConditionFalse, "", false, `Revision "m-00001" is not ready: No node takes a replica. Change the Model to mend it.`},
+		"beside one before": {corev1.ConditionFalse, remedy, true, `Revision "m-00002" is not ready: No node takes a replica. Ask for less, or add nodes. Revision "m-00001" serves meanwhile; set spec.rollout.undo to stay with it.`},
+	} {
+		w := newWorld(1)
+		w.deploy(false)
+		if test.second {
+			w.settle()
+			w.deploy(false)
+		}
+		s := w.state()
+		seen := s.Revisions[s.Latest]
+		seen.Ready, seen.Warm, seen.Why, seen.Remedy = test.ready, 0, why, test.remedy
+		s.Revisions[s.Latest] = seen
+		if got := Decide(s).Status.Message; got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}

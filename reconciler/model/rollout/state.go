@@ -18,12 +18,18 @@ type Revision struct {
 	Ready corev1.ConditionStatus
 	// Why it is not ready, or has fewer warm replicas than it is to have, in words.
 	Why string
+	// Remedy is what to do about it, where that is known.
+	Remedy string
 	// Desired replicas, as its autoscaler decided.
 	Desired int32
 	// Warm replicas: those in its endpoints.
 	Warm int32
-	// Kept replicas, which its autoscaler was made to desire, and not by the demand.
+	// Kept replicas, at which the rollout has held it until now.
 	Kept int32
+	// Held replicas, which its autoscaler was made to desire until now, by whatever it was.
+	Held int32
+	// Called replicas, for which the demand at the gateways calls.
+	Called int32
 	// Initial replicas, which it starts with whatever the demand.
 	Initial int32
 	// Max is its maxReplicas; 0 means no bound.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
+
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
@@ -36,4 +38,18 @@ func OverCaps(caps v1alpha1.TenantLimits, models []*v1alpha1.Model) []string {
 			len(unbounded), strings.Join(unbounded[:min(shown, len(unbounded))], ", ")))
 	}
 	return over
+}
+
+// NotCapped names the Ingresses, sorted, that are not served because they are no Models'
+// and so can't be held to the tenant's caps.
+func NotCapped(ingresses []*netv1alpha1.Ingress) []string {
+	var refused []string
+	for _, ing := range ingresses {
+		condition := ing.Status.GetCondition(netv1alpha1.IngressConditionNetworkConfigured)
+		if condition.IsFalse() && condition.Reason == v1alpha1.ReasonTenantCapped {
+			refused = append(refused, ing.Namespace+"/"+ing.Name)
+		}
+	}
+	slices.Sort(refused)
+	return refused
 }

@@ -43,7 +43,7 @@ func validAt(leaf *x509.Certificate, now time.Time) error {
 func Uncovered(leaf *x509.Certificate, t *v1alpha1.Tenant) []string {
 	var out []string
 	for _, namespace := range t.Status.Namespaces {
-		suffix := "." + namespace.Name + "." + t.Spec.Domain
+		suffix := "." + namespace.Name + "." + t.DomainInForce()
 		// A name that no certificate gives one by one: only a wildcard covers it.
 		if namespace.Phase != v1alpha1.NamespaceLeaving && leaf.VerifyHostname("sluice-any-model"+suffix) != nil {
 			out = append(out, "*"+suffix)
@@ -70,7 +70,7 @@ func SecureGateways(t *v1alpha1.Tenant, gateways []string) []*istiov1.Gateway {
 				Selector: map[string]string{gateway.LabelKey: name},
 				Servers: []*istioapi.Server{{
 					Port:  &istioapi.Port{Number: gateway.Secure.Port, Name: gateway.Secure.Name, Protocol: "HTTPS"},
-					Hosts: []string{"./*." + t.Spec.Domain},
+					Hosts: []string{"./*." + t.DomainInForce()},
 					Tls: &istioapi.ServerTLSSettings{
 						Mode:               istioapi.ServerTLSSettings_SIMPLE,
 						CredentialName:     gateway.CredentialName(gateway.OfTenant(t.Name)),

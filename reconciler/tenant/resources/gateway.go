@@ -29,7 +29,7 @@ func (g Gateway) Ready() int32 {
 // person to act; empty where nothing is missing.
 func (g Gateway) Unready(pods int32) (message string, broken bool) {
 	if why := g.brokenPods(); g.Ready() < pods && len(why) > 0 {
-		return fmt.Sprintf("Gateway %s has %d of %d pods ready: %s.", g.Name, g.Ready(), pods, strings.Join(why, "; ")), true
+		return fmt.Sprintf("Gateway %s has %d of %d pods ready: %s.", g.Name, g.Ready(), pods, strings.TrimRight(strings.Join(why, "; "), ".")), true
 	}
 	switch d := g.Deployment; {
 	case d == nil:

@@ -6,17 +6,12 @@ import (
 	"strings"
 
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
-	corev1 "k8s.io/api/core/v1"
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
-	"knative.dev/pkg/network"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/routing"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
-
-// provedCondition is what the reconciler of Ingresses says on a VirtualService that
-// every ready pod of every gateway in its message was seen to serve.
-const provedCondition = "Proved"
 
 // Routes are what is served in a namespace.
 type Routes struct {
@@ -43,12 +38,12 @@ func (r Routes) Unproved(gateways []string, address string) []string {
 	written, counts := map[string]bool{}, map[string]bool{}
 	for _, vs := range r.VirtualServices {
 		written[vs.Name] = true
-		on, ever := provedOn(vs)
-		if !ever || vs.DeletionTimestamp != nil {
+		proof := routing.ProofOf(vs)
+		if !proof.Ever || vs.DeletionTimestamp != nil {
 			continue
 		}
 		counts[vs.Name] = true
-		if !containsAll(on, gateways) {
+		if !proof.On(gateways) {
 			out = append(out, "route "+vs.Name)
 		}
 	}
@@ -58,7 +53,7 @@ func (r Routes) Unproved(gateways []string, address string) []string {
 		case ing.DeletionTimestamp != nil || !ing.Status.GetCondition(netv1alpha1.IngressConditionReady).IsTrue():
 		case !written[name]:
 			out = append(out, "route "+name)
-		case !publishes(ing, address):
+		case !routing.Publishes(ing, address):
 			out = append(out, "address of "+name)
 		}
 	}
@@ -70,38 +65,6 @@ func (r Routes) Unproved(gateways []string, address string) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// provedOn returns the gateways on which a VirtualService, as it is now, was seen,
-// and whether any of its generations ever was on any.
-func provedOn(vs *istiov1.VirtualService) (gateways []string, ever bool) {
-	for _, condition := range vs.Status.GetConditions() {
-		if condition.GetType() != provedCondition {
-			continue
-		}
-		if condition.GetStatus() == string(corev1.ConditionTrue) && vs.Status.GetObservedGeneration() == vs.Generation {
-			gateways = strings.Split(condition.GetMessage(), ",")
-		}
-		return gateways, true
-	}
-	return nil, false
-}
-
-// publishes tells whether both addresses of an Ingress are those of the Services
-// of that name.
-func publishes(ing *netv1alpha1.Ingress, address string) bool {
-	return leads(ing.Status.PublicLoadBalancer, address) && leads(ing.Status.PrivateLoadBalancer, gateway.LocalName(address))
-}
-
-func leads(status *netv1alpha1.LoadBalancerStatus, service string) bool {
-	host := network.GetServiceHostname(service, gateway.Namespace)
-	return status != nil && slices.ContainsFunc(status.Ingress, func(i netv1alpha1.LoadBalancerIngressStatus) bool {
-		return i.DomainInternal == host
-	})
-}
-
-func containsAll(names, wanted []string) bool {
-	return !slices.ContainsFunc(wanted, func(name string) bool { return !slices.Contains(names, name) })
 }
 
 // shown is how many names a message gives.

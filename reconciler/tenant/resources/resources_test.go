@@ -26,11 +26,9 @@ import (
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
-	routeconfig "knative.dev/serving/pkg/reconciler/route/config"
 	"sigs.k8s.io/yaml"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
-	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
@@ -38,7 +36,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestGolden(t *testing.T) {
-	search := tenant("search", func(t *v1alpha1.Tenant) { t.Spec.Domain = "search.example.com" })
+	search := tenant("search", func(t *v1alpha1.Tenant) { t.Status.Domain = "search.example.com" })
 	pair := tlssecret.Pair{Chain: []byte("certificate"), Key: []byte("key")}
 	for name, objects := range map[string][]runtime.Object{
 		"services":    {Services(search, own)[0], Services(search, own)[1]},
@@ -269,74 +267,9 @@ func TestUncovered(t *testing.T) {
 		t.Fatal(err)
 	}
 	search := tenant("search", holds(v1alpha1.NamespaceHeld, "x", "y"), holds(v1alpha1.NamespaceJoining, "z"), holds(v1alpha1.NamespaceLeaving, "w"))
-	search.Spec.Domain = "example.com"
+	search.Status.Domain = "example.com"
 	if got, want := Uncovered(pair.Leaf, search), []string{"*.y.example.com", "*.z.example.com"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-// What is written is what Knative reads.
-func TestDomainEntry(t *testing.T) {
-	data := map[string]string{"search.example.com": DomainEntry("search"), "example.com": ""}
-	domains, err := routeconfig.NewDomainFromConfigMap(&corev1.ConfigMap{Data: data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for tenant, want := range map[string]string{"search": "search.example.com", "ads": "example.com"} {
-		if got := domains.LookupDomainForLabels(map[string]string{sluice.TenantLabelKey: tenant}); got != want {
-			t.Errorf("tenant %s gets %s, want %s", tenant, got, want)
-		}
-	}
-	for value, want := range map[string]bool{
-		DomainEntry("search"): true, `{"selector": {"sluice.dev/tenant": "search"}}`: true,
-		DomainEntry("ads"): false, "": false, "selector: {app: x, sluice.dev/tenant: search}": false, "{": false,
-	} {
-		if got := IsDomainEntry(value, "search"); got != want {
-			t.Errorf("%q: got %t, want %t", value, got, want)
-		}
-	}
-}
-
-func TestStaleDomains(t *testing.T) {
-	data := map[string]string{
-		"_example": "selector:", "example.com": "", "ads.example.com": DomainEntry("ads"),
-		"old.example.com": DomainEntry("search"), "search.example.com": DomainEntry("search"),
-	}
-	if got, want := StaleDomains(data, "search", "search.example.com"), []string{"old.example.com"}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	if got, want := StaleDomains(data, "search", ""), []string{"old.example.com", "search.example.com"}; !slices.Equal(got, want) {
-		t.Errorf("with no domain: got %v, want %v", got, want)
-	}
-}
-
-func TestDomainHolder(t *testing.T) {
-	of := func(name, domain string, age time.Duration) *v1alpha1.Tenant {
-		return tenant(name, createdAt(-age), func(t *v1alpha1.Tenant) { t.Spec.Domain = domain })
-	}
-	mine := of("a", "a.example.com", time.Hour)
-	for _, test := range []struct {
-		name   string
-		others []*v1alpha1.Tenant
-		data   map[string]string
-		want   string
-	}{
-		{"nobody else", []*v1alpha1.Tenant{mine, of("b", "b.example.com", 2*time.Hour), of("c", "", 2*time.Hour)}, nil, ""},
-		{"an older one above it", []*v1alpha1.Tenant{of("b", "example.com", 2*time.Hour)}, nil, "b"},
-		{"a younger one", []*v1alpha1.Tenant{of("b", "x.a.example.com", time.Minute)}, nil, ""},
-		{"a younger one that has it", []*v1alpha1.Tenant{of("b", "example.com", time.Minute)}, map[string]string{"example.com": DomainEntry("b")}, "b"},
-		{"an older one, that comes to a domain that is had", []*v1alpha1.Tenant{of("b", "a.example.com", 2*time.Hour)},
-			map[string]string{"a.example.com": DomainEntry("a")}, ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			got := ""
-			if holder := DomainHolder(mine, test.others, test.data); holder != nil {
-				got = holder.Name
-			}
-			if got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
 	}
 }
 

@@ -27,15 +27,19 @@ type bench struct {
 }
 
 // parts in their order: those that need few gateway pods come first, since pods are
-// slow to go, and the one that needs no gateway of our own last, while ours go.
+// slow to go, and those that need no gateway of our own later, while ours go. The last one
+// leaves the API server slow for a while.
 var parts = []command.Part[*bench]{
 	{Name: "steady", Measure: (*bench).measureSteady},
+	{Name: "entries", Measure: (*bench).measureEntries},
 	{Name: "pods", Measure: (*bench).measurePods},
 	{Name: "neighbours", Measure: (*bench).measureNeighbours},
 	{Name: "steps", Measure: (*bench).measureSteps},
 	{Name: "convergence", Measure: (*bench).measureConvergence},
 	{Name: "scale", Measure: (*bench).measureScale},
 	{Name: "starvation", Measure: (*bench).measureStarvation},
+	{Name: "scarcity", Measure: (*bench).measureScarcity},
+	{Name: "many", Measure: (*bench).measureMany},
 }
 
 // measure runs the parts on a stage that is clean.
@@ -53,4 +57,4 @@ func (b *bench) measure(ctx context.Context) error {
 // seed, whichever parts are run.
 func (b *bench) chance() *rand.Rand { return rand.New(rand.NewPCG(b.seed, b.seed)) } //nolint:gosec // nothing is secret here
 
-func (b *bench) explain() string { return command.Explain(b.clients, 30, namespace, modelsNamespace) }
+func (b *bench) explain() string { return command.Explain(b.clients, 30, namespaces...) }

@@ -86,7 +86,7 @@ func (b *bench) keepChanging(ctx context.Context, s subject) error {
 			return nil
 		}
 		patch := fmt.Appendf(nil, `{"spec": {"requestsPerSecondPerReplica": "%d"}}`, s.rate+int64(i%10)+1)
-		_, err := b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).Patch(ctx, s.name, types.MergePatchType, patch, metav1.PatchOptions{})
+		_, err := b.clients.AsController.SluiceV1alpha1().RateLimits(namespace).Patch(ctx, s.name, types.MergePatchType, patch, metav1.PatchOptions{})
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("changing a limit: %w", err)
 		}

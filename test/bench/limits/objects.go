@@ -14,11 +14,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"knative.dev/networking/pkg/apis/networking"
+	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/ptr"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	autoscalingv1alpha1 "knative.dev/serving/pkg/apis/autoscaling/v1alpha1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingnetworking "knative.dev/serving/pkg/networking"
+	"knative.dev/serving/pkg/reconciler/serverlessservice/resources/names"
 
 	"sluice.dev/sluice/functions/limit"
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -30,6 +32,8 @@ const (
 	// namespace is the benchmark's own, modelsNamespace that of its real Models.
 	namespace       = "bench-limits"
 	modelsNamespace = namespace + "-models"
+	// scarceNamespace has a quota.
+	scarceNamespace = namespace + "-scarce"
 	// labelKey is on all that the benchmark makes outside of its namespaces.
 	labelKey = sluice.GroupName + "/bench"
 	// handMadeClass is an autoscaler class that nobody serves.
@@ -37,6 +41,8 @@ const (
 	// burst is the product's default.
 	burst = 100 * time.Millisecond
 )
+
+var namespaces = []string{namespace, modelsNamespace, scarceNamespace}
 
 var ownLabels = map[string]string{labelKey: "limits"}
 
@@ -59,6 +65,8 @@ type subject struct {
 	policy v1alpha1.LimitPolicy
 	// cap is the name of the cap that it shares, "" for none.
 	cap string
+	// local is true for one that is served at the cluster-local entry as well.
+	local bool
 	// follows is true for a limit that follows a revision; else it is fixed.
 	follows bool
 }
@@ -73,17 +81,24 @@ func (s subject) slotObject() string {
 }
 
 // revision is the name of the one that the limit follows.
-func (s subject) revision() string { return s.name + "-00001" }
+func (s subject) revision() string { return kmeta.ChildName(s.name, "-00001") }
+
+// endpointsName is the name of the EndpointSlice of that revision's own replicas.
+func (s subject) endpointsName() string { return names.PrivateService(s.revision()) }
 
 // route has Envoy itself answer what clients ask. There is a way on to a backend too,
 // which nobody takes: a virtual service that only answers is given no share of a
 // limit, since it needs none.
 func (s subject) route() *istiov1.VirtualService {
+	gateways := []string{gateway.Namespace + "/" + s.gateway}
+	if s.local {
+		gateways = append(gateways, gateway.Namespace+"/"+gateway.LocalName(s.gateway))
+	}
 	return &istiov1.VirtualService{
 		ObjectMeta: meta(gateway.Namespace, s.virtualService()),
 		Spec: istioapi.VirtualService{
 			Hosts:    []string{s.host()},
-			Gateways: []string{gateway.Namespace + "/" + s.gateway},
+			Gateways: gateways,
 			ExportTo: []string{"."},
 			Http: []*istioapi.HTTPRoute{
 				{
@@ -127,7 +142,7 @@ func (s subject) autoscaler() *autoscalingv1alpha1.PodAutoscaler {
 	pa := &autoscalingv1alpha1.PodAutoscaler{
 		ObjectMeta: meta(namespace, s.revision()),
 		Spec: autoscalingv1alpha1.PodAutoscalerSpec{
-			ScaleTargetRef: corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: s.revision() + "-deployment"},
+			ScaleTargetRef: corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: kmeta.ChildName(s.revision(), "-deployment")},
 			ProtocolType:   networking.ProtocolHTTP1,
 		},
 	}
@@ -141,7 +156,7 @@ func (s subject) autoscaler() *autoscalingv1alpha1.PodAutoscaler {
 // that RFC 5737 keeps for documentation.
 func (s subject) endpoints(ready int) *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta:  meta(namespace, s.revision()+"-private"),
+		ObjectMeta:  meta(namespace, s.endpointsName()),
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Ports:       []discoveryv1.EndpointPort{{Name: ptr.String("http"), Port: ptr.Int32(8012)}},
 		Endpoints:   addresses(ready),

@@ -46,7 +46,7 @@ func TestWhatLimitsFollowIsFound(t *testing.T) {
 			t.Errorf("%T: labels %v", object, object.GetLabels())
 		}
 	}
-	if slice.Labels[discoveryv1.LabelServiceName] != pa.Name+"-private" || s.rateLimit().Spec.Traffic[0].Revision != pa.Name {
+	if revision.WithEndpoints(slice) != pa.Name || s.rateLimit().Spec.Traffic[0].Revision != pa.Name {
 		t.Errorf("revision %s, endpoints %v", pa.Name, slice.Labels)
 	}
 	if err := pa.Spec.Validate(t.Context()); err != nil {

@@ -90,7 +90,7 @@ func (r *recorder) lookAtStatus(before, now any) {
 	if !had || !has || was.Status.Limit == nil || is.Status.Limit == nil {
 		return
 	}
-	if is.IsReady() && was.Status.Limit.RequestsPerSecond.Cmp(is.Status.Limit.RequestsPerSecond) != 0 {
+	if is.IsReady() && was.Status.Limit.RequestsPerSecond.Cmp(is.Status.Limit.RequestsPerSecond.Quantity) != 0 {
 		r.note(proved, at)
 	}
 }

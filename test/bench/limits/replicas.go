@@ -59,7 +59,7 @@ func (b *bench) become(ctx context.Context, s *scaled, ready int) error {
 		return fmt.Errorf("writing endpoints: %w", err)
 	}
 	_, err = b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).Patch(
-		ctx, s.revision()+"-private", types.MergePatchType, patch, metav1.PatchOptions{})
+		ctx, s.endpointsName(), types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		return fmt.Errorf("changing the endpoints of %s: %w", s.name, err)
 	}

@@ -48,7 +48,7 @@ func probeToken(ctx context.Context, c *platform.Clients) (string, error) {
 }
 
 func (b *bench) setUp(ctx context.Context) error {
-	for _, name := range []string{namespace, modelsNamespace} {
+	for _, name := range namespaces {
 		if _, err := b.clients.Kube.CoreV1().Namespaces().Create(ctx, ownNamespace(name), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("creating namespace %s: %w", name, err)
 		}
@@ -167,7 +167,7 @@ func (b *bench) create(ctx context.Context, s subject) error {
 	if _, err := b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).Create(ctx, s.route(), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating the route of %s: %w", s.name, err)
 	}
-	if _, err := b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).Create(ctx, s.rateLimit(), metav1.CreateOptions{}); err != nil {
+	if _, err := b.clients.AsController.SluiceV1alpha1().RateLimits(namespace).Create(ctx, s.rateLimit(), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating the rate limit of %s: %w", s.name, err)
 	}
 	return nil
@@ -205,7 +205,7 @@ func (b *bench) dismiss(ctx context.Context, subjects ...subject) error {
 				stage.IgnoreNotFound(b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).Delete(ctx, s.virtualService(), remove)),
 				stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).Delete(ctx, s.name, remove)),
 				stage.IgnoreNotFound(b.clients.Serving.AutoscalingV1alpha1().PodAutoscalers(namespace).Delete(ctx, s.revision(), remove)),
-				stage.IgnoreNotFound(b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).Delete(ctx, s.revision()+"-private", remove)),
+				stage.IgnoreNotFound(b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).Delete(ctx, s.endpointsName(), remove)),
 			)
 		})
 	}
@@ -223,6 +223,7 @@ func (b *bench) clean(ctx context.Context) error {
 	err := errors.Join(
 		b.deleteTrigger(ctx),
 		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(modelsNamespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(scarceNamespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
 		b.deleteSubjects(ctx),
 		b.deleteGateways(ctx),
 		b.deleteDoors(ctx),
@@ -230,7 +231,7 @@ func (b *bench) clean(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("deleting what the benchmark made: %w", err)
 	}
-	for _, name := range []string{namespace, modelsNamespace} {
+	for _, name := range namespaces {
 		if err := b.clients.Kube.CoreV1().Namespaces().Delete(ctx, name, remove); stage.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting namespace %s: %w", name, err)
 		}
@@ -243,10 +244,22 @@ func (b *bench) deleteSubjects(ctx context.Context) error {
 	remove := metav1.DeleteOptions{}
 	return errors.Join(
 		b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).DeleteCollection(ctx, remove, own),
-		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).DeleteCollection(ctx, remove, own)),
+		b.deleteLimits(ctx),
 		stage.IgnoreNotFound(b.clients.Serving.AutoscalingV1alpha1().PodAutoscalers(namespace).DeleteCollection(ctx, remove, own)),
 		stage.IgnoreNotFound(b.clients.Kube.DiscoveryV1().EndpointSlices(namespace).DeleteCollection(ctx, remove, own)),
 	)
+}
+
+// deleteLimits deletes all RateLimits. Of thousands the API server may not get to the
+// end in the time that it has for a request.
+func (b *bench) deleteLimits(ctx context.Context) (err error) {
+	for range 5 {
+		err = stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().RateLimits(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, own))
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // deleteGateways asks the tenants, and what was added to their gateways, to go.
@@ -277,7 +290,7 @@ func (b *bench) deleteDoors(ctx context.Context) error {
 // left says what is still there.
 func (b *bench) left(ctx context.Context) (string, error) {
 	var left []string
-	for _, name := range []string{namespace, modelsNamespace} {
+	for _, name := range namespaces {
 		_, err := b.clients.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if stage.IgnoreNotFound(err) != nil {
 			return "", fmt.Errorf("getting namespace %s: %w", name, err)

@@ -87,7 +87,7 @@ func (b *bench) measureStarvation(ctx context.Context) error {
 	ready.Add(len(arms))
 	for i, a := range arms {
 		stepping.Go(func() error {
-			endpoint, err := b.deployed(inner, a.name)
+			endpoint, err := b.deployed(inner, modelsNamespace, a.name)
 			ready.Done()
 			if err != nil {
 				return err
@@ -142,10 +142,10 @@ func (a arm) model(image string) *v1alpha1.Model {
 }
 
 // deployed waits until a Model is Ready and returns its host.
-func (b *bench) deployed(ctx context.Context, name string) (string, error) {
+func (b *bench) deployed(ctx context.Context, namespace, name string) (string, error) {
 	host := ""
 	err := platform.Until(ctx, deployWithin, "Model "+name+" to be Ready", func(ctx context.Context) (string, error) {
-		m, err := b.clients.Sluice.SluiceV1alpha1().Models(modelsNamespace).Get(ctx, name, metav1.GetOptions{})
+		m, err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return "", fmt.Errorf("getting Model %s: %w", name, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	networkingv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
+	"knative.dev/pkg/kmeta"
 	"knative.dev/pkg/network"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -190,7 +191,7 @@ func (b *bench) routeAt(ctx context.Context, seen *recorder, name string, at mil
 		return err
 	}
 	// Knative counts generations of a Service in the names of its revisions.
-	route := handRoute(name, name+"-00001")
+	route := handRoute(name, kmeta.ChildName(name, "-00001"))
 	if _, err := b.clients.Istio.NetworkingV1().VirtualServices(gateway.Namespace).Create(ctx, route, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating the route by hand: %w", err)
 	}

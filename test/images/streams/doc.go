@@ -10,6 +10,15 @@
 //   - /socket is a WebSocket that echoes;
 //   - gRPC's own BenchmarkService echoes: UnaryCall, and StreamingCall both ways.
 //
+// It listens at once, and has loaded what it serves after STREAMS_LOAD. Until then
+//
+//   - GET /model answers 404, which GET /early counts;
+//   - GET /ready answers 503, and gRPC's health service NOT_SERVING, of "streams" too;
+//   - the port STREAMS_LOADED_PORT, if there is one, takes no connections;
+//   - "streams ready", run beside it, fails.
+//
+// "streams fetch FILE" writes the file and ends.
+//
 // HTTP/1.1 and unencrypted HTTP/2 with prior knowledge share the port. Nothing here
 // may import Sluice itself.
 package main

@@ -28,15 +28,18 @@ const (
 
 // server answers all protocols on one port.
 type server struct {
-	front *http.Server
-	grpc  *grpc.Server
+	front   *http.Server
+	grpc    *grpc.Server
+	loading *loading
 	// sockets are the WebSockets that are open, which http.Server.Shutdown leaves
 	// to whoever took their connections over.
 	sockets sync.WaitGroup
+	shift   shift
 }
 
-func newServer(log *slog.Logger) *server {
+func newServer(log *slog.Logger, loads time.Duration) *server {
 	s := &server{grpc: newEcho()}
+	s.loading = newLoading(loads, s.grpc)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", hello)
 	mux.HandleFunc("GET /refusal", refusal)
@@ -44,6 +47,11 @@ func newServer(log *slog.Logger) *server {
 	mux.HandleFunc("GET /download", download)
 	mux.HandleFunc("GET /headers", headers)
 	mux.HandleFunc("/socket", s.socket)
+	mux.HandleFunc("POST /work", s.shift.work)
+	mux.HandleFunc("GET /worked", s.shift.worked)
+	mux.HandleFunc("GET /ready", s.loading.ready)
+	mux.HandleFunc("GET /model", s.loading.model)
+	mux.HandleFunc("GET /early", s.loading.asked)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func start(t *testing.T, drain time.Duration) started {
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
 	ended := make(chan error, 1)
-	go func() { ended <- newServer(slog.New(slog.DiscardHandler)).serve(ctx, listener, drain) }()
+	go func() { ended <- newServer(slog.New(slog.DiscardHandler), 0).serve(ctx, listener, drain) }()
 	return started{address: listener.Addr().String(), stop: stop, ended: ended}
 }
 
@@ -239,5 +240,27 @@ func TestDrainEnds(t *testing.T) {
 	s.stop()
 	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "draining WebSockets") {
 		t.Errorf("error %v, want one of the WebSocket that was cut off", err)
+	}
+}
+
+func TestWorkIsCounted(t *testing.T) {
+	s := start(t, time.Second)
+	var working sync.WaitGroup
+	for range 3 {
+		working.Go(func() {
+			response, err := http.Post("http://"+s.address+"/work", "application/json", strings.NewReader("{}"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer response.Body.Close()
+			if response.StatusCode != http.StatusAccepted {
+				t.Error("work was answered by", response.Status)
+			}
+		})
+	}
+	working.Wait()
+	if _, got := s.read(t, 1, "/worked"); string(got) != `{"done":3,"most":3}`+"\n" {
+		t.Errorf("worked %s", got)
 	}
 }

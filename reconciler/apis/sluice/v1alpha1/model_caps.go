@@ -31,6 +31,27 @@ func MaxReplicasOf(annotations map[string]string) int64 {
 	return replicas
 }
 
+// Allowed is the most replicas that the tenant's caps have let each of the Model's
+// revisions have; false where none was told.
+func (s *ModelStatus) Allowed() (int64, bool) {
+	switch {
+	case s.MaxReplicas == nil:
+		return 0, false
+	case *s.MaxReplicas == 0:
+		return UnboundedReplicas, true
+	}
+	return int64(*s.MaxReplicas), true
+}
+
+// Allow notes the most replicas that each revision may have.
+func (s *ModelStatus) Allow(most int64) {
+	if most == UnboundedReplicas {
+		most = 0
+	}
+	replicas := int32(most)
+	s.MaxReplicas = &replicas
+}
+
 // CapClaim is a Model that shares the caps of its tenant with others.
 // +k8s:deepcopy-gen=false
 type CapClaim struct {

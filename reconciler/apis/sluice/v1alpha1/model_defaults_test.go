@@ -109,3 +109,16 @@ func TestAutoscalingAnnotations(t *testing.T) {
 		t.Errorf("another class is told metric %q", metric)
 	}
 }
+
+// Requests that may wait do so in the activator, which has to be in their path.
+func TestQueueKeepsTheActivator(t *testing.T) {
+	t.Parallel()
+	m := &Model{}
+	if got, ok := m.AutoscalingAnnotations()[autoscaling.TargetBurstCapacityKey]; ok {
+		t.Errorf("without a queue the burst capacity is %q", got)
+	}
+	queued(m)
+	if got := m.AutoscalingAnnotations()[autoscaling.TargetBurstCapacityKey]; got != "-1" {
+		t.Errorf("with a queue the burst capacity is %q, want -1", got)
+	}
+}

@@ -1,14 +1,16 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 	"strings"
+	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/kmap"
 	"knative.dev/serving/pkg/apis/autoscaling"
+	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -18,20 +20,10 @@ const AutoscalingPrefix = autoscaling.GroupName + "/"
 
 // RevisionSpec is what the Model says in Knative's words: the spec of the revision
 // that serves it, with nothing defaulted that Knative defaults on every write.
-// Service links it defaults only when a Service is created: a template written anew
-// would differ from the first one, so they are always off.
 func (s *ModelSpec) RevisionSpec() servingv1.RevisionSpec {
 	copied := s.DeepCopy()
 	return servingv1.RevisionSpec{
-		PodSpec: corev1.PodSpec{
-			Containers:         []corev1.Container{copied.Container},
-			Volumes:            copied.Volumes,
-			ServiceAccountName: copied.ServiceAccountName,
-			ImagePullSecrets:   copied.ImagePullSecrets,
-			NodeSelector:       copied.NodeSelector,
-			Tolerations:        copied.Tolerations,
-			EnableServiceLinks: new(bool),
-		},
+		PodSpec:                     copied.podSpec(),
 		ContainerConcurrency:        copied.ContainerConcurrency,
 		TimeoutSeconds:              copied.TimeoutSeconds,
 		ResponseStartTimeoutSeconds: copied.ResponseStartTimeoutSeconds,
@@ -41,12 +33,17 @@ func (s *ModelSpec) RevisionSpec() servingv1.RevisionSpec {
 
 // AutoscalingAnnotations is the effective set of autoscaling.knative.dev
 // annotations: spec.autoscaling, over which the Model's own annotations win.
-// Knative's older spellings (minScale) come out in today's (min-scale).
+// Knative's older spellings (minScale) come out in today's (min-scale). Where requests
+// may wait, they do so in the activator.
 //
 // The metric is written even where it is Knative's default, because taking the
 // annotation away from a revision doesn't take effect; but not for an autoscaler
 // of another class, to which it would mean something else.
-func (m *Model) AutoscalingAnnotations() map[string]string {
+func (m *Model) AutoscalingAnnotations() map[string]string { return m.AutoscalingAnnotationsBy("") }
+
+// AutoscalingAnnotationsBy is that set where what names no class has an autoscaler of
+// this one; "" is Knative's own.
+func (m *Model) AutoscalingAnnotationsBy(unnamed string) map[string]string {
 	out := map[string]string{}
 	for _, f := range autoscalingFields {
 		if value, ok := f.value(&m.Spec.Autoscaling); ok {
@@ -54,11 +51,20 @@ func (m *Model) AutoscalingAnnotations() map[string]string {
 		}
 	}
 	own := m.ownAutoscalingAnnotations()
-	if class := own[autoscaling.ClassAnnotationKey]; class != "" && class != autoscaling.KPA {
+	if AutoscalerClass(own, unnamed) != autoscaling.KPA {
 		delete(out, autoscaling.MetricAnnotationKey)
+	}
+	if m.Spec.Limit.Queue != nil && m.Spec.Autoscaling.TargetBurstCapacity == nil {
+		out[autoscaling.TargetBurstCapacityKey] = activatorAlways
 	}
 	maps.Copy(out, own)
 	return out
+}
+
+// AutoscalerClass is the class of the autoscaler that annotations name, or else unnamed;
+// "" is Knative's own.
+func AutoscalerClass(annotations map[string]string, unnamed string) string {
+	return cmp.Or(annotations[autoscaling.ClassAnnotationKey], unnamed, autoscaling.KPA)
 }
 
 // ownAutoscalingAnnotations is the part of the Model's annotations that is meant
@@ -81,6 +87,17 @@ func (m *Model) ownAutoscalingAnnotations() map[string]string {
 		}
 	}
 	return own
+}
+
+// ProgressDeadline is what the Model's annotation of Knative's gives a revision to become
+// ready; 0 where it has none. Another one makes a revision.
+func (m *Model) ProgressDeadline() time.Duration {
+	_, text, _ := serving.ProgressDeadlineAnnotation.Get(m.Annotations)
+	deadline, err := time.ParseDuration(text)
+	if err != nil || deadline < time.Second {
+		return 0 // the webhook refuses it
+	}
+	return min(deadline.Truncate(time.Second), maxProgressDeadline)
 }
 
 // autoscalingField ties a field of spec.autoscaling to Knative's annotation.

@@ -26,6 +26,10 @@ const (
 	// ModelConditionLimited is true when every ready gateway pod was seen to
 	// enforce the limit.
 	ModelConditionLimited apis.ConditionType = "Limited"
+	// ModelConditionScaled is there, and false, while replicas that the autoscaler wants
+	// can't be expected to come. What there is serves all the same, so Ready doesn't
+	// depend on it.
+	ModelConditionScaled apis.ConditionType = "Scaled"
 )
 
 var modelConditions = apis.NewLivingConditionSet(
@@ -54,9 +58,9 @@ const (
 	reasonNotOwned   = "NotOwned"
 	reasonOutOfDate  = "OutOfDate"
 	reasonPending    = "Pending"
+	reasonDeploying  = "Deploying"
 	reasonRefused    = "Refused"
 	reasonNotWritten = "NotWritten"
-	reasonNotTuned   = "AutoscalingNotApplied"
 	reasonNoRate     = "RateMissing"
 	reasonTenantCap  = "TenantCap"
 )
@@ -90,18 +94,13 @@ func (s *ModelStatus) forgetService(reason string) {
 	m.MarkUnknown(ModelConditionRouted, reason, "There is no Knative Service of this Model.")
 	m.MarkUnknown(ModelConditionLimited, reason, "There is no Knative Service of this Model.")
 	s.URL, s.Address, s.LatestReadyRevision = nil, nil, ""
-	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit, s.WarmUp, s.Rollout = 0, 0, nil, nil, nil, nil
+	s.DesiredReplicas, s.ReadyReplicas, s.Revisions, s.Limit, s.WarmUp, s.Rollout, s.Obstacle = 0, 0, nil, nil, nil, nil, nil
+	s.markScaled()
 }
 
 // MarkServiceNotWritten says why the Model's Knative Service could not be written.
 func (s *ModelStatus) MarkServiceNotWritten(name string, err error) {
 	s.markNotWritten(ModelConditionRevisionReady, "Knative Service", name, err)
-}
-
-// MarkNotTuned says why a live revision does not scale as the Model says.
-func (s *ModelStatus) MarkNotTuned(revision string, err error) {
-	modelConditions.Manage(s).MarkUnknown(ModelConditionRevisionReady, reasonNotTuned,
-		"Autoscaling could not be changed on revision %q: %v", revision, err)
 }
 
 // MarkRateLimitNotOwned says that somebody else's RateLimit has the Model's name.
@@ -130,7 +129,7 @@ func (s *ModelStatus) markNotWritten(condition apis.ConditionType, kind, name st
 	if apierrs.IsConflict(err) || apierrs.IsAlreadyExists(err) {
 		return
 	}
-	if apierrs.IsInvalid(err) || apierrs.IsBadRequest(err) || apierrs.IsForbidden(err) {
+	if refused(err) {
 		m.MarkFalse(condition, reasonRefused, "%s %q was refused: %v", kind, name, err)
 		return
 	}
@@ -151,8 +150,7 @@ func (s *ModelStatus) PropagateService(service *servingv1.Service) {
 		}
 		return
 	}
-	s.propagate(ModelConditionRevisionReady, service.Status.GetCondition(servingv1.ServiceConditionConfigurationsReady),
-		"Knative has not said yet whether the revision is ready.")
+	s.propagateRevision(service)
 	s.propagate(ModelConditionRouted, service.Status.GetCondition(servingv1.ServiceConditionRoutesReady),
 		"Knative has not said yet whether the routes are served.")
 }
@@ -166,8 +164,8 @@ func (s *ModelStatus) PropagateTenant(t *Tenant) {
 }
 
 func (t *Tenant) servesHTTPS(host string) bool {
-	return t != nil && t.Spec.TLS != nil && t.Spec.Domain != "" &&
-		strings.HasSuffix(host, "."+t.Spec.Domain) &&
+	domain := t.DomainInForce()
+	return domain != "" && t.Spec.TLS != nil && strings.HasSuffix(host, "."+domain) &&
 		t.Status.GetCondition(TenantConditionCertificateReady).IsTrue()
 }
 
@@ -181,6 +179,7 @@ func (s *ModelStatus) PropagateRateLimit(limit *RateLimit) {
 		s.DesiredReplicas += revision.Desired
 		s.ReadyReplicas += revision.Ready
 	}
+	s.markScaled()
 	if observed.ObservedGeneration != limit.Generation {
 		modelConditions.Manage(s).MarkUnknown(ModelConditionLimited, reasonPending,
 			"The limiter has not taken up the Model's latest limit yet.")
@@ -188,6 +187,18 @@ func (s *ModelStatus) PropagateRateLimit(limit *RateLimit) {
 	}
 	s.propagate(ModelConditionLimited, observed.GetCondition(RateLimitConditionReady),
 		"The limiter has not said yet whether the limit is enforced.")
+}
+
+// markScaled says of the first revision that lacks replicas how many, and why.
+func (s *ModelStatus) markScaled() {
+	m := modelConditions.Manage(s)
+	for _, r := range s.Revisions {
+		if r.Missing > 0 {
+			m.MarkFalse(ModelConditionScaled, r.Reason, "%d of %d replicas of revision %s aren't coming: %s", r.Missing, r.Desired, r.Name, r.Message)
+			return
+		}
+	}
+	_ = m.ClearCondition(ModelConditionScaled) // fails for those of Ready only
 }
 
 // propagate sets a condition to what another object's condition says; unsaid is

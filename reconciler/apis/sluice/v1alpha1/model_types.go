@@ -19,6 +19,7 @@ import (
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
 // +kubebuilder:resource:shortName=mdl,categories=all;sluice
 // +kubebuilder:subresource:status
+// +kubebuilder:metadata:labels=duck.knative.dev/addressable=true
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
@@ -49,9 +50,6 @@ var (
 type ModelSpec struct {
 	// Container serves the model. It may say what a Knative container may say.
 	// The webhook checks it by Knative's own rules.
-	// +kubebuilder:validation:Schemaless
-	// +kubebuilder:validation:Type=object
-	// +kubebuilder:pruning:PreserveUnknownFields
 	Container corev1.Container `json:"container"`
 
 	// Volumes the container may mount, of the kinds Knative allows.
@@ -72,14 +70,21 @@ type ModelSpec struct {
 	// +optional
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
 
+	PodSettings `json:",inline"`
+
 	// ContainerConcurrency is how many requests one replica may work on at once;
 	// 0 means no bound. Knative's default where unset.
 	// +optional
 	ContainerConcurrency *int64 `json:"containerConcurrency,omitempty"`
-	// TimeoutSeconds bounds a whole request.
+	// TimeoutSeconds bounds a whole request, the wait for a replica included: Knative's
+	// default where unset, 300 as it comes. The most is max-revision-timeout-seconds in
+	// Knative's ConfigMap config-defaults, 600 as it comes.
 	// +optional
 	TimeoutSeconds *int64 `json:"timeoutSeconds,omitempty"`
-	// ResponseStartTimeoutSeconds bounds the wait for the first byte of the answer.
+	// ResponseStartTimeoutSeconds bounds the wait for the first byte of the answer, within
+	// timeoutSeconds: Knative's default where unset, 300 as it comes. A model that answers
+	// only after minutes needs both to be longer; of one that streams it is how
+	// long the first token may take.
 	// +optional
 	ResponseStartTimeoutSeconds *int64 `json:"responseStartTimeoutSeconds,omitempty"`
 	// IdleTimeoutSeconds bounds the silence within a request.
@@ -175,13 +180,20 @@ const (
 // LimitSpec says what one replica can serve.
 type LimitSpec struct {
 	// RequestsPerSecondPerReplica is the rate one warm replica serves within its
-	// latency goal: 0.1 to 1,000,000. With metric rps it defaults to the target.
+	// latency goal: 0.00001, which is not quite one a day, to 1,000,000. A request that
+	// takes 30 s of all of a replica is 0.0333. With metric rps it defaults to the target.
 	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
 	RequestsPerSecondPerReplica *resource.Quantity `json:"requestsPerSecondPerReplica,omitempty"`
 	// Burst is the bucket's depth as a time of the limit's rate; 100ms by default,
 	// and one request more.
 	// +optional
 	Burst *metav1.Duration `json:"burst,omitempty"`
+	// Queue lets requests from inside the cluster wait where they come faster than
+	// replicas serve them. Without it, what is above Burst is refused.
+	// +optional
+	Queue *QueueSpec `json:"queue,omitempty"`
 	// Policy is the rule by which the limit follows replicas.
 	// +optional
 	Policy LimitPolicy `json:"policy,omitempty"`
@@ -191,11 +203,20 @@ type LimitSpec struct {
 	HeadroomPercent *int32 `json:"headroomPercent,omitempty"`
 }
 
+// QueueSpec says what may wait. It waits before the replicas, which work on
+// containerConcurrency requests at a time, and so needs that.
+type QueueSpec struct {
+	// Wait is how long the last of those that wait has to, at most: as many may come at
+	// once as replicas serve in that time. It is above 0s and below timeoutSeconds.
+	Wait metav1.Duration `json:"wait"`
+}
+
 // ModelStatus is what was observed.
 type ModelStatus struct {
 	duckv1.Status `json:",inline"`
 
-	// URL is where callers outside the cluster reach the Model.
+	// URL is where callers outside the cluster reach the Model, or those inside one that
+	// is private.
 	// +optional
 	URL *apis.URL `json:"url,omitempty"`
 	// Address is where callers inside the cluster reach it.
@@ -220,11 +241,49 @@ type ModelStatus struct {
 	// Rollout is the one under way, or the last one.
 	// +optional
 	Rollout *RolloutStatus `json:"rollout,omitempty"`
+	// Obstacle is what keeps the newest revision from being ready, as far as it was seen.
+	// +optional
+	Obstacle *RevisionObstacle `json:"obstacle,omitempty"`
+	// Floors has a row for each revision that is held at more replicas than the Model's
+	// own minimum, or would be.
+	// +optional
+	Floors []RevisionFloor `json:"floors,omitempty"`
+	// MaxReplicas is the most replicas that its tenant's caps have let each of its
+	// revisions have, 0 for no bound; unset where none is capped.
+	// +optional
+	MaxReplicas *int32 `json:"maxReplicas,omitempty"`
 	// ServiceGeneration is the generation of the Knative Service that Sluice wrote
 	// last. Any other one means that somebody else changed its spec; it is then
 	// rebuilt.
 	// +optional
 	ServiceGeneration int64 `json:"serviceGeneration,omitempty"`
+}
+
+// RevisionFloor is the least number of replicas that a revision is held at beside the
+// Model's own minimum, by what asks for it. The revision's min-scale is the highest of
+// them all, within its max-scale.
+type RevisionFloor struct {
+	// RevisionName is its name.
+	RevisionName string `json:"revisionName"`
+	// Demand is what the demand at the gateways calls for, which the autoscaler can't see.
+	// +optional
+	Demand int32 `json:"demand,omitempty"`
+	// Rollout is what the rollout keeps.
+	// +optional
+	Rollout int32 `json:"rollout,omitempty"`
+}
+
+// Replicas are what the revision is held at; 0 for none.
+func (f RevisionFloor) Replicas() int32 { return max(f.Demand, f.Rollout) }
+
+// Floor is what a revision was last held at.
+func (s *ModelStatus) Floor(revision string) RevisionFloor {
+	for _, f := range s.Floors {
+		if f.RevisionName == revision {
+			return f
+		}
+	}
+	return RevisionFloor{RevisionName: revision}
 }
 
 // ModelList is a list of Models.

@@ -9,12 +9,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	validationutil "k8s.io/apimachinery/pkg/util/validation"
 	"knative.dev/pkg/apis"
 	"knative.dev/serving/pkg/apis/autoscaling"
 )
 
 const (
-	minRatePerReplica  = "0.1"
+	minRatePerReplica  = "0.00001"
 	maxRatePerReplica  = "1000000"
 	maxBurst           = time.Minute
 	maxHeadroomPercent = 1000
@@ -31,8 +32,10 @@ func (m *Model) Validate(ctx context.Context) *apis.FieldError {
 		return nil
 	}
 	return m.validateName().Also(
+		m.validateMetadata(ctx),
 		m.validateAutoscaling(ctx),
 		m.Spec.Limit.validate().ViaField("spec", "limit"),
+		m.validateQueue(ctx),
 		m.Spec.Rollout.validate().ViaField("spec", "rollout"),
 		m.validateTraffic(),
 		m.Spec.SplitBy.validate().ViaField("spec", "splitBy"),
@@ -69,6 +72,13 @@ func (m *Model) validateName() *apis.FieldError {
 	return errs
 }
 
+// longestGenerated is a name as long as Kubernetes makes it of a generateName: what comes
+// before its five random characters is cut where the whole would be longer than a label.
+func longestGenerated(generateName string) string {
+	const random = "xxxxx"
+	return generateName[:min(len(generateName), validationutil.DNS1035LabelMaxLength-len(random))] + random
+}
+
 func (l *LimitSpec) validate() *apis.FieldError {
 	errs := l.validateRate()
 	if b := l.Burst; b != nil && (b.Duration <= 0 || b.Duration > maxBurst) {
@@ -95,7 +105,7 @@ func (l *LimitSpec) validateRate() *apis.FieldError {
 		return err
 	}
 	if q.Cmp(resource.MustParse(minRatePerReplica)) < 0 || q.Cmp(resource.MustParse(maxRatePerReplica)) > 0 {
-		return invalid(field, "must be from %s to %s requests per second, is %s", minRatePerReplica, maxRatePerReplica, q)
+		return invalid(field, "must be from %s to %s requests per second, is %s", minRatePerReplica, maxRatePerReplica, decimal(*q))
 	}
 	return nil
 }

@@ -5,10 +5,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
+	"knative.dev/pkg/kmeta"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingconfig "knative.dev/serving/pkg/apis/config"
+	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"sluice.dev/sluice/reconciler/apis/metadata"
 )
 
 // validateAutoscaling checks spec.autoscaling, then lets Knative check the
@@ -22,13 +29,16 @@ func (m *Model) validateAutoscaling(ctx context.Context) *apis.FieldError {
 		}
 	}
 	config := servingconfig.FromContextOrDefaults(ctx).Autoscaler
-	for _, e := range autoscaling.ValidateAnnotations(ctx, config, m.AutoscalingAnnotations()).WrappedErrors() {
+	annotations := m.AutoscalingAnnotations()
+	// Knative checks a PodAutoscaler by its class, which it gives each that says none.
+	annotations[autoscaling.ClassAnnotationKey] = m.autoscalerClass(ctx)
+	for _, e := range autoscaling.ValidateAnnotations(ctx, config, annotations).WrappedErrors() {
 		found := m.locateAutoscaling(e)
 		if !slices.ContainsFunc(found.Paths, func(path string) bool { return reported[path] }) {
 			errs = errs.Also(found)
 		}
 	}
-	return errs
+	return errs.Also(m.validateAutoscalingKeys(ctx), m.warnOfClass(ctx))
 }
 
 // locateAutoscaling tells a Model's author where the annotation that Knative
@@ -45,6 +55,9 @@ func (m *Model) locateAutoscaling(e *apis.FieldError) *apis.FieldError {
 			found.Details = strings.TrimSpace(found.Details + " " + strings.TrimPrefix(remark, "="))
 		}
 		found.Paths = append(found.Paths, m.autoscalingPath(key))
+		if found.Details == "" && !strings.HasPrefix(e.Message, "expected") {
+			found.Details = autoscalingValues[canonicalAutoscalingKey(key)]
+		}
 	}
 	return found
 }
@@ -69,21 +82,65 @@ func (m *Model) autoscalingPath(key string) string {
 	return "metadata.annotations[" + key + "]"
 }
 
-// validateRevision lets Knative judge the revision that the Model asks for.
+// validateRevision lets Knative judge the revision that the Model asks for, and the
+// annotations that it has but for the autoscaler's.
 // Knative defaults before it validates, so this does too: a probe without a
 // handler, or a mounted Secret that isn't marked read-only, is fine.
 func (m *Model) validateRevision(ctx context.Context) *apis.FieldError {
 	revision := m.Spec.RevisionSpec()
 	revision.SetDefaults(apis.WithinSpec(ctx))
+	template := &servingv1.RevisionTemplateSpec{Spec: revision}
+	template.Annotations = kmeta.UnionMaps(metadata.ForReplicas(m).Annotations, m.AutoscalingAnnotations())
+	ofInit := initErrors(ctx, template)
 	var errs *apis.FieldError
-	for _, e := range revision.Validate(apis.WithinSpec(ctx)).WrappedErrors() {
-		errs = errs.Also(locateRevision(e))
+	for _, e := range template.Validate(ctx).WrappedErrors() {
+		switch {
+		case about(e, AutoscalingPrefix): // validateAutoscaling has them, with where they come from
+		case about(e, "metadata."):
+			errs = errs.Also(locateAnnotation(e))
+		default:
+			errs = errs.Also(locateRevision(ctx, e, ofInit[e.Error()]))
+		}
 	}
 	return errs.Also(
 		m.Spec.validateTimeouts(*revision.TimeoutSeconds).ViaField("spec"),
 		m.Spec.validateNamedOnce().ViaField("spec"),
+		m.Spec.validateSidecars().ViaField("spec"),
+		m.Spec.validateContainers().ViaField("spec"),
 		m.Spec.validateStartupProbe().ViaField("spec"),
+		m.validateProgressDeadline(),
 	)
+}
+
+func about(e *apis.FieldError, part string) bool {
+	return slices.ContainsFunc(e.Paths, func(path string) bool { return strings.Contains(path, part) })
+}
+
+// locateAnnotation writes a path as Models' authors do, and adds what Knative leaves out.
+func locateAnnotation(e *apis.FieldError) *apis.FieldError {
+	found := &apis.FieldError{Message: e.Message, Level: e.Level, Details: e.Details}
+	for _, path := range e.Paths {
+		found.Paths = append(found.Paths, strings.ReplaceAll(path, ".[", "["))
+	}
+	if about(e, "-resource-") && found.Details == "" {
+		found.Details = "give a quantity, as in 100m of CPU or 64Mi of memory"
+	}
+	return found
+}
+
+// maxProgressDeadline is far below what a Deployment's seconds hold.
+const maxProgressDeadline = 7 * 24 * time.Hour
+
+// validateProgressDeadline holds the annotation to what Knative takes in a template.
+func (m *Model) validateProgressDeadline() *apis.FieldError {
+	key, text, ok := serving.ProgressDeadlineAnnotation.Get(m.Annotations)
+	if !ok {
+		return nil
+	}
+	if deadline, err := time.ParseDuration(text); err != nil || deadline < time.Second || deadline > maxProgressDeadline || deadline%time.Second != 0 {
+		return invalid("metadata.annotations["+key+"]", "must be whole seconds from 1s to %s, as in 20m, is %q", maxProgressDeadline, text)
+	}
+	return nil
 }
 
 // validateStartupProbe wants a port. Knative sets the model's in its other probes; in
@@ -101,13 +158,16 @@ func (s *ModelSpec) validateStartupProbe() *apis.FieldError {
 // doesn't, but the API server then refuses the Knative Service, by its schema.
 func (s *ModelSpec) validateNamedOnce() *apis.FieldError {
 	var errs *apis.FieldError
-	variables, secrets := map[string]bool{}, map[string]bool{}
-	for i, v := range s.Container.Env {
-		if variables[v.Name] {
-			errs = errs.Also(invalid(fmt.Sprintf("container.env[%d].name", i), "%q is there already; name each variable once", v.Name))
+	for path, container := range s.containers() {
+		variables := map[string]bool{}
+		for i, v := range container.Env {
+			if variables[v.Name] {
+				errs = errs.Also(invalid(fmt.Sprintf("%s.env[%d].name", path, i), "%q is there already; name each variable once", v.Name))
+			}
+			variables[v.Name] = true
 		}
-		variables[v.Name] = true
 	}
+	secrets := map[string]bool{}
 	for i, secret := range s.ImagePullSecrets {
 		if secrets[secret.Name] {
 			errs = errs.Also(invalid(fmt.Sprintf("imagePullSecrets[%d].name", i), "%q is there already; name each Secret once", secret.Name))
@@ -117,56 +177,28 @@ func (s *ModelSpec) validateNamedOnce() *apis.FieldError {
 	return errs
 }
 
-// locateRevision takes an error about a RevisionSpec to the Model's spec.
-func locateRevision(e *apis.FieldError) *apis.FieldError {
-	found := &apis.FieldError{Message: e.Message, Level: e.Level, Details: e.Details}
-	for _, path := range e.Paths {
-		for _, container := range []string{"containers[0]", "containers[*]"} {
-			if rest, ok := strings.CutPrefix(path, container); ok {
-				path = "container" + rest
-			}
+// validateSidecars keeps the port to the container that serves.
+func (s *ModelSpec) validateSidecars() *apis.FieldError {
+	var errs *apis.FieldError
+	for i := range s.Sidecars {
+		if len(s.Sidecars[i].Ports) > 0 {
+			errs = errs.Also(invalid(fmt.Sprintf("sidecars[%d].ports", i), "to Knative the container with a port is the one that serves, "+
+				"and that is spec.container: take the ports away, a container can listen without"))
 		}
-		found.Paths = append(found.Paths, "spec."+path)
 	}
-	if len(found.Paths) == 0 {
-		// Of what a Model can say, Knative names no field for volumes of a kind
-		// that is switched off, and only for them.
-		found.Paths = []string{"spec.volumes"}
-	}
-	if found.Details == "" {
-		found.Details = featureRemedy(found)
-	}
-	return found
+	return errs
 }
 
-// featureRemedy says which of Knative's switches allows the refused field.
-func featureRemedy(e *apis.FieldError) string {
-	const disallowed = "must not set the field(s)"
-	for _, path := range e.Paths {
-		feature, known := features[path[strings.LastIndex(path, ".")+1:]]
-		if !known || (e.Message != disallowed && path != "spec.volumes") {
-			continue
-		}
-		return "Knative allows it where the cluster's operator has set " + feature +
-			" in ConfigMap " + servingconfig.FeaturesConfigName
+// containers are all of a Model's, by their paths.
+func (s *ModelSpec) containers() map[string]*corev1.Container {
+	all := map[string]*corev1.Container{"container": &s.Container}
+	for i := range s.Sidecars {
+		all[fmt.Sprintf("sidecars[%d]", i)] = &s.Sidecars[i]
 	}
-	return ""
-}
-
-// features are Knative's switches, by the last part of the path of what they allow.
-var features = map[string]string{
-	"nodeSelector":          servingconfig.FeaturePodSpecNodeSelector,
-	"tolerations":           servingconfig.FeaturePodSpecTolerations,
-	"fieldRef":              servingconfig.FeaturePodSpecFieldRef,
-	"resourceFieldRef":      servingconfig.FeaturePodSpecFieldRef,
-	"volumes":               "the kubernetes.podspec-volumes-… feature of that kind",
-	"emptyDir":              servingconfig.FeaturePodSpecEmptyDir,
-	"persistentVolumeClaim": servingconfig.FeaturePodSpecPVClaim,
-	"hostPath":              servingconfig.FeaturePodSpecHostPath,
-	"csi":                   servingconfig.FeaturePodSpecVolumesCSI,
-	"ephemeral":             servingconfig.FeaturePodSpecVolumesEphemeral,
-	"image":                 servingconfig.FeaturePodSpecVolumesImage,
-	"add":                   servingconfig.FeatureContainerSpecAddCapabilities,
+	for i := range s.InitContainers {
+		all[fmt.Sprintf("initContainers[%d]", i)] = &s.InitContainers[i]
+	}
+	return all
 }
 
 // validateTimeouts adds what Knative leaves unchecked: the two timeouts within a

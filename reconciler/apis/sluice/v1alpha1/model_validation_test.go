@@ -14,6 +14,7 @@ import (
 	"knative.dev/pkg/apis"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingconfig "knative.dev/serving/pkg/apis/config"
+	"knative.dev/serving/pkg/apis/serving"
 	autoscalerconfig "knative.dev/serving/pkg/autoscaler/config"
 )
 
@@ -21,11 +22,12 @@ func TestValidModels(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Model){
 		"minimal":           func(*Model) {},
-		"least rate":        func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = quantity("100m") },
+		"least rate":        func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = quantity("10u") },
 		"greatest rate":     func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = quantity("1M") },
 		"no headroom":       func(m *Model) { m.Spec.Limit.HeadroomPercent = ptr(int32(0)) },
 		"generated name":    func(m *Model) { m.Name, m.GenerateName = "", "ranker-" },
 		"probe, no handler": func(m *Model) { m.Spec.Container.ReadinessProbe = &corev1.Probe{SuccessThreshold: 1} },
+		"progress deadline": startingWithin("20m"),
 		"startup by command": func(m *Model) {
 			m.Spec.Container.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
 		},
@@ -44,7 +46,12 @@ func TestValidModels(t *testing.T) {
 				ScaleToZeroRetention: duration("0s"), TargetBurstCapacity: ptr(int32(-1)),
 			}
 		},
-		"panic window":         annotated("panic-window-percentage", "50"),
+		"panic window": annotated("panic-window-percentage", "50"),
+		"queue":        queued,
+		"queue, activator asked for": func(m *Model) {
+			queued(m)
+			m.Spec.Autoscaling.TargetBurstCapacity = ptr(int32(-1))
+		},
 		"reserved annotations": func(m *Model) { m.Annotations = map[string]string{"serving.knative.dev/creator": "somebody"} },
 		"being deleted": func(m *Model) {
 			m.DeletionTimestamp, m.Spec = &metav1.Time{Time: time.Unix(1, 0)}, ModelSpec{}
@@ -56,6 +63,19 @@ func TestValidModels(t *testing.T) {
 				t.Error("unexpected error:", err)
 			}
 		})
+	}
+}
+
+// queued is a Model whose requests may wait for a minute.
+func queued(m *Model) {
+	m.Spec.ContainerConcurrency = ptr(int64(1))
+	m.Spec.Limit.Queue = &QueueSpec{Wait: *duration("60s")}
+}
+
+func queuedBut(change func(*Model)) func(*Model) {
+	return func(m *Model) {
+		queued(m)
+		change(m)
 	}
 }
 
@@ -73,14 +93,24 @@ func TestInvalidModels(t *testing.T) {
 		{"bad prefix", func(m *Model) { m.Name, m.GenerateName = "", "Abc-" }, "metadata.generateName", "host"},
 
 		{"no rate", func(m *Model) { m.Spec.Limit.RequestsPerSecondPerReplica = nil }, "spec.limit.requestsPerSecondPerReplica", "one warm replica"},
-		{"rate of nothing", rate("0"), "spec.limit.requestsPerSecondPerReplica", "0.1"},
-		{"rate below least", rate("99m"), "spec.limit.requestsPerSecondPerReplica", "0.1"},
+		{"rate of nothing", rate("0"), "spec.limit.requestsPerSecondPerReplica", "from 0.00001"},
+		{"rate below least", rate("9u"), "spec.limit.requestsPerSecondPerReplica", "from 0.00001"},
 		{"rate above greatest", rate("1000001"), "spec.limit.requestsPerSecondPerReplica", "1000000"},
 		{"no burst", func(m *Model) { m.Spec.Limit.Burst = duration("0s") }, "spec.limit.burst", "at most 1m0s"},
 		{"long burst", func(m *Model) { m.Spec.Limit.Burst = duration("61s") }, "spec.limit.burst", "at most 1m0s"},
 		{"negative headroom", func(m *Model) { m.Spec.Limit.HeadroomPercent = ptr(int32(-1)) }, "spec.limit.headroomPercent", "0 to 1000"},
 		{"headroom", func(m *Model) { m.Spec.Limit.HeadroomPercent = ptr(int32(1001)) }, "spec.limit.headroomPercent", "0 to 1000"},
 		{"policy", func(m *Model) { m.Spec.Limit.Policy = "Never" }, "spec.limit.policy", "Demand or Ready"},
+
+		{"queue without a wait", queuedBut(func(m *Model) { m.Spec.Limit.Queue.Wait.Duration = 0 }), "spec.limit.queue.wait", "above 0s"},
+		{"queue before no bound", queuedBut(func(m *Model) { m.Spec.ContainerConcurrency = ptr(int64(0)) }), "spec.containerConcurrency", "at least 1"},
+		{"queue before Knative's bound", queuedBut(func(m *Model) { m.Spec.ContainerConcurrency = nil }), "spec.containerConcurrency", "at least 1"},
+		{"queue beyond a request's time", queuedBut(func(m *Model) { m.Spec.TimeoutSeconds = ptr(int64(60)) }), "spec.timeoutSeconds", "above spec.limit.queue.wait"},
+		{"queue beyond its start", queuedBut(func(m *Model) { m.Spec.ResponseStartTimeoutSeconds = ptr(int64(30)) }), "spec.responseStartTimeoutSeconds", "a request waits"},
+		{"queue beyond silence", queuedBut(func(m *Model) { m.Spec.IdleTimeoutSeconds = ptr(int64(30)) }), "spec.idleTimeoutSeconds", "a request waits"},
+		{"queue past the activator", queuedBut(func(m *Model) { m.Spec.Autoscaling.TargetBurstCapacity = ptr(int32(200)) }), "spec.autoscaling.targetBurstCapacity", "-1 or unset"},
+		{"queue past the activator, annotated", queuedBut(annotated("target-burst-capacity", "0")), "metadata.annotations[autoscaling.knative.dev/target-burst-capacity]", "-1 or unset"},
+		{"queue without an activator", queuedBut(annotated("class", "hpa.autoscaling.knative.dev")), "spec.limit.queue", "kpa.autoscaling.knative.dev"},
 
 		{"negative min", scaling(func(a *AutoscalingSpec) { a.MinReplicas = ptr(int32(-1)) }), "spec.autoscaling.minReplicas", "at least 0"},
 		{"negative max", scaling(func(a *AutoscalingSpec) { a.MaxReplicas = ptr(int32(-1)) }), "spec.autoscaling.maxReplicas", "at least 0"},
@@ -108,7 +138,7 @@ func TestInvalidModels(t *testing.T) {
 		{"class", annotated("class", "x.knative.dev"), "metadata.annotations[autoscaling.knative.dev/class]", "x.knative.dev"},
 
 		{"no container", func(m *Model) { m.Spec.Container = corev1.Container{} }, "spec.container.image", "missing"},
-		{"image", func(m *Model) { m.Spec.Container.Image = "Not An Image" }, "spec.container.image", "parse image"},
+		{"image", func(m *Model) { m.Spec.Container.Image = "Not An Image" }, "spec.container.image", "white space"},
 		{"two ports", func(m *Model) {
 			m.Spec.Container.Ports = []corev1.ContainerPort{{ContainerPort: 1000}, {ContainerPort: 1001}}
 		}, "spec.container.ports", "ports"},
@@ -120,6 +150,10 @@ func TestInvalidModels(t *testing.T) {
 		{"pull secret twice", func(m *Model) {
 			m.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "a"}, {Name: "a"}}
 		}, "spec.imagePullSecrets[1].name", "once"},
+		{"progress deadline without a unit", startingWithin("1200"), "metadata.annotations[serving.knative.dev/progress-deadline]", "as in 20m"},
+		{"progress deadline in parts of seconds", startingWithin("1.5s"), "metadata.annotations[serving.knative.dev/progress-deadline]", "whole seconds"},
+		{"no progress deadline", startingWithin("-1m"), "metadata.annotations[serving.knative.dev/progress-deadline]", "from 1s"},
+		{"endless progress deadline", startingWithin("200h"), "metadata.annotations[serving.knative.dev/progress-deadline]", "to 168h"},
 		{"startup probe without a port", func(m *Model) {
 			m.Spec.Container.StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/started"}}}
 		}, "spec.container.startupProbe", "8080"},
@@ -310,6 +344,10 @@ func errorsOf(ctx context.Context, change func(*Model)) *apis.FieldError {
 
 func annotated(key, value string) func(*Model) {
 	return func(m *Model) { m.Annotations = map[string]string{AutoscalingPrefix + key: value} }
+}
+
+func startingWithin(deadline string) func(*Model) {
+	return func(m *Model) { m.Annotations = map[string]string{serving.ProgressDeadlineAnnotationKey: deadline} }
 }
 
 func scaling(change func(*AutoscalingSpec)) func(*Model) {

@@ -61,10 +61,6 @@ func (a autoscalingAim) scales() bool {
 func (m *Model) aim(ctx context.Context) (autoscalingAim, bool) {
 	cluster := servingconfig.FromContextOrDefaults(ctx)
 	annotations := m.AutoscalingAnnotations()
-	class := annotations[autoscaling.ClassAnnotationKey]
-	if class == "" {
-		class = cluster.Autoscaler.PodAutoscalerClass
-	}
 	revision := m.Spec.RevisionSpec()
 	revision.SetDefaults(apis.WithinSpec(ctx))
 	aim := autoscalingAim{
@@ -102,7 +98,7 @@ func (m *Model) aim(ctx context.Context) (autoscalingAim, bool) {
 		*into = value
 	}
 	aim.utilization = percent / 100
-	return aim, class == autoscaling.KPA
+	return aim, m.autoscalerClass(ctx) == autoscaling.KPA
 }
 
 // warnOfContradictions warns where the limit and the autoscaler work against each
@@ -169,7 +165,7 @@ func (m *Model) warnOfChanges(ctx context.Context) *apis.FieldError {
 		}
 	}
 	key := autoscaling.ClassAnnotationKey
-	if before.Annotations[key] != m.Annotations[key] {
+	if before.autoscalerClass(ctx) != m.autoscalerClass(ctx) {
 		warnings = warnings.Also(warning("Knative takes up another autoscaler class with the next revision only; "+
 			"until then, changes of autoscaling have no effect", "metadata.annotations["+key+"]"))
 	}

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -34,6 +35,13 @@ func (r *RateLimit) GetStatus() *duckv1.Status { return &r.Status.Status }
 // IsReady is true when the status speaks of this generation and is Ready.
 func (r *RateLimit) IsReady() bool {
 	return r.Generation == r.Status.ObservedGeneration && r.Status.GetCondition(RateLimitConditionReady).IsTrue()
+}
+
+// ProvedAt tells whether this generation's limit was seen at a gateway: on all of its
+// ready pods, of which there are some.
+func (r *RateLimit) ProvedAt(gateway string) bool {
+	return r.Generation == r.Status.ObservedGeneration && r.Status.Limit != nil &&
+		slices.Contains(r.Status.Limit.ProvedGateways, gateway)
 }
 
 // Needed is how many replicas the demand calls for of a revision, 0 for none.

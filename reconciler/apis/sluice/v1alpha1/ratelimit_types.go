@@ -49,6 +49,10 @@ type RateLimitSpec struct {
 	RequestsPerSecondPerReplica resource.Quantity `json:"requestsPerSecondPerReplica"`
 	// Burst is the bucket's depth as a time of the limit's rate.
 	Burst metav1.Duration `json:"burst"`
+	// Queue is how long requests from inside the cluster may wait for replicas: their
+	// bucket's depth as a time of what replicas serve, where that is more than Burst.
+	// +optional
+	Queue *metav1.Duration `json:"queue,omitempty"`
 	// Policy is the rule by which the limit follows replicas.
 	Policy LimitPolicy `json:"policy"`
 	// HeadroomPercent is what policy Demand admits above the capacity.
@@ -115,21 +119,31 @@ type RevisionCapacity struct {
 	Ready int32 `json:"ready"`
 	// RequestsPerSecond is the revision's capacity by the limit's policy,
 	// headroom not counted.
-	RequestsPerSecond resource.Quantity `json:"requestsPerSecond"`
+	RequestsPerSecond Rate `json:"requestsPerSecond"`
 	// Needed is how many replicas the demand at the gateways calls for, at least 2,
 	// where the autoscaler, which sees admitted requests only, asks for no more.
 	// +optional
 	Needed int32 `json:"needed,omitempty"`
+	// Missing is how many of the desired replicas can't be expected to come, so that
+	// they don't count.
+	// +optional
+	Missing int32 `json:"missing,omitempty"`
+	// Reason is why they can't, in a word.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Message is why they can't.
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // LimitStatus is a limit and where it was seen enforced.
 type LimitStatus struct {
 	// RequestsPerSecond is the limit over all gateway pods and entries.
-	RequestsPerSecond resource.Quantity `json:"requestsPerSecond"`
+	RequestsPerSecond Rate `json:"requestsPerSecond"`
 	// UncappedRequestsPerSecond is what the limit would be without its cap, where
 	// the cap is what holds it down.
 	// +optional
-	UncappedRequestsPerSecond *resource.Quantity `json:"uncappedRequestsPerSecond,omitempty"`
+	UncappedRequestsPerSecond *Rate `json:"uncappedRequestsPerSecond,omitempty"`
 	// Since is when the last gateway pod was seen to enforce it.
 	// +optional
 	Since *metav1.MicroTime `json:"since,omitempty"`
@@ -137,6 +151,11 @@ type LimitStatus struct {
 	GatewayPods int32 `json:"gatewayPods"`
 	// ProvedGatewayPods is how many of them were seen to enforce the limit.
 	ProvedGatewayPods int32 `json:"provedGatewayPods"`
+	// ProvedGateways are those of the spec's that have ready pods, all of which were seen
+	// to enforce the limit, sorted. No route leads to replicas at another one.
+	// +optional
+	// +listType=set
+	ProvedGateways []string `json:"provedGateways,omitempty"`
 	// LaggingGatewayPods names those that were not, at most ten. The condition
 	// Proved says at which of their entries.
 	// +optional

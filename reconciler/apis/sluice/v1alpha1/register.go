@@ -28,7 +28,7 @@ var (
 
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion, &Model{}, &ModelList{}, &RateLimit{}, &RateLimitList{},
-		&Tenant{}, &TenantList{})
+		&Tenant{}, &TenantList{}, &Batch{}, &BatchList{})
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"knative.dev/pkg/apis"
+	"knative.dev/pkg/kmeta"
 )
 
 const maxKeepWarm = 24 * time.Hour
@@ -31,9 +32,12 @@ func (r *RolloutSpec) validate() *apis.FieldError {
 func (m *Model) validateTraffic() *apis.FieldError {
 	var errs *apis.FieldError
 	var sum int64
-	tags := map[string]int{}
+	tags, name := map[string]int{}, m.Name
+	if name == "" {
+		name = longestGenerated(m.GenerateName)
+	}
 	for i, t := range m.Spec.Traffic {
-		errs = errs.Also(t.validate(m.Name).ViaIndex(i))
+		errs = errs.Also(t.validate(name).ViaIndex(i))
 		if t.Percent != nil {
 			sum += int64(*t.Percent)
 		}
@@ -62,8 +66,9 @@ func (t *TrafficTarget) validate(model string) *apis.FieldError {
 		errs = errs.Also(err)
 	case t.RevisionName != "" && latest:
 		errs = errs.Also(apis.ErrMultipleOneOf("revisionName", "latestRevision"))
-	case t.RevisionName != "" && !strings.HasPrefix(t.RevisionName, model+"-"):
-		errs = errs.Also(invalid("revisionName", "%q is not a revision of this Model; theirs begin with %q (see status.revisions)", t.RevisionName, model+"-"))
+	case t.RevisionName != "" && !isRevisionOf(model, t.RevisionName):
+		errs = errs.Also(invalid("revisionName", "%q is not a revision of this Model; theirs are named as %q is (see status.revisions)",
+			t.RevisionName, kmeta.ChildName(model, "-00001")))
 	}
 	if p := t.Percent; p != nil && (*p < 0 || *p > 100) {
 		errs = errs.Also(invalid("percent", "must be from 0 to 100, is %d", *p))
@@ -71,6 +76,13 @@ func (t *TrafficTarget) validate(model string) *apis.FieldError {
 		errs = errs.Also(invalid("percent", "is %d for the newest revision, which the rollout decides; set spec.rollout.percent", *p))
 	}
 	return errs.Also(t.validateTag(model))
+}
+
+// isRevisionOf tells whether Knative may have given a revision of a Model this name: the
+// Model's, shortened and hashed where it is long, and a number.
+func isRevisionOf(model, revision string) bool {
+	at := strings.LastIndex(revision, "-")
+	return at >= 0 && kmeta.ChildName(model, revision[at:]) == revision
 }
 
 func (t *TrafficTarget) validateTag(model string) *apis.FieldError {

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
+	"knative.dev/pkg/kmeta"
 )
 
 func TestRolloutDefaults(t *testing.T) {
@@ -25,6 +26,8 @@ func TestRolloutValidation(t *testing.T) {
 	rollout := func(change func(*RolloutSpec)) func(*Model) { return func(m *Model) { change(&m.Spec.Rollout) } }
 	traffic := func(targets ...TrafficTarget) func(*Model) { return func(m *Model) { m.Spec.Traffic = targets } }
 	latest := ptr(true)
+	longest := strings.Repeat("m", 63)
+	hashed := kmeta.ChildName(longest, "-00002")
 	cases := []struct {
 		name   string
 		change func(*Model)
@@ -47,7 +50,12 @@ func TestRolloutValidation(t *testing.T) {
 		},
 		{"nobody", traffic(TrafficTarget{Tag: "next"}), "spec.traffic[0]", "name a revision, or set latestRevision"},
 		{"both", traffic(TrafficTarget{RevisionName: "ranker-00001", LatestRevision: latest, Tag: "next"}), "spec.traffic[0]", "expected exactly one"},
-		{"another Model's", traffic(TrafficTarget{RevisionName: "judge-00001", Tag: "next"}), "spec.traffic[0].revisionName", `begin with "ranker-"`},
+		{"another Model's", traffic(TrafficTarget{RevisionName: "judge-00001", Tag: "next"}), "spec.traffic[0].revisionName", `named as "ranker-00001" is`},
+		{"another Model's that begins alike", traffic(TrafficTarget{RevisionName: "ranker-two-00001", Tag: "next"}), "spec.traffic[0].revisionName", "not a revision of this Model"},
+		{name: "one of a long name", change: both(func(m *Model) { m.Name = longest }, traffic(TrafficTarget{RevisionName: hashed, Percent: ptr(int32(30))}))},
+		{"a tag of a long name", both(func(m *Model) { m.Name = longest }, traffic(TrafficTarget{LatestRevision: latest, Tag: "a"})), "spec.traffic[0].tag", "has 65 characters"},
+		{"a tag of a generated name", both(func(m *Model) { m.Name, m.GenerateName = "", longest[:57] }, traffic(TrafficTarget{LatestRevision: latest, Tag: "a"})),
+			"spec.traffic[0].tag", "has 64 characters"},
 		{"to no end", traffic(TrafficTarget{RevisionName: "ranker-00001"}), "spec.traffic[0]", "no request goes there"},
 		{"share of the newest", traffic(TrafficTarget{LatestRevision: latest, Percent: ptr(int32(5))}), "spec.traffic[0].percent", "set spec.rollout.percent"},
 		{"a percentage", traffic(TrafficTarget{RevisionName: "ranker-00001", Percent: ptr(int32(-1)), Tag: "a"}), "spec.traffic[0].percent", "from 0 to 100"},

@@ -34,7 +34,8 @@ const (
 	// can follow the CPU that they use.
 	TenantConditionGatewayScaling apis.ConditionType = "GatewayScaling"
 	// TenantConditionWithinCaps says, for information, whether the Models are within
-	// spec.limits: what was there before a cap was lowered goes on.
+	// spec.limits: what was there before a cap was lowered goes on. What is no Model's
+	// can't be, and isn't served.
 	TenantConditionWithinCaps apis.ConditionType = "WithinCaps"
 )
 
@@ -122,21 +123,17 @@ func (s *TenantStatus) MarkAddressNotWritten(err error) {
 	s.markNotWritten(TenantConditionAddressReady, err)
 }
 
-// MarkDomainReady says that the domain is the tenant's, or that none is asked for.
-func (s *TenantStatus) MarkDomainReady() {
+// MarkDomainReady says that a domain is in force, "" where none is asked for.
+func (s *TenantStatus) MarkDomainReady(domain string) {
+	s.Domain = domain
 	tenantConditions.Manage(s).MarkTrue(TenantConditionDomainReady)
 }
 
-// MarkDomainTaken says whose domain the tenant's overlaps with.
-func (s *TenantStatus) MarkDomainTaken(domain, theirs, holder string) {
-	tenantConditions.Manage(s).MarkFalse(TenantConditionDomainReady, "HeldByAnother",
-		"%q overlaps with %q, the domain of tenant %q. Choose one beside it.", domain, theirs, holder)
-}
-
-// MarkDomainNotOwned says that Knative has the domain for somebody else.
-func (s *TenantStatus) MarkDomainNotOwned(domain, configMap string) {
-	tenantConditions.Manage(s).MarkFalse(TenantConditionDomainReady, reasonNotOwned,
-		"ConfigMap %s has a key %q that is not this tenant's. Remove it there, or choose another domain.", configMap, domain)
+// MarkDomainRefused says why the domain that is asked for can't be the tenant's. None
+// is in force.
+func (s *TenantStatus) MarkDomainRefused(reason, message string) {
+	s.Domain = ""
+	tenantConditions.Manage(s).MarkFalse(TenantConditionDomainReady, reason, "%s", message)
 }
 
 // MarkDomainNotWritten says why Knative could not be told of the domain.
@@ -180,15 +177,25 @@ func (s *TenantStatus) MarkNotScaling(reason, message string) {
 	tenantConditions.Manage(s).MarkFalse(TenantConditionGatewayScaling, reason, "%s", message)
 }
 
-// MarkWithinCaps says that the Models keep to spec.limits.
-func (s *TenantStatus) MarkWithinCaps() {
-	tenantConditions.Manage(s).MarkTrue(TenantConditionWithinCaps)
-}
-
-// MarkOverCaps says which caps the Models are above.
-func (s *TenantStatus) MarkOverCaps(over []string) {
-	tenantConditions.Manage(s).MarkFalse(TenantConditionWithinCaps, "OverCaps",
-		"%s. What was there before goes on; what is new is refused.", strings.Join(over, "; "))
+// MarkCaps says whether the Models keep to spec.limits: over are those that they are
+// above, and refused the Ingresses of no Model, which can't be held to any.
+func (s *TenantStatus) MarkCaps(over, refused []string) {
+	reason, says := "OverCaps", []string{}
+	if len(over) > 0 {
+		says = append(says, strings.Join(over, "; ")+". What was there before goes on; what is new is refused.")
+	}
+	if len(refused) > 0 {
+		says = append(says, fmt.Sprintf("Only Models can be held to spec.limits, so these %d Ingresses are not served: %s. "+
+			"Make them Models, or have them served by another ingress class.", len(refused), strings.Join(refused[:min(maxNamed, len(refused))], ", ")))
+	}
+	switch {
+	case len(says) == 0:
+		tenantConditions.Manage(s).MarkTrue(TenantConditionWithinCaps)
+		return
+	case len(over) == 0:
+		reason = ReasonTenantCapped
+	}
+	tenantConditions.Manage(s).MarkFalse(TenantConditionWithinCaps, reason, "%s", strings.Join(says, " "))
 }
 
 // markNotWritten says nothing where a write lost a race, which is tried again at once.

@@ -143,8 +143,10 @@ type TenantTLS struct {
 // TenantLimits are caps on all Models of a tenant together; unset is no cap.
 type TenantLimits struct {
 	// RequestsPerSecond caps the sum of the Models' limits: above it all of them
-	// are scaled down in proportion.
+	// are scaled down in proportion. It may have decimal places, in quotes or without.
 	// +optional
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
 	RequestsPerSecond *resource.Quantity `json:"requestsPerSecond,omitempty"`
 	// Models caps their number.
 	// +optional
@@ -162,6 +164,11 @@ type TenantStatus struct {
 	// Namespaces that the tenant holds, sorted by name.
 	// +optional
 	Namespaces []TenantNamespace `json:"namespaces,omitempty"`
+	// Domain is the one in force: its hosts are for the tenant's namespaces alone.
+	// Empty where none is asked for, and where DomainReady says why the one that is
+	// can't be the tenant's.
+	// +optional
+	Domain string `json:"domain,omitempty"`
 	// Gateway is the name of the gateway that the tenant's address leads to.
 	// +optional
 	Gateway string `json:"gateway,omitempty"`
@@ -184,7 +191,7 @@ type TenantStatus struct {
 	Models int32 `json:"models"`
 	// RequestsPerSecond is the sum of their limits in force.
 	// +optional
-	RequestsPerSecond *resource.Quantity `json:"requestsPerSecond,omitempty"`
+	RequestsPerSecond *Rate `json:"requestsPerSecond,omitempty"`
 }
 
 // NamespacePhase says how far a namespace has come to, or gone from, a tenant.
@@ -236,9 +243,10 @@ const (
 
 // TenantMove is a move from one gateway to another.
 type TenantMove struct {
-	// From and To are the gateways' names.
+	// From is the gateway that is left.
 	From string `json:"from"`
-	To   string `json:"to"`
+	// To is the gateway that is to serve.
+	To string `json:"to"`
 	// Phase is the step that is under way.
 	Phase MovePhase `json:"phase"`
 	// Since is when the phase began.

@@ -21,8 +21,11 @@ import (
 
 const (
 	// maxTenantName leaves room in Kubernetes' 63 characters for the longest name
-	// that is made from a tenant's, "tenant-<name>-limit-https-<slot>".
-	maxTenantName      = 40
+	// that is made from a tenant's, "tenant-<name>-limit-<slots>-<slot>".
+	maxTenantName = 40
+	// maxDomain leaves room in a host's 253 characters for the longest names of a Model
+	// and of its namespace, and their dots.
+	maxDomain          = 253 - 2*(63+1)
 	maxGatewayReplicas = 100
 )
 
@@ -40,6 +43,7 @@ func (t *Tenant) Validate(ctx context.Context) *apis.FieldError {
 		spec.Gateway.validate().ViaField("spec", "gateway"),
 		spec.validateTLS().ViaField("spec"),
 		spec.Limits.validate().ViaField("spec", "limits"),
+		t.warnOfUncapped(ctx),
 	)
 }
 
@@ -63,8 +67,12 @@ func (t *Tenant) validateName() *apis.FieldError {
 	for _, problem := range validation.NameIsDNSLabel(name, prefix) {
 		errs = errs.Also(invalid(field, "the name is part of those of the tenant's Services and gateway, and %q can't be: %s", name, problem))
 	}
-	if len(name) > maxTenantName {
-		errs = errs.Also(invalid(field, "must be at most %d characters long, %q has %d", maxTenantName, name, len(name)))
+	most := maxTenantName
+	if prefix {
+		most -= len(longestGenerated(""))
+	}
+	if len(name) > most {
+		errs = errs.Also(invalid(field, "must be at most %d characters long, %q has %d", most, name, len(name)))
 	}
 	if suffix := gateway.LocalName(""); strings.HasSuffix(name, suffix) {
 		errs = errs.Also(invalid(field, "%q must not end in %q, which marks the Services for callers inside the cluster", name, suffix))
@@ -139,21 +147,23 @@ func validateDomain(domain string) *apis.FieldError {
 	if !strings.Contains(domain, ".") {
 		errs = errs.Also(invalid("domain", "%q has no dot; give at least two labels, such as %q", domain, domain+".example.com"))
 	}
-	for _, reserved := range []string{"cluster.local", network.GetClusterDomainName(), gatewaysDomain} {
-		if domainsOverlap(domain, reserved) {
-			return errs.Also(invalid("domain", "%q is, or holds, or is part of %q, which is the cluster's own; choose another", domain, reserved))
-		}
+	if len(domain) > maxDomain {
+		errs = errs.Also(invalid("domain", "must be at most %d characters long, so that the Models' hosts are within %d; it has %d",
+			maxDomain, validationutil.DNS1123SubdomainMaxLength, len(domain)))
+	}
+	if reserved := PlatformDomain(domain); reserved != "" {
+		errs = errs.Also(invalid("domain", "%q is, or holds, or is part of %q, which is the cluster's own; choose another", domain, reserved))
 	}
 	return errs
 }
 
+// platformDomains are those of the names of Services, and of our own probes.
+func platformDomains() []string {
+	return []string{"svc", "cluster.local", network.GetClusterDomainName(), gatewaysDomain}
+}
+
 // gatewaysDomain is where gateways answer our own probes; see gateway.ProbeHost.
 const gatewaysDomain = "gateway.sluice.internal"
-
-// domainsOverlap tells whether two domains are one, or one holds the other.
-func domainsOverlap(a, b string) bool {
-	return a == b || strings.HasSuffix(a, "."+b) || strings.HasSuffix(b, "."+a)
-}
 
 func (g *TenantGateway) validate() *apis.FieldError {
 	errs := g.Replicas.validate().ViaField("replicas").Also(validateResources(g.Resources).ViaField("resources"))
@@ -259,7 +269,7 @@ func (t *TenantTLS) validate(namespaces TenantNamespaces) *apis.FieldError {
 func (l *TenantLimits) validate() *apis.FieldError {
 	errs := atLeast("models", l.Models, 1).Also(atLeast("maxReplicas", l.MaxReplicas, 1))
 	if q := l.RequestsPerSecond; q != nil && q.Cmp(resource.MustParse(minRatePerReplica)) < 0 {
-		errs = errs.Also(invalid("requestsPerSecond", "must be at least %s, is %s; remove it for no cap", minRatePerReplica, q))
+		errs = errs.Also(invalid("requestsPerSecond", "must be at least %s, is %s; remove it for no cap", minRatePerReplica, decimal(*q)))
 	}
 	return errs
 }
@@ -279,7 +289,7 @@ func (t *Tenant) ConflictsWith(others []*Tenant) *apis.FieldError {
 					ViaFieldIndex("names", i).ViaField("spec", "namespaces"))
 			}
 		}
-		if t.DomainOverlaps(other) {
+		if other.domainCounts() && t.DomainOverlaps(other) {
 			errs = errs.Also(invalid("spec.domain", "%s; choose one beside it", t.overlap(other)))
 		}
 	}

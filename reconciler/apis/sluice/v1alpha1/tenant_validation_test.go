@@ -76,6 +76,9 @@ func TestTenantValidate(t *testing.T) {
 		{name: "a generated name", change: func(t *Tenant) { t.Name, t.GenerateName = "", "search-" }},
 		{name: "the longest name", change: named(strings.Repeat("a", 40))},
 		{name: "a name too long", change: named(strings.Repeat("a", 41)), paths: []string{"metadata.name"}, says: "at most 40 characters"},
+		{name: "the longest generated name", change: func(t *Tenant) { t.Name, t.GenerateName = "", strings.Repeat("a", 35) }},
+		{name: "a generated name too long", change: func(t *Tenant) { t.Name, t.GenerateName = "", strings.Repeat("a", 36) },
+			paths: []string{"metadata.generateName"}, says: "at most 35 characters"},
 		{name: "a name with a dot", change: named("a.b"), paths: []string{"metadata.name"}, says: `"a.b"`},
 		{name: "a name of a local Service", change: named("a-local"), paths: []string{"metadata.name"}, says: `"-local"`},
 		{name: "no namespace", change: func(t *Tenant) { t.Spec.Namespaces = TenantNamespaces{}; t.Spec.TLS = nil },
@@ -90,9 +93,12 @@ func TestTenantValidate(t *testing.T) {
 			paths: []string{"spec.namespaces.names[0]", "spec.namespaces.names[1]", "spec.namespaces.names[2]", "spec.namespaces.names[3]",
 				"spec.namespaces.names[4]", "spec.namespaces.names[5]"}, says: "belongs to the platform"},
 		{name: "a domain without a dot", change: domainIs("search"), paths: []string{"spec.domain"}, says: "no dot"},
+		{name: "the longest domain", change: domainIs(strings.Repeat("a.", 62) + "a")},
+		{name: "a domain too long", change: domainIs(strings.Repeat("a.", 62) + "aa"), paths: []string{"spec.domain"}, says: "at most 125 characters"},
 		{name: "no domain", change: domainIs("search_1.example.com"), paths: []string{"spec.domain"}, says: "is not a domain"},
 		{name: "the cluster's domain", change: domainIs("cluster.local"), paths: []string{"spec.domain"}, says: "the cluster's own"},
 		{name: "a domain in the cluster's", change: domainIs("svc.cluster.local"), paths: []string{"spec.domain"}, says: "the cluster's own"},
+		{name: "a domain of names of Services", change: domainIs("search.svc"), paths: []string{"spec.domain"}, says: "the cluster's own"},
 		{name: "the gateways' domain", change: domainIs("sluice.internal"), paths: []string{"spec.domain"}, says: "the cluster's own"},
 		{name: "a domain that only looks like it", change: domainIs("my-cluster.local")},
 		{name: "an unknown mode", change: func(t *Tenant) { t.Spec.Gateway.Mode = "Own" }, paths: []string{"spec.gateway.mode"}, says: "Shared or Dedicated"},
@@ -190,6 +196,13 @@ func TestTenantConflictsWith(t *testing.T) {
 		{name: "itself", other: validTenant()},
 		{name: "no domain", other: other(domainIs(""))},
 		{name: "a domain that ends alike", other: other(domainIs("research.example.com"))},
+		{name: "a domain that was refused", other: other(func(t *Tenant) {
+			t.Spec.Domain = "search.example.com"
+			t.Status.MarkDomainRefused("ServesOthers", "")
+		})},
+		{name: "a domain of one that is being deleted", other: other(func(t *Tenant) {
+			t.Spec.Domain, t.DeletionTimestamp = "search.example.com", &metav1.Time{}
+		})},
 		{name: "names the same", other: other(func(t *Tenant) { t.Spec.Namespaces.Names = []string{"x", "search-dev"} }),
 			paths: []string{"spec.namespaces.names[1]"}, says: `tenant "ads"'s`},
 		{name: "holds it still", other: other(func(t *Tenant) { t.Status.Namespaces = []TenantNamespace{{Name: "search"}} }),

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"knative.dev/pkg/apis"
 
@@ -97,7 +98,7 @@ func (s *ModelStatus) markWarm(cold, waiting []ReplicaWarmUp) {
 		m.MarkTrueWithReason(ModelConditionWarm, reasonReplicaFailed, "%s. %s", counts, w.Failure.explain())
 	case len(cold) > 0:
 		m.MarkTrueWithReason(ModelConditionWarm, reasonServingCold, "%d of %d replicas serve without having been warmed up: %s: %s.",
-			len(cold), w.Total, cold[0].Pod, cold[0].Reason)
+			len(cold), w.Total, cold[0].Pod, strings.TrimRight(cold[0].Reason, "."))
 	case w.Revision == "":
 		m.MarkUnknown(ModelConditionWarm, reasonWarmingUp, "There is no revision yet.")
 	case w.Total == 0 && s.LatestReadyRevision == w.Revision:
@@ -115,7 +116,7 @@ func (s *ModelStatus) markWarm(cold, waiting []ReplicaWarmUp) {
 // explain says what became of a replica that could not be warmed up, and what to do.
 func (r *ReplicaWarmUp) explain() string {
 	return fmt.Sprintf("Replica %s of revision %s could not be warmed up and doesn't serve: %s. "+
-		"Mend the model or spec.warmUp; it is tried again after ten minutes, or at once when it is deleted.", r.Pod, r.Revision, r.Reason)
+		"Mend the model or spec.warmUp; it is tried again after ten minutes, or at once when it is deleted.", r.Pod, r.Revision, strings.TrimRight(r.Reason, "."))
 }
 
 // rank orders replicas by how much there is to say of them.

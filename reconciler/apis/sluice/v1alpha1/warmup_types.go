@@ -90,8 +90,10 @@ type WarmUpBodySource struct {
 
 // WarmUpConfigMapKey is a key of a ConfigMap.
 type WarmUpConfigMapKey struct {
+	// Name of the ConfigMap, in the Model's namespace.
 	Name string `json:"name"`
-	Key  string `json:"key"`
+	// Key of the body in it.
+	Key string `json:"key"`
 }
 
 // WarmUpExpectation is the answer that a request has to get.
@@ -151,8 +153,9 @@ type WarmUpStatus struct {
 	// Revision is the newest one, of which the condition Warm speaks.
 	// +optional
 	Revision string `json:"revision,omitempty"`
-	// Warm is how many replicas of it may serve, Total how many there are.
-	Warm  int32 `json:"warm"`
+	// Warm is how many replicas of it may serve.
+	Warm int32 `json:"warm"`
+	// Total is how many there are.
 	Total int32 `json:"total"`
 	// Replicas are at most ten, those that failed first, then those that aren't warm
 	// yet, then the newest.
@@ -177,10 +180,10 @@ type ReplicaWarmUp struct {
 	State string `json:"state"`
 	// Requests that were answered as expected.
 	Requests int64 `json:"requests"`
-	// FirstLatency is that of the first request, LastLatency the mean of the last
-	// round.
+	// FirstLatency is that of the first request.
 	// +optional
 	FirstLatency *metav1.Duration `json:"firstLatency,omitempty"`
+	// LastLatency is the mean of the last round.
 	// +optional
 	LastLatency *metav1.Duration `json:"lastLatency,omitempty"`
 	// Reason says why the state is what it is.

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/client-go/util/jsonpath"
 	"knative.dev/pkg/apis"
-	"knative.dev/serving/pkg/apis/autoscaling"
 	servingconfig "knative.dev/serving/pkg/apis/config"
 
 	"sluice.dev/sluice/reconciler/apis/warmup"
@@ -53,6 +52,7 @@ func (m *Model) validateWarmUp(ctx context.Context) *apis.FieldError {
 	errs := w.validate().ViaField("spec", "warmUp").Also(
 		m.validateWarmUpContainer(),
 		m.warnOfWarmUpTimeout(ctx),
+		m.warnOfSilentProbes(),
 	)
 	if servingconfig.FromContextOrDefaults(ctx).Features.MultiContainerProbing != servingconfig.Enabled {
 		err := invalid(pathWarmUp, "this cluster's Knative doesn't probe more than one container of a pod, so a replica can't be held back")
@@ -249,19 +249,20 @@ func (e *WarmUpExpectation) validate(grpc bool) *apis.FieldError { //nolint:revi
 // validateWarmUpContainer checks that the container beside the model finds its
 // place.
 func (m *Model) validateWarmUpContainer() *apis.FieldError {
-	c := m.Spec.Container
 	var errs *apis.FieldError
-	if c.Name == warmup.ContainerName {
-		errs = errs.Also(invalid("spec.container.name", "%q is the container that warms the model up; name this one otherwise", c.Name))
-	}
 	if m.Spec.ModelPort() == warmup.Port {
 		errs = errs.Also(invalid("spec.container.ports", "%d is the port of the container that warms the model up; use another one", warmup.Port))
 	}
-	for field, probe := range map[string]*corev1.Probe{
-		"readinessProbe": c.ReadinessProbe, "livenessProbe": c.LivenessProbe, "startupProbe": c.StartupProbe,
-	} {
-		if probePort(probe) == warmup.Port {
-			errs = errs.Also(invalid("spec.container."+field, "%d is the port of the container that warms the model up; probe the model's own", warmup.Port))
+	for path, c := range m.Spec.containers() {
+		if c.Name == warmup.ContainerName {
+			errs = errs.Also(invalid("spec."+path+".name", "%q is the container that warms the model up; name this one otherwise", c.Name))
+		}
+		for field, probe := range map[string]*corev1.Probe{
+			"readinessProbe": c.ReadinessProbe, "livenessProbe": c.LivenessProbe, "startupProbe": c.StartupProbe,
+		} {
+			if probePort(probe) == warmup.Port {
+				errs = errs.Also(invalid("spec."+path+"."+field, "%d is the port of the container that warms the model up; probe the model's own", warmup.Port))
+			}
 		}
 	}
 	for i, v := range m.Spec.Volumes {
@@ -280,8 +281,11 @@ func (m *Model) validateWarmUpContainer() *apis.FieldError {
 }
 
 // ModelPort is the port that the model listens on.
-func (s *ModelSpec) ModelPort() int32 {
-	if ports := s.Container.Ports; len(ports) > 0 && ports[0].ContainerPort != 0 {
+func (s *ModelSpec) ModelPort() int32 { return PortOf(&s.Container) }
+
+// PortOf is the port at which a container that serves listens.
+func PortOf(c *corev1.Container) int32 {
+	if ports := c.Ports; len(ports) > 0 && ports[0].ContainerPort != 0 {
 		return ports[0].ContainerPort
 	}
 	return defaultModelPort
@@ -307,19 +311,6 @@ func probePort(p *corev1.Probe) int32 {
 		return p.GRPC.Port
 	}
 	return 0
-}
-
-// warnOfWarmUpTimeout warns where a request that wakes the Model may be given up
-// before a replica is warm.
-func (m *Model) warnOfWarmUpTimeout(ctx context.Context) *apis.FieldError {
-	aim, ok := m.aim(ctx)
-	timeout := m.Spec.WarmUp.Timeout
-	if !ok || timeout == nil || aim.min > 0 || timeout.Seconds() < aim.timeout {
-		return nil
-	}
-	return warning(fmt.Sprintf("a warm-up may take %s, but a request that wakes the Model from zero replicas is given up after "+
-		"timeoutSeconds, which is %g; lower the one, raise the other, or keep a replica", timeout.Duration, aim.timeout),
-		pathWarmUp+".timeout", m.autoscalingPath(autoscaling.MinScaleAnnotationKey))
 }
 
 func unsetOr(field string, value, least, most int32) *apis.FieldError {

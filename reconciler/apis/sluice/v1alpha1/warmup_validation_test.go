@@ -192,3 +192,37 @@ func TestWarmUpDefaults(t *testing.T) {
 		t.Errorf("got %+v, stable %+v", w, w.Until.Stable)
 	}
 }
+
+// What can't be asked from beside the model is said, with the remedy.
+func TestProbesThatCantBeAsked(t *testing.T) {
+	t.Parallel()
+	exec := &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
+	at := func(host string) *corev1.Probe {
+		return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Host: host, Port: intstr.FromInt32(8080)}}}
+	}
+	for name, tt := range map[string]struct {
+		startup, readiness *corev1.Probe
+		field              string // of the warning; "" for none
+	}{
+		"none":              {},
+		"httpGet":           {at(""), at(""), ""},
+		"startup by exec":   {exec, at(""), "spec.container.startupProbe"},
+		"readiness by exec": {at(""), exec, "spec.container.readinessProbe"},
+		"at another host":   {at("10.0.0.1"), nil, "spec.container.startupProbe"},
+		"at the pod":        {nil, at("10.0.0.1"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := warningsBySluice(validate(probing(t), both(warming(WarmUpRequest{Path: "/"}), func(m *Model) {
+				m.Spec.Container.StartupProbe, m.Spec.Container.ReadinessProbe = tt.startup, tt.readiness
+			})))
+			if said := strings.Contains(got, "the warm-up can't ask this probe"); said != (tt.field != "") || !strings.Contains(got, tt.field) {
+				t.Errorf("warnings: %q, want one of %q", got, tt.field)
+			}
+		})
+	}
+	waits := both(func(m *Model) { m.Spec.WarmUp = &WarmUpSpec{} }, func(m *Model) { m.Spec.Container.ReadinessProbe = exec })
+	if got := warningsBySluice(validate(probing(t), waits)); strings.Contains(got, "can't ask") {
+		t.Errorf("warned of a warm-up without requests: %s", got)
+	}
+}

@@ -43,6 +43,8 @@ func (f *genericInformer) Lister() cache.GenericLister {
 func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource) (GenericInformer, error) {
 	switch resource {
 	// Group=sluice.dev, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithResource("batches"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().Batches().Informer()}, nil
 	case v1alpha1.SchemeGroupVersion.WithResource("models"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().Models().Informer()}, nil
 	case v1alpha1.SchemeGroupVersion.WithResource("ratelimits"):

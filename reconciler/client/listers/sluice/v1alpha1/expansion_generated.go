@@ -8,6 +8,14 @@ SPDX-License-Identifier: Apache-2.0
 
 package v1alpha1
 
+// BatchListerExpansion allows custom methods to be added to
+// BatchLister.
+type BatchListerExpansion interface{}
+
+// BatchNamespaceListerExpansion allows custom methods to be added to
+// BatchNamespaceLister.
+type BatchNamespaceListerExpansion interface{}
+
 // ModelListerExpansion allows custom methods to be added to
 // ModelLister.
 type ModelListerExpansion interface{}

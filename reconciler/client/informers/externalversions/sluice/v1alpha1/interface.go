@@ -14,6 +14,8 @@ import (
 
 // Interface provides access to all the informers in this group version.
 type Interface interface {
+	// Batches returns a BatchInformer.
+	Batches() BatchInformer
 	// Models returns a ModelInformer.
 	Models() ModelInformer
 	// RateLimits returns a RateLimitInformer.
@@ -31,6 +33,11 @@ type version struct {
 // New returns a new Interface.
 func New(f internalinterfaces.SharedInformerFactory, namespace string, tweakListOptions internalinterfaces.TweakListOptionsFunc) Interface {
 	return &version{factory: f, namespace: namespace, tweakListOptions: tweakListOptions}
+}
+
+// Batches returns a BatchInformer.
+func (v *version) Batches() BatchInformer {
+	return &batchInformer{factory: v.factory, namespace: v.namespace, tweakListOptions: v.tweakListOptions}
 }
 
 // Models returns a ModelInformer.

@@ -8,6 +8,8 @@ SPDX-License-Identifier: Apache-2.0
 
 package v1alpha1
 
+type BatchExpansion interface{}
+
 type ModelExpansion interface{}
 
 type RateLimitExpansion interface{}

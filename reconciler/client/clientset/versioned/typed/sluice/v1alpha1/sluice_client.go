@@ -18,6 +18,7 @@ import (
 
 type SluiceV1alpha1Interface interface {
 	RESTClient() rest.Interface
+	BatchesGetter
 	ModelsGetter
 	RateLimitsGetter
 	TenantsGetter
@@ -26,6 +27,10 @@ type SluiceV1alpha1Interface interface {
 // SluiceV1alpha1Client is used to interact with features provided by the sluice.dev group.
 type SluiceV1alpha1Client struct {
 	restClient rest.Interface
+}
+
+func (c *SluiceV1alpha1Client) Batches(namespace string) BatchInterface {
+	return newBatches(c, namespace)
 }
 
 func (c *SluiceV1alpha1Client) Models(namespace string) ModelInterface {

@@ -18,6 +18,10 @@ type FakeSluiceV1alpha1 struct {
 	*testing.Fake
 }
 
+func (c *FakeSluiceV1alpha1) Batches(namespace string) v1alpha1.BatchInterface {
+	return newFakeBatches(c, namespace)
+}
+
 func (c *FakeSluiceV1alpha1) Models(namespace string) v1alpha1.ModelInterface {
 	return newFakeModels(c, namespace)
 }

@@ -1,0 +1,11 @@
+package demand
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+var pollErrors = promauto.NewCounter(prometheus.CounterOpts{
+	Name: "sluice_limit_demand_errors_total",
+	Help: "Readings of a gateway pod's counters that failed.",
+})

@@ -1,0 +1,224 @@
+package demand
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/clock"
+
+	"sluice.dev/sluice/reconciler/apis/gateway"
+)
+
+const (
+	// PollEvery is how often gateway pods are asked for their counters.
+	PollEvery = time.Second
+	// pollAtOnce bounds the pods that are asked at the same time.
+	pollAtOnce = 8
+	// logEvery is the least time between two lines of the log about one pod.
+	logEvery = time.Minute
+)
+
+// Pod is a pod of a gateway that takes requests.
+type Pod struct {
+	Gateway, Name, IP string
+}
+
+// Cluster is what there is to read.
+type Cluster interface {
+	// ReadyPods are those of every gateway.
+	ReadyPods() []Pod
+	// Served are the names of the virtual services that there are.
+	Served() sets.Set[string]
+	// Slow are the virtual services of which a replica takes longer for a request than
+	// PollEvery, with how long: one request is a demand for no more than one replica.
+	Slow() map[string]time.Duration
+}
+
+// Offered is the demand seen at each gateway, from the counters that its pods'
+// access loggers keep by virtual service and entry. A request
+// counts as it arrives, refused or not.
+type Offered struct {
+	fetch   func(ctx context.Context, ip string, served sets.Set[string]) (counts, error)
+	cluster Cluster
+	clock   clock.WithTicker
+	log     *zap.SugaredLogger
+	// notify is called when demand was seen: shares may have to follow it.
+	notify func()
+	// tallies by pod, of those too that are gone and whose demand fades.
+	tallies map[string]*tally
+
+	mu sync.Mutex
+	// rates by gateway and by virtual service.
+	rates sums
+	// arrived are sums of what came, for as long as there are rates.
+	arrived sums
+	known   bool
+}
+
+// New returns the demand seen at the pods of a cluster's gateways.
+func New(cluster Cluster, c clock.WithTicker, log *zap.SugaredLogger, notify func()) *Offered {
+	client := &http.Client{Timeout: PollEvery}
+	return &Offered{
+		fetch: func(ctx context.Context, ip string, served sets.Set[string]) (counts, error) {
+			return scrape(ctx, client, ip, served)
+		},
+		cluster: cluster, clock: c, log: log, notify: notify, tallies: map[string]*tally{},
+	}
+}
+
+// At returns how many requests a second arrive for a virtual service at each entry of
+// a gateway, in the order of gateway.Entries.
+func (o *Offered) At(name, virtualService string) []float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	demand := make([]float64, len(gateway.Entries()))
+	copy(demand, o.rates[name][virtualService])
+	return demand
+}
+
+// Arrived counts the requests that have arrived for a virtual service at each entry of a
+// gateway, refused ones included. It begins anew, at 0, after a time without any.
+func (o *Offered) Arrived(name, virtualService string) []float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sums := make([]float64, len(gateway.Entries()))
+	copy(sums, o.arrived[name][virtualService])
+	return sums
+}
+
+// Known is false until every pod was seen for a while, or was not to be read for
+// long: until then there may be more demand than is told.
+func (o *Offered) Known() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.known
+}
+
+// Run polls until the context ends.
+func (o *Offered) Run(ctx context.Context) {
+	ticker := o.clock.NewTicker(PollEvery)
+	defer ticker.Stop()
+	o.poll(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+			o.poll(ctx)
+		}
+	}
+}
+
+// reading is what came of asking a pod.
+type reading struct {
+	counts counts
+	at     time.Time
+	err    error
+}
+
+// poll reads every pod's counters and folds what they grew by into the rates.
+func (o *Offered) poll(ctx context.Context) {
+	pods, served, slow := o.cluster.ReadyPods(), o.cluster.Served(), halfLives(o.cluster.Slow())
+	readings := make([]reading, len(pods))
+	var group errgroup.Group
+	group.SetLimit(pollAtOnce)
+	for i, pod := range pods {
+		group.Go(func() error {
+			r := &readings[i]
+			r.counts, r.err = o.fetch(ctx, pod.IP, served)
+			r.at = o.clock.Now()
+			return nil
+		})
+	}
+	_ = group.Wait() // each reading has its own error
+	listed, came := sets.New[string](), map[string]counts{}
+	for i, pod := range pods {
+		listed.Insert(pod.Name)
+		if of := o.fold(pod, readings[i], served, slow); len(of) > 0 {
+			came[pod.Name] = of
+		}
+	}
+	for name, t := range o.tallies {
+		if !listed.Has(name) {
+			t.fade()
+			if len(t.rates) == 0 {
+				delete(o.tallies, name)
+			}
+		}
+	}
+	o.sum(listed, came)
+	if len(came) > 0 {
+		o.notify()
+	}
+}
+
+// fold takes in what came of asking a pod, and returns the requests that came to it.
+func (o *Offered) fold(pod Pod, r reading, served sets.Set[string], slow halfLives) (came counts) {
+	t := o.tallies[pod.Name]
+	if t == nil {
+		t = &tally{gateway: pod.Gateway, at: r.at}
+		o.tallies[pod.Name] = t
+	}
+	if r.err == nil {
+		return t.read(r, served, slow)
+	}
+	pollErrors.Inc()
+	gone := r.at.Sub(t.at) > standsFor
+	if gone {
+		t.fade()
+		t.counts = nil
+	}
+	if t.logged.IsZero() || r.at.Sub(t.logged) >= logEvery {
+		t.logged = r.at
+		o.log.Warnw("Gateway pod's counters not read; its demand stands for a while and then counts for nothing",
+			zap.String("pod", pod.Name), zap.Duration("stands", standsFor), zap.Bool("gone", gone), zap.Error(r.err))
+	}
+	return nil
+}
+
+// sum adds up what pods see, and what came to each of them since they were read last.
+func (o *Offered) sum(listed sets.Set[string], came map[string]counts) {
+	rates, arrived, settled := sums{}, sums{}, listed.Len() > 0
+	for name, t := range o.tallies {
+		settled = settled && (t.settled || !listed.Has(name))
+		for s, rate := range t.rates {
+			rates.add(t.gateway, s, rate)
+			arrived.add(t.gateway, s, 0)
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for name, of := range arrived {
+		for virtualService := range of {
+			if before, ok := o.arrived[name][virtualService]; ok {
+				of[virtualService] = before
+			}
+		}
+	}
+	for pod, of := range came {
+		for s, n := range of {
+			arrived.add(o.tallies[pod].gateway, s, n)
+		}
+	}
+	o.rates, o.arrived, o.known = rates, arrived, o.known || settled
+}
+
+// sums are by gateway, virtual service and entry.
+type sums map[string]map[string][]float64
+
+func (all sums) add(name string, s series, n float64) {
+	of := all[name]
+	if of == nil {
+		of = map[string][]float64{}
+		all[name] = of
+	}
+	if of[s.virtualService] == nil {
+		of[s.virtualService] = make([]float64, len(gateway.Entries()))
+	}
+	of[s.virtualService][s.entry] += n
+}

@@ -1,0 +1,178 @@
+package v1alpha1
+
+import (
+	"time"
+
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+)
+
+const (
+	// BatchConditionSucceeded repeats Complete: true once the run is over and did what was
+	// asked, false once it has failed for good.
+	BatchConditionSucceeded = apis.ConditionSucceeded
+	// BatchConditionPlanned is true once the input was read, counted and divided.
+	BatchConditionPlanned apis.ConditionType = "Planned"
+	// BatchConditionComplete is true once each item is in the output or among its errors.
+	// It is false once the run has failed for good, and unknown as long as it goes on, or
+	// waits.
+	BatchConditionComplete apis.ConditionType = "Complete"
+	// BatchConditionFailed is there, and true, once the run has failed for good: it is for
+	// those who wait for that, as one does of a Job.
+	BatchConditionFailed apis.ConditionType = "Failed"
+	// BatchConditionRunning is true while pods work on the run, and false while something
+	// keeps them from it, which it names. It is gone when the run is over.
+	BatchConditionRunning apis.ConditionType = "Running"
+)
+
+var batchConditions = apis.NewBatchConditionSet(BatchConditionPlanned, BatchConditionComplete)
+
+// GetConditionSet returns the conditions that Succeeded is made of.
+func (*Batch) GetConditionSet() apis.ConditionSet { return batchConditions }
+
+// GetGroupVersionKind returns the kind, for owner references.
+func (*Batch) GetGroupVersionKind() schema.GroupVersionKind {
+	return SchemeGroupVersion.WithKind("Batch")
+}
+
+// GetStatus returns the part of the status that all Knative kinds share.
+func (b *Batch) GetStatus() *duckv1.Status { return &b.Status.Status }
+
+// InitializeConditions sets every condition that is not there yet to Unknown.
+func (s *BatchStatus) InitializeConditions() { batchConditions.Manage(s).InitializeConditions() }
+
+// HasBegun tells whether what is asked for may not change any more.
+func (s *BatchStatus) HasBegun() bool { return s.StartTime != nil }
+
+// IsPlanned tells whether the input was counted and divided.
+func (s *BatchStatus) IsPlanned() bool { return s.GetCondition(BatchConditionPlanned).IsTrue() }
+
+// IsFinished tells whether the run is over, whatever came of it.
+func (s *BatchStatus) IsFinished() bool {
+	c := s.GetCondition(BatchConditionComplete)
+	return c.IsTrue() || c.IsFalse()
+}
+
+// End is when the run has to be over; false where it has no deadline, or hasn't begun.
+func (b *Batch) End() (time.Time, bool) {
+	if b.Spec.Deadline == nil || b.Status.StartTime == nil {
+		return time.Time{}, false
+	}
+	return b.Status.StartTime.Add(b.Spec.Deadline.Duration), true
+}
+
+// Expiry is when the Batch is to be deleted; false where it stays, or isn't over.
+func (b *Batch) Expiry() (time.Time, bool) {
+	if b.Spec.TTLAfterFinished == nil || b.Status.CompletionTime == nil {
+		return time.Time{}, false
+	}
+	return b.Status.CompletionTime.Add(b.Spec.TTLAfterFinished.Duration), true
+}
+
+const (
+	reasonBatchPlanning  = "Planning"
+	reasonBatchRunning   = "Running"
+	reasonBatchStarting  = "Starting"
+	reasonBatchCompleted = "Completed"
+)
+
+// MarkPlanning says that the input is being read.
+func (s *BatchStatus) MarkPlanning() {
+	const message = "The input is being read, counted and divided."
+	s.markUnderWay(reasonBatchPlanning, message)
+	batchConditions.Manage(s).MarkTrueWithReason(BatchConditionRunning, reasonBatchPlanning, message)
+}
+
+// MarkStarting says that pods were asked for, and aren't there yet.
+func (s *BatchStatus) MarkStarting() {
+	const message = "The run's pods are starting."
+	s.markUnderWay(reasonBatchStarting, message)
+	batchConditions.Manage(s).MarkUnknown(BatchConditionRunning, reasonBatchStarting, message)
+}
+
+// MarkRunning says that items are being asked.
+func (s *BatchStatus) MarkRunning() {
+	const message = "Items are being asked."
+	s.markUnderWay(reasonBatchRunning, message)
+	batchConditions.Manage(s).MarkTrueWithReason(BatchConditionRunning, reasonBatchRunning, message)
+}
+
+// MarkHeld says what keeps the run from going on, and what is to be done. Nothing is lost by
+// it.
+func (s *BatchStatus) MarkHeld(reason, message string) {
+	s.markUnderWay(reason, message)
+	batchConditions.Manage(s).MarkFalse(BatchConditionRunning, reason, "%s", message)
+}
+
+// markUnderWay says of all that is yet to come what it waits for.
+func (s *BatchStatus) markUnderWay(reason, message string) {
+	m := batchConditions.Manage(s)
+	if !s.IsPlanned() {
+		m.MarkUnknown(BatchConditionPlanned, reason, "%s", message)
+	}
+	m.MarkUnknown(BatchConditionComplete, reason, "%s", message)
+}
+
+// MarkPlanned takes over how many items there are, and in how many shards.
+func (s *BatchStatus) MarkPlanned(items int64, shards int32) {
+	s.Total, s.Shards = &items, &BatchShards{Total: shards}
+	batchConditions.Manage(s).MarkTrue(BatchConditionPlanned)
+}
+
+// MarkCompleted says that each item is in the output or among its errors.
+func (s *BatchStatus) MarkCompleted(now time.Time) {
+	m := batchConditions.Manage(s)
+	m.MarkTrueWithReason(BatchConditionComplete, reasonBatchCompleted, "Each item is in the output or among its errors.")
+	s.finish(now)
+}
+
+// MarkFailed says why the run has failed for good, and what is to be done. What it wrote
+// stays.
+func (s *BatchStatus) MarkFailed(now time.Time, reason, message string) {
+	m := batchConditions.Manage(s)
+	if !s.IsPlanned() {
+		m.MarkFalse(BatchConditionPlanned, reason, "%s", message)
+	}
+	m.MarkFalse(BatchConditionComplete, reason, "%s", message)
+	m.MarkTrueWithReason(BatchConditionFailed, reason, "%s", message)
+	s.finish(now)
+}
+
+func (s *BatchStatus) finish(now time.Time) {
+	s.CompletionTime = &metav1.Time{Time: now.Truncate(time.Second)}
+	s.InFlight, s.RequestsPerSecond, s.EstimatedEnd = nil, nil, nil
+	_ = batchConditions.Manage(s).ClearCondition(BatchConditionRunning) // fails for those of Succeeded only
+}
+
+// MarkJobNotOwned says that somebody else's Job has the name of one of the run's.
+func (s *BatchStatus) MarkJobNotOwned(name string) {
+	s.MarkHeld(reasonNotOwned, "There is a Job \""+name+"\" that this Batch does not own; delete it, or give the Batch another name.")
+}
+
+// MarkJobNotWritten says why one of the run's Jobs could not be written: what was refused a
+// person has to mend. A write that lost a race is tried again at once and says nothing.
+func (s *BatchStatus) MarkJobNotWritten(name string, err error) {
+	switch {
+	case apierrs.IsConflict(err) || apierrs.IsAlreadyExists(err):
+	case apierrs.IsInvalid(err) || apierrs.IsBadRequest(err) || apierrs.IsForbidden(err):
+		s.MarkHeld(reasonRefused, "Job \""+name+"\" was refused: "+err.Error())
+	default:
+		s.MarkHeld(reasonNotWritten, "Job \""+name+"\" could not be written and is tried again: "+err.Error())
+	}
+}
+
+// Settle has Succeeded repeat Complete, with its reason: of its parts, the one would win
+// that changed last.
+func (s *BatchStatus) Settle() {
+	complete := s.GetCondition(BatchConditionComplete)
+	if complete == nil {
+		return
+	}
+	batchConditions.Manage(s).SetCondition(apis.Condition{
+		Type: BatchConditionSucceeded, Status: complete.Status, Severity: apis.ConditionSeverityError,
+		Reason: complete.Reason, Message: complete.Message,
+	})
+}
