@@ -1,0 +1,254 @@
+package credits
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"sluice.dev/sluice/functions/limit/slack"
+)
+
+const (
+	// mostWorkers are known of all batches, workersOf of one, batchesOf of a Model.
+	mostWorkers, workersOf, batchesOf = 10_000, 1_000, 100
+	// forgetAfter is how long a worker is known that doesn't ask. It is more than Longest,
+	// so that nothing is forgotten that is leased.
+	forgetAfter = 10 * time.Second
+	// leasesKept are known of a worker that asks faster than it gets answers, and offersKept
+	// of what there was to lease.
+	leasesKept, offersKept = 8, 5
+	// burst is the time whose requests may be sent at once, and one more, as that of a Model's
+	// limit: a worker isn't there the moment that a token is.
+	burst = 100 * time.Millisecond
+)
+
+// ErrFull is that of an ask for which there is no room: it may be made again later.
+var ErrFull = errors.New("too many workers ask for credits")
+
+// Ledger knows what is leased to whom. At any time, what all unexpired leases of a Model
+// come to is at most the greatest slack that hasn't expired: each lease was given so that it
+// and all others, any that a worker may still go by for want of an answer too, came to no
+// more than one that lasts as long as the lease. Who is to have how much goes by the newest.
+// Were that to bound all leases too, a slack that moves with every reading would leave much
+// of itself unused: the greater of a worker's last two leases counts until it has asked again.
+type Ledger struct {
+	// opens is from when on anything is leased: what an earlier function leased, which this
+	// one doesn't know of, has ended by then.
+	opens  time.Time
+	number int64
+	// offers are the last ones, the newest last.
+	offers []map[string]slack.Slack
+	models map[string]batches
+	// workers are how many are known; swept is when those were last looked for that have gone.
+	workers int
+	swept   time.Time
+}
+
+type (
+	// batches of a Model.
+	batches map[types.UID]workers
+	// workers of a batch, by name.
+	workers map[string]*worker
+)
+
+// worker is what is known of one.
+type worker struct {
+	wanted float64
+	asked  time.Time
+	// leases are those that it may go by, oldest first.
+	leases []leased
+}
+
+type leased struct {
+	number  int64
+	rate    float64
+	expires time.Time
+}
+
+// NewLedger is that of a function that starts at a time. Its leases' numbers are above those
+// of an earlier one.
+func NewLedger(now time.Time) *Ledger {
+	return &Ledger{opens: now.Add(Longest), number: now.UnixMicro(), models: map[string]batches{}, swept: now}
+}
+
+// Offer sets what there is to lease, by Model: nothing of those that aren't named.
+func (l *Ledger) Offer(slacks map[string]slack.Slack) {
+	l.offers = append(l.offers[max(0, len(l.offers)-offersKept+1):], slacks)
+}
+
+// Lease answers an ask for credits of a Model.
+func (l *Ledger) Lease(model string, ask Ask, now time.Time) (Lease, error) {
+	if now.Sub(l.swept) >= AskEvery {
+		l.sweep(now)
+	}
+	w, err := l.worker(model, ask)
+	if err != nil {
+		return Lease{}, err
+	}
+	w.wanted, w.asked = ask.Wanted, now
+	w.goesBy(ask.Lease)
+
+	var next leased
+	if !now.Before(l.opens) {
+		next = l.grant(model, ask, l.models[model].held(now)-w.held(now), now)
+	}
+	l.number++
+	next.number = l.number
+	w.add(next, now)
+	return Lease{
+		Number: next.number, Rate: next.rate, Burst: 1 + int32(math.Ceil(next.rate*burst.Seconds())),
+		DurationSeconds: max(0, next.expires.Sub(now).Seconds()),
+	}, nil
+}
+
+// grant is what a worker gets where all others hold so much: its share of the newest slack,
+// if that goes with some slack that lasts until it asks again, or else as much of it as does.
+func (l *Ledger) grant(model string, ask Ask, others float64, now time.Time) (best leased) {
+	if len(l.offers) == 0 {
+		return best
+	}
+	newest := len(l.offers) - 1
+	share := l.models[model].share(l.offers[newest][model].At(now), ask, now)
+	for i := newest; i >= 0 && best.rate < share; i-- {
+		of := l.offers[i][model]
+		until := now.Add(Longest)
+		if of.Expires.Before(until) {
+			until = of.Expires
+		}
+		if i < newest && until.Sub(now) <= AskEvery {
+			continue
+		}
+		if rate := min(share, of.At(now)-others); rate > best.rate {
+			best = leased{rate: rate, expires: until}
+		}
+	}
+	return best
+}
+
+// worker is the one that asks, which may be new.
+func (l *Ledger) worker(model string, ask Ask) (*worker, error) {
+	of := l.models[model][ask.UID]
+	if w := of[ask.Worker]; w != nil {
+		return w, nil
+	}
+	switch {
+	case l.workers >= mostWorkers:
+		return nil, fmt.Errorf("%w: %d of all batches", ErrFull, l.workers)
+	case of == nil && len(l.models[model]) >= batchesOf:
+		return nil, fmt.Errorf("%w: those of %d batches of model %s", ErrFull, batchesOf, model)
+	case len(of) >= workersOf:
+		return nil, fmt.Errorf("%w: %d of batch %s/%s", ErrFull, workersOf, ask.Namespace, ask.Batch)
+	}
+	if l.models[model] == nil {
+		l.models[model] = batches{}
+	}
+	if of == nil {
+		of = workers{}
+		l.models[model][ask.UID] = of
+	}
+	of[ask.Worker] = &worker{}
+	l.workers++
+	return of[ask.Worker], nil
+}
+
+// sweep forgets who asks no more.
+func (l *Ledger) sweep(now time.Time) {
+	l.swept = now
+	for model, of := range l.models {
+		for uid, all := range of {
+			before := len(all)
+			maps.DeleteFunc(all, func(_ string, w *worker) bool { return now.Sub(w.asked) >= forgetAfter })
+			l.workers -= before - len(all)
+			if len(all) == 0 {
+				delete(of, uid)
+			}
+		}
+		if len(of) == 0 {
+			delete(l.models, model)
+		}
+	}
+}
+
+// share is what the worker that asks should have of a rate: of its batch's part, as the
+// batches of a Model share the rate, and its workers that part.
+func (of batches) share(rate float64, ask Ask, now time.Time) float64 {
+	wants := make([]float64, 0, len(of))
+	for _, all := range of {
+		wants = append(wants, all.want(now))
+	}
+	part := min(level(rate, wants), of[ask.UID].want(now))
+	wants = wants[:0]
+	for _, w := range of[ask.UID] {
+		wants = append(wants, w.want(now))
+	}
+	return min(level(part, wants), ask.Wanted)
+}
+
+// held is what all workers may go by, in requests per second.
+func (of batches) held(now time.Time) float64 {
+	sum := 0.0
+	for _, all := range of {
+		for _, w := range all {
+			sum += w.held(now)
+		}
+	}
+	return sum
+}
+
+// want is what the workers of a batch want together.
+func (all workers) want(now time.Time) float64 {
+	sum := 0.0
+	for _, w := range all {
+		sum += w.want(now)
+	}
+	return sum
+}
+
+// want is what the worker wants, as long as it still asks.
+func (w *worker) want(now time.Time) float64 {
+	if now.Sub(w.asked) >= Longest {
+		return 0
+	}
+	return w.wanted
+}
+
+// held is the most of the leases that the worker may go by.
+func (w *worker) held(now time.Time) float64 {
+	most := 0.0
+	for _, lease := range w.leases {
+		if now.Before(lease.expires) {
+			most = max(most, lease.rate)
+		}
+	}
+	return most
+}
+
+// goesBy forgets the leases before one that the worker says it goes by.
+func (w *worker) goesBy(number int64) {
+	for i, lease := range w.leases {
+		if lease.number == number {
+			w.leases = w.leases[i:]
+			return
+		}
+	}
+}
+
+// add notes a lease that is on its way to the worker. Where there are too many, two become
+// one that is as much as either for as long as either.
+func (w *worker) add(next leased, now time.Time) {
+	w.leases = slices.DeleteFunc(w.leases, func(l leased) bool { return !now.Before(l.expires) })
+	if w.leases = append(w.leases, next); len(w.leases) <= leasesKept {
+		return
+	}
+	first, second := w.leases[0], &w.leases[1]
+	second.rate = max(second.rate, first.rate)
+	if second.expires.Before(first.expires) {
+		second.expires = first.expires
+	}
+	w.leases = w.leases[1:]
+}

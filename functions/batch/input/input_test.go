@@ -1,0 +1,227 @@
+package input
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"gocloud.dev/blob/memblob"
+	"pgregory.net/rapid"
+
+	"sluice.dev/sluice/functions/batch/objects"
+	"sluice.dev/sluice/functions/batch/plan"
+	"sluice.dev/sluice/functions/batch/task"
+)
+
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Context() context.Context
+}
+
+// read is what a test sees of an item.
+type read struct {
+	Object, Body, Problem string
+	Line                  int64
+	End                   plan.Position
+}
+
+func all(t fataler, s Source, from plan.Position) (items []read) {
+	t.Helper()
+	for item, err := range s.Items(t.Context(), from) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := item.Load(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		items = append(items, read{item.Object, string(item.Body), item.Problem, item.Line, item.End})
+	}
+	return items
+}
+
+// stored is a source of some objects.
+func stored(t fataler, in task.Input, format task.Format, bound int64, of map[string]string) Source {
+	t.Helper()
+	store := objects.NewBucket(memblob.OpenBucket(nil))
+	for key, content := range of {
+		if err := store.Create(t.Context(), key, strings.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	described := &task.Task{Input: in, Format: format}
+	described.Bounds.ItemBytes = bound
+	described.SetDefaults()
+	return New(store, described)
+}
+
+func TestLines(t *testing.T) {
+	const bound = 20
+	for _, tc := range []struct {
+		name, content string
+		// bodies and problems, each after the number of its line.
+		want []string
+	}{
+		{"as it should be", "{\"a\":1}\n[2]\n", []string{`1 {"a":1}`, `2 [2]`}},
+		{"no end of the last line", "1\n2", []string{"1 1", "2 2"}},
+		{"CRLF", "1\r\n\"\\r\"\r\n", []string{"1 1", `2 "\r"`}},
+		{"empty lines", "\n1\n\n \t\n\r\n2\n\n", []string{"2 1", "6 2"}},
+		{"nothing", "", nil},
+		{"nothing but empty lines", "\n\n", nil},
+		{"a broken line", "1\n{\"a\":\n3\n", []string{"1 1", "2 the line isn't JSON: unexpected end of JSON input at column 5", "3 3"}},
+		{"no JSON", "yes\n", []string{"1 the line isn't JSON: invalid character 'y' looking for beginning of value at column 1"}},
+		{"two values", "1 2\n", []string{"1 the line isn't JSON: invalid character '2' after top-level value at column 3"}},
+		{"not UTF-8", "\"\xe9t\xe9\"\n2\n", []string{"1 the line isn't UTF-8: byte 0xe9 at column 2", "2 2"}},
+		{"the mark of UTF-8", "\xef\xbb\xbf1\n2\n", []string{"1 1", "2 2"}},
+		{"the longest", "\"" + strings.Repeat("x", bound-2) + "\"\r\n2\n", []string{`1 "` + strings.Repeat("x", bound-2) + `"`, "2 2"}},
+		{"too long", "\"" + strings.Repeat("x", bound-1) + "\"\n2\n", []string{"1 the line is longer than 20 bytes", "2 2"}},
+		{"much too long", strings.Repeat("x", 300_000) + "\n2", []string{"1 the line is longer than 20 bytes", "2 2"}},
+		{"too long at the end", "1\n" + strings.Repeat("x", 300_000), []string{"1 1", "2 the line is longer than 20 bytes"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var got []string
+			for _, item := range all(t, stored(t, task.Input{Key: "o"}, task.Lines, bound, map[string]string{"o": tc.content}), plan.Position{}) {
+				got = append(got, fmt.Sprint(item.Line, " ", item.Body+item.Problem))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error("(-want, +got):", diff)
+			}
+		})
+	}
+}
+
+func reasonOf(err error) string {
+	failure := &task.ReasonedError{}
+	if !errors.As(err, &failure) {
+		return fmt.Sprint(err)
+	}
+	return failure.Reason
+}
+
+func TestWhatCannotBeRead(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		in   task.Input
+		want string
+	}{
+		{"another encoding", task.Input{Key: "utf16"}, task.InputUnreadable},
+		{"no object", task.Input{Key: "utf"}, task.InputMissing},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := stored(t, tc.in, task.Lines, 100, map[string]string{"utf16": "\xff\xfe1\x00\n\x00"})
+			var last error
+			for _, err := range s.Items(t.Context(), plan.Position{}) {
+				last = err
+			}
+			if got := reasonOf(last); got != tc.want {
+				t.Errorf("got %s, %v; want %s", got, last, tc.want)
+			}
+		})
+	}
+	if got := all(t, stored(t, task.Input{Prefix: "none/"}, task.Lines, 100, nil), plan.Position{}); len(got) > 0 {
+		t.Errorf("an empty prefix has %v", got)
+	}
+}
+
+func TestObjects(t *testing.T) {
+	s := stored(t, task.Input{Prefix: "in/"}, task.Objects, 5, map[string]string{
+		"in/a.json": "1", "in/b.png": "\x89PNG", "in/c": "too long", "in/d": "", "out": "no",
+	})
+	got := all(t, s, plan.Position{})
+	want := []read{
+		{Object: "in/a.json", Body: "1", End: plan.Position{Object: "in/a.json", Offset: 1}},
+		{Object: "in/b.png", Body: "\x89PNG", End: plan.Position{Object: "in/b.png", Offset: 4}},
+		{Object: "in/c", Problem: "the object is longer than 5 bytes", End: plan.Position{Object: "in/c", Offset: 8}},
+		{Object: "in/d", End: plan.Position{Object: "in/d"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("(-want, +got):", diff)
+	}
+	for i, item := range got {
+		if diff := cmp.Diff(want[i+1:], all(t, s, item.End), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("from %s on (-want, +got): %s", item.End, diff)
+		}
+	}
+}
+
+// From the end of any item on, what is read is what followed it: over one object and over
+// many, empty ones among them.
+func TestReopening(t *testing.T) {
+	line := rapid.OneOf(
+		rapid.SampledFrom([]string{"", " ", "1", "\"é\"", "{", "\xff", "null", strings.Repeat("7", 50), strings.Repeat("x", 100_000)}),
+		rapid.StringN(0, 10, 20),
+	)
+	end := rapid.SampledFrom([]string{"\n", "\r\n"})
+	rapid.Check(t, func(t *rapid.T) {
+		of := map[string]string{"other": "1\n"}
+		for i := range rapid.IntRange(0, 4).Draw(t, "objects") {
+			content := &strings.Builder{}
+			for range rapid.IntRange(0, 8).Draw(t, "lines") {
+				content.WriteString(line.Draw(t, "line") + end.Draw(t, "end"))
+			}
+			content.WriteString(line.Draw(t, "last"))
+			of[fmt.Sprintf("in/%d", i)] = content.String()
+		}
+		for key, content := range of {
+			if strings.HasPrefix(content, "\xff\xfe") || strings.HasPrefix(content, "\xfe\xff") {
+				of[key] = "1" + content
+			}
+		}
+		s := stored(t, task.Input{Prefix: "in/"}, task.Lines, 40, of)
+		items := all(t, s, plan.Position{})
+		for i, item := range items {
+			if item.Object == "other" {
+				t.Fatal("another object is read")
+			}
+			rest := all(t, s, item.End)
+			if diff := cmp.Diff(items[i+1:], rest, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("from %+v on (-want, +got): %s", item.End, diff)
+			}
+		}
+	})
+}
+
+// long is an object of one long line, and one after it.
+type long struct{ size int64 }
+
+func (l long) List(context.Context, string, string) iter.Seq2[objects.Object, error] {
+	return func(yield func(objects.Object, error) bool) { yield(objects.Object{Key: "long", Size: -1}, nil) }
+}
+
+func (l long) Open(_ context.Context, _ string, offset int64) (io.ReadCloser, error) {
+	return io.NopCloser(io.MultiReader(io.LimitReader(xs{}, l.size-offset), strings.NewReader("\n1\n"))), nil
+}
+
+type xs struct{}
+
+func (xs) Read(into []byte) (int, error) {
+	for i := range into {
+		into[i] = 'x'
+	}
+	return len(into), nil
+}
+
+// A line may be of any length: what is over the bound isn't kept.
+func TestMemoryIsBounded(t *testing.T) {
+	const size = 256 << 20
+	described := &task.Task{Input: task.Input{Key: "long"}}
+	described.SetDefaults()
+	described.Bounds.ItemBytes = 1 << 20
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	items := all(t, New(long{size}, described), plan.Position{})
+	runtime.ReadMemStats(&after)
+	if len(items) != 2 || items[0].Problem != "the line is longer than 1048576 bytes" || items[1].Body != "1" {
+		t.Errorf("read %+v", items)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+		t.Errorf("a line of %d bytes took %d bytes", size, took)
+	}
+}

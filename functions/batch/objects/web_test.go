@@ -1,0 +1,194 @@
+package objects
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice.dev/sluice/functions/batch/task"
+)
+
+func TestWeb(t *testing.T) {
+	files := http.NewServeMux()
+	files.HandleFunc("/ranges", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("content"))
+	})
+	files.HandleFunc("/whole", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "content") })
+	files.HandleFunc("/denied", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+	files.HandleFunc("/down", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	server := httptest.NewServer(files)
+	defer server.Close()
+	urls := []string{server.URL + "/whole", server.URL + "/ranges", server.URL + "/denied"}
+	web := NewWeb(urls)
+	for _, address := range urls[:2] {
+		for offset, want := range map[int64]string{0: "content", 3: "tent", 7: "", 8: ""} {
+			if got := content(t, web, address, offset); got != want {
+				t.Errorf("%s from byte %d on is %q, want %q", address, offset, got, want)
+			}
+		}
+	}
+	for path, want := range map[string]error{"/none": ErrMissing, "/denied": ErrRefused} {
+		if _, err := web.Open(t.Context(), server.URL+path, 0); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+	}
+	if _, err := web.Open(t.Context(), server.URL+"/down", 0); err == nil || Settled(err) {
+		t.Errorf("a server that is down: %v", err)
+	}
+	if listed, err := keys(t.Context(), web, "", urls[1]); err != nil || !slices.Equal(listed, urls[1:]) {
+		t.Errorf("listed %v, %v", listed, err)
+	}
+}
+
+// s3Server answers as an S3-compatible store does, as far as it is asked here.
+type s3Server struct {
+	mu      sync.Mutex
+	objects map[string]string
+	// wrong answers everything, if it is set; lost carries out the next put and says nothing
+	// of it.
+	wrong  int
+	lost   bool
+	starts []string
+}
+
+func (s *s3Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := strings.TrimPrefix(r.URL.Path, "/bucket/")
+	switch {
+	case s.wrong > 0:
+		fail(w, s.wrong, "InvalidAccessKeyId")
+	case r.URL.Query().Has("list-type"):
+		s.list(w, r)
+	case r.Method == http.MethodPut:
+		s.put(w, r, key)
+	default:
+		stored, ok := s.objects[key]
+		if !ok {
+			fail(w, http.StatusNotFound, "NoSuchKey")
+			return
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(stored))
+	}
+}
+
+func fail(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<Error><Code>%s</Code><Message>no</Message></Error>", code)
+}
+
+func (s *s3Server) put(w http.ResponseWriter, r *http.Request, key string) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	if _, ok := s.objects[key]; ok && r.Header.Get("If-None-Match") == "*" {
+		fail(w, http.StatusPreconditionFailed, "PreconditionFailed")
+		return
+	}
+	s.objects[key] = string(body)
+	if s.lost {
+		s.lost = false
+		fail(w, http.StatusInternalServerError, "InternalError")
+	}
+}
+
+func (s *s3Server) list(w http.ResponseWriter, r *http.Request) {
+	after := r.URL.Query().Get("start-after")
+	s.starts = append(s.starts, after)
+	fmt.Fprint(w, "<ListBucketResult>")
+	names := make([]string, 0, len(s.objects))
+	for key := range s.objects {
+		names = append(names, key)
+	}
+	slices.Sort(names)
+	for _, key := range names {
+		if strings.HasPrefix(key, r.URL.Query().Get("prefix")) && key > after {
+			fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>%d</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>", key, len(s.objects[key]))
+		}
+	}
+	fmt.Fprint(w, "</ListBucketResult>")
+}
+
+func openS3(t *testing.T) (*s3Server, *Bucket) {
+	t.Helper()
+	s := &s3Server{objects: map[string]string{}}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	credentials := t.TempDir()
+	for _, name := range []string{task.AccessKeyFile, task.SecretKeyFile} {
+		if err := os.WriteFile(filepath.Join(credentials, name), []byte("key\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bucket, err := OpenS3(t.Context(), &task.S3{Endpoint: server.URL, Bucket: "bucket", Credentials: credentials})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, bucket
+}
+
+func TestS3(t *testing.T) {
+	s, bucket := openS3(t)
+	create(t, bucket, "results/000000000000.jsonl", "first")
+	if err := bucket.Create(t.Context(), "results/000000000000.jsonl", strings.NewReader("second")); !errors.Is(err, ErrExists) {
+		t.Errorf("creating it again: %v", err)
+	}
+	create(t, bucket, "results/000000000001.jsonl", "")
+	for offset, want := range map[int64]string{0: "first", 2: "rst", 5: ""} {
+		if got := content(t, bucket, "results/000000000000.jsonl", offset); got != want {
+			t.Errorf("from byte %d on it is %q, want %q", offset, got, want)
+		}
+	}
+	listed, err := keys(t.Context(), bucket, "results/", "results/000000000001.jsonl")
+	if err != nil || !slices.Equal(listed, []string{"results/000000000001.jsonl"}) {
+		t.Errorf("listed %v, %v", listed, err)
+	}
+	if last := s.starts[len(s.starts)-1]; last <= "results/000000000000.jsonl" {
+		t.Errorf("the listing began after %q", last)
+	}
+	if _, err := bucket.Open(t.Context(), "none", 0); !errors.Is(err, ErrMissing) {
+		t.Error(err)
+	}
+}
+
+// A put whose answer is lost is tried again by the client, and says then that somebody has
+// put the object.
+func TestS3LosesAnAnswer(t *testing.T) {
+	s, bucket := openS3(t)
+	s.lost = true
+	if err := bucket.Create(t.Context(), "a", strings.NewReader("content")); !errors.Is(err, ErrExists) {
+		t.Errorf("creating it: %v", err)
+	}
+	if got := content(t, bucket, "a", 0); got != "content" {
+		t.Errorf("it is %q", got)
+	}
+}
+
+func TestS3Refuses(t *testing.T) {
+	s, bucket := openS3(t)
+	s.wrong = http.StatusForbidden
+	if err := bucket.Create(t.Context(), "a", strings.NewReader("content")); !errors.Is(err, ErrRefused) {
+		t.Errorf("creating: %v", err)
+	}
+	if _, err := keys(t.Context(), bucket, "", ""); !errors.Is(err, ErrRefused) {
+		t.Errorf("listing: %v", err)
+	}
+	if _, err := bucket.Open(t.Context(), "a", 0); !errors.Is(err, ErrRefused) {
+		t.Errorf("opening: %v", err)
+	}
+	if _, err := OpenS3(context.Background(), &task.S3{Bucket: "b", Credentials: t.TempDir()}); !errors.Is(err, ErrRefused) {
+		t.Errorf("without a Secret: %v", err)
+	}
+}

@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"sluice.dev/sluice/functions/batch/output"
+	"sluice.dev/sluice/functions/batch/rows"
+	"sluice.dev/sluice/functions/batch/task"
+)
+
+// settle asks until there is a record for each of the items, and keeps those.
+func (w *Worker) settle(ctx context.Context, t together, keep func(*output.Record) error) error {
+	if err := t[0].Load(ctx); err != nil {
+		return err
+	}
+	if len(t) == 1 && t[0].Problem != "" {
+		record := t[0].record()
+		record.Reason = t[0].Problem
+		return keep(&record)
+	}
+	question, err := t.question(w.Task.UID)
+	if err != nil {
+		return err
+	}
+	answer, v, err := w.ask(ctx, question)
+	defer answer.Free()
+	if err != nil {
+		return err
+	}
+	if len(t) == 1 {
+		return keepAnswer(t[0], answer, v, keep)
+	}
+	return w.settleCut(ctx, t, answer, v, keep)
+}
+
+// settleCut keeps what an answer to several items says of each. If one of them may be why
+// there is none, each half is asked about alone: so one item's fault is no other's.
+func (w *Worker) settleCut(ctx context.Context, t together, answer Answer, v verdict, keep func(*output.Record) error) error {
+	each := func(body func(i int) []byte) error {
+		for i, e := range t {
+			answer.Body = body(i)
+			if err := keepAnswer(e, answer, v, keep); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if v == answered {
+		if cut, err := rows.Cut(answer.Body, t.requests()); err == nil {
+			return each(func(i int) []byte { return cut[i] })
+		}
+	}
+	if whole := answer.Body; judge(answer) == later {
+		return each(func(int) []byte { return whole })
+	}
+	// The halves' answers need room, too.
+	answer.Free()
+	for _, half := range []together{t[:len(t)/2], t[len(t)/2:]} {
+		if err := w.settle(ctx, half, keep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keepAnswer(e entry, answer Answer, v verdict, keep func(*output.Record) error) error {
+	record := e.record()
+	record.Status = answer.Status
+	if v != answered {
+		record.Reason = reason(answer)
+		return keep(&record)
+	}
+	// Which line it was is of interest where it has to be mended.
+	if e.Line > 0 {
+		record.Object, record.Line = "", 0
+	}
+	if err := record.Answer(answer.Body); err != nil {
+		return err
+	}
+	return keep(&record)
+}
+
+// ask asks until there is an answer to keep, or it is of no use to ask again.
+func (w *Worker) ask(ctx context.Context, question Question) (Answer, verdict, error) {
+	waits := backoff.NewExponentialBackOff()
+	waits.InitialInterval, waits.MaxInterval = time.Duration(w.Task.Retry.MinBackoff), time.Duration(w.Task.Retry.MaxBackoff)
+	heard := w.heard.Load()
+	tried := trial{}
+	for {
+		answer, err := w.once(ctx, question)
+		if err != nil {
+			return answer, failed, err
+		}
+		if judge(answer) != later {
+			tried.attempts++
+		}
+		if judge(answer) != later && answer.Status > 0 {
+			w.heard.Add(1)
+			heard++
+		}
+		tried.heard = w.heard.Load() > heard
+		v := tried.next(answer, w.Task.Retry)
+		switch v {
+		case answered, failed:
+			return answer, v, nil
+		case lost:
+			return answer, v, task.Passing(task.ModelAway, fmt.Errorf("for %s the Model has taken no request: %s", tried.waited.Round(time.Second), reason(answer)))
+		}
+		answer.Free()
+		pause := max(waits.NextBackOff(), min(answer.RetryAfter, time.Duration(w.Task.Retry.Patience)))
+		if v == later {
+			tried.waited += pause
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return answer, failed, err
+		}
+	}
+}
+
+// once asks when there is credit for it.
+func (w *Worker) once(ctx context.Context, question Question) (Answer, error) {
+	leave, err := w.Gate.Enter(ctx)
+	if err != nil {
+		return Answer{}, fmt.Errorf("waiting for credit: %w", err)
+	}
+	w.inFlight.Add(1)
+	began := time.Now()
+	answer := w.Asker.Ask(ctx, question)
+	w.inFlight.Add(-1)
+	leave(answer, time.Since(began))
+	// What ended with the worker is no answer.
+	return answer, ctx.Err()
+}
+
+func sleep(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,183 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice.dev/sluice/functions/batch/credits"
+	"sluice.dev/sluice/functions/batch/output"
+	"sluice.dev/sluice/functions/batch/task"
+)
+
+// function leases what it is told to.
+type function struct {
+	mu    sync.Mutex
+	rate  float64
+	away  bool
+	last  credits.Ask
+	count int64
+}
+
+func (f *function) lease(_ context.Context, ask credits.Ask) (credits.Lease, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := ask.Check(); err != nil || f.away {
+		return credits.Lease{}, errors.Join(err, errors.New("away"))
+	}
+	f.last = ask
+	f.count++
+	return credits.Lease{Number: f.count, Rate: f.rate, Burst: 1, DurationSeconds: 3}, nil
+}
+
+func (f *function) set(rate float64, away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rate, f.away = rate, away
+}
+
+func leases(f *function, address string) *Leases {
+	described := &task.Task{Namespace: "team", Name: "nightly", UID: "u-1", Credits: address}
+	described.SetDefaults()
+	gate := NewLeases(described, 3, "nightly-3", func() Progress {
+		return Progress{Tally: output.Tally{Succeeded: 5, Failed: 1}, InFlight: 2}
+	})
+	gate.Log = slog.New(slog.DiscardHandler)
+	if f != nil {
+		gate.lease = f.lease
+	}
+	return gate
+}
+
+// ended returns a context, and what ends it and lets those who go by it do so.
+func ended(t *testing.T) (context.Context, func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	return ctx, func() {
+		cancel()
+		time.Sleep(time.Second)
+	}
+}
+
+// A worker sends by its leases, and nothing once there are none.
+func TestLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &function{rate: 40}
+		gate := leases(f, "")
+		ctx, end := ended(t)
+		defer end()
+		go gate.Run(ctx)
+		var entered atomic.Int64
+		for range 32 {
+			go func() {
+				for {
+					leave, err := gate.Enter(ctx)
+					if err != nil {
+						return
+					}
+					entered.Add(1)
+					time.Sleep(10 * time.Millisecond)
+					leave(Answer{Status: http.StatusOK}, 10*time.Millisecond)
+				}
+			}()
+		}
+		during := func(d time.Duration) int64 {
+			before := entered.Load()
+			time.Sleep(d)
+			return entered.Load() - before
+		}
+		if n := during(10 * time.Second); n < 395 || n > 401 {
+			t.Errorf("%d have entered in 10 s, of 40 a second", n)
+		}
+		ask := f.last
+		if ask.Worker != "nightly-3" || ask.Shard != 3 || ask.Succeeded != 5 || ask.Failed != 1 || ask.InFlight != 2 || ask.Lease != f.count-1 {
+			t.Errorf("it asked %+v", ask)
+		}
+		if ask.Wanted < 300 {
+			t.Errorf("with answers in 10 ms it wanted %g a second", ask.Wanted)
+		}
+		f.set(0, false)
+		time.Sleep(3 * credits.AskEvery / 2)
+		// What it had a credit for before, it may still do.
+		if n := during(time.Minute); n > 1 {
+			t.Errorf("%d have entered by leases of nothing", n)
+		}
+		f.set(40, false)
+		time.Sleep(3 * credits.AskEvery / 2)
+		// What it has goes on for as long as it was leased for.
+		f.set(40, true)
+		if n := during(credits.Longest); n < 80 {
+			t.Errorf("%d have entered by the last lease", n)
+		}
+		if n := during(time.Minute); n != 0 {
+			t.Errorf("%d have entered after it", n)
+		}
+	})
+}
+
+// No more are under way than may be, whatever is leased.
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := leases(&function{rate: 1e5}, "")
+		ctx, end := ended(t)
+		defer end()
+		go gate.Run(ctx)
+		var inFlight, most atomic.Int64
+		for range 100 {
+			go func() {
+				for {
+					leave, err := gate.Enter(ctx)
+					if err != nil {
+						return
+					}
+					most.Store(max(most.Load(), inFlight.Add(1)))
+					time.Sleep(10 * time.Millisecond)
+					inFlight.Add(-1)
+					leave(Answer{Status: http.StatusServiceUnavailable}, 10*time.Millisecond)
+				}
+			}()
+		}
+		time.Sleep(10 * time.Second)
+		if n := most.Load(); n > firstInFlight {
+			t.Errorf("%d were under way of a Model that answers 503", n)
+		}
+		if n := inFlight.Load(); n > 1 {
+			t.Errorf("%d are under way in the end", n)
+		}
+	})
+}
+
+func TestLessor(t *testing.T) {
+	f := &function{rate: 7}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var ask credits.Ask
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil || r.Method != http.MethodPost || r.URL.Path != "/v1/leases" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		lease, err := f.lease(r.Context(), ask)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(lease)
+	}))
+	defer server.Close()
+	gate := leases(nil, server.URL)
+	if lease, err := gate.lease(t.Context(), gate.next()); err != nil || lease.Rate != 7 || lease.Number != 1 {
+		t.Errorf("leased %+v, %v", lease, err)
+	}
+	f.set(7, true)
+	if lease, err := gate.lease(t.Context(), gate.next()); err == nil || !strings.Contains(err.Error(), "503 Service Unavailable: away") {
+		t.Errorf("leased %+v, %v", lease, err)
+	}
+}

@@ -1,0 +1,171 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"sluice.dev/sluice/functions/batch/task"
+)
+
+const (
+	// small answers are held as they come; of larger ones largeAtOnce: so what a worker holds
+	// doesn't come to its concurrency times the bound of an answer.
+	small       = 256 << 10
+	largeAtOnce = 4
+)
+
+// Question is what the Model is asked.
+type Question struct {
+	Key         string
+	Body        []byte
+	ContentType string
+}
+
+// Answer is what came of it.
+type Answer struct {
+	// Status is 0 where there was no answer, or no whole one.
+	Status int
+	Body   []byte
+	// RetryAfter is when to come again, if the answer says so.
+	RetryAfter time.Duration
+	// Problem is why there is no answer, or none that is kept.
+	Problem string
+	// TooLong is true of an answer over the bound, Unreached of a request that was never
+	// sent.
+	TooLong   bool
+	Unreached bool
+	// release gives back the room of a large answer.
+	release func()
+}
+
+// Free says that the body isn't needed any more. It may be said again.
+func (a Answer) Free() {
+	if a.release != nil {
+		a.release()
+	}
+}
+
+// Asker asks the Model once.
+type Asker interface {
+	Ask(ctx context.Context, question Question) Answer
+}
+
+// Model is an Asker over HTTP.
+type Model struct {
+	client  *http.Client
+	url     string
+	headers http.Header
+	timeout time.Duration
+	bound   int64
+	large   chan struct{}
+}
+
+// NewModel returns the Asker of a task.
+func NewModel(t *task.Task) (*Model, error) {
+	target, err := url.Parse(t.Model)
+	if err != nil {
+		return nil, fmt.Errorf("reading the Model's URL: %w", err)
+	}
+	path, err := url.ParseRequestURI(t.Request.Path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the request's path: %w", err)
+	}
+	headers := http.Header{}
+	for name, value := range t.Request.Headers {
+		headers.Set(name, value)
+	}
+	headers.Set(task.MarkHeader, t.Name)
+	return &Model{
+		client: &http.Client{
+			Transport: &http.Transport{
+				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+				MaxIdleConnsPerHost: t.Bounds.Concurrency, IdleConnTimeout: 30 * time.Second,
+				// An answer is kept as the Model gives it to those who don't ask for another.
+				DisableCompression: true,
+			},
+			// Where else a request should go isn't the Model's to say.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		url: target.ResolveReference(path).String(), headers: headers,
+		timeout: time.Duration(t.Request.Timeout), bound: t.Bounds.AnswerBytes, large: make(chan struct{}, largeAtOnce),
+	}, nil
+}
+
+// Ask sends a request and reads the answer.
+func (m *Model) Ask(ctx context.Context, question Question) Answer {
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url, bytes.NewReader(question.Body))
+	if err != nil {
+		return Answer{Problem: fmt.Sprintf("no request: %v", err)}
+	}
+	request.Header = m.headers.Clone()
+	if request.Header.Get("Content-Type") == "" {
+		request.Header.Set("Content-Type", question.ContentType)
+	}
+	request.Header.Set(task.KeyHeader, question.Key)
+	answer, err := m.client.Do(request)
+	if err != nil {
+		return m.unanswered(err)
+	}
+	defer answer.Body.Close()
+	read, err := m.read(ctx, answer.Body)
+	read.Status = answer.StatusCode
+	switch {
+	case err != nil:
+		read.Free()
+		return m.unanswered(err)
+	case int64(len(read.Body)) > m.bound:
+		read.Free()
+		return Answer{Status: read.Status, TooLong: true, Problem: fmt.Sprintf("the answer is longer than %d bytes", m.bound)}
+	}
+	read.RetryAfter = retryAfter(answer.Header.Get("Retry-After"), time.Now())
+	return read
+}
+
+// read reads an answer's body, up to a byte more than may be, once there is room for it.
+func (m *Model) read(ctx context.Context, from io.Reader) (Answer, error) {
+	begin, err := io.ReadAll(io.LimitReader(from, small))
+	if err != nil || len(begin) < small {
+		return Answer{Body: begin}, err
+	}
+	select {
+	case m.large <- struct{}{}:
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	}
+	rest, err := io.ReadAll(io.LimitReader(from, max(0, m.bound+1-small)))
+	return Answer{Body: append(begin, rest...), release: sync.OnceFunc(func() { <-m.large })}, err
+}
+
+// unanswered is a request's that got no whole answer.
+func (m *Model) unanswered(err error) Answer {
+	dial := &net.OpError{}
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return Answer{Unreached: true, Problem: fmt.Sprintf("the Model can't be reached: %v", dial)}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return Answer{Problem: fmt.Sprintf("no answer within %s", m.timeout)}
+	}
+	return Answer{Problem: fmt.Sprintf("no answer: %v", err)}
+}
+
+// retryAfter reads a header's seconds or date.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(header); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}

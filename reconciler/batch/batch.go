@@ -1,0 +1,156 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	batchlisters "k8s.io/client-go/listers/batch/v1"
+	corev1listers "k8s.io/client-go/listers/core/v1"
+	"k8s.io/utils/clock"
+	"knative.dev/pkg/reconciler"
+
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/batch/resources"
+	sluiceclientset "sluice.dev/sluice/reconciler/client/clientset/versioned"
+	batchreconciler "sluice.dev/sluice/reconciler/client/injection/reconciler/sluice/v1alpha1/batch"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+)
+
+// Reconciler runs Batches.
+type Reconciler struct {
+	cluster
+	worker   resources.Worker
+	troubles *troubles
+	schedule
+}
+
+var _ batchreconciler.Interface = (*Reconciler)(nil)
+
+// cluster is what is seen of it, and what it is changed by.
+type cluster struct {
+	kube   kubernetes.Interface
+	sluice sluiceclientset.Interface
+
+	batches sluicelisters.BatchLister
+	models  sluicelisters.ModelLister
+	// jobs and pods are those of runs.
+	jobs batchlisters.JobLister
+	pods corev1listers.PodLister
+}
+
+// schedule is the time, and what brings a Batch back after a while.
+type schedule struct {
+	clock.PassiveClock
+	later func(b any, after time.Duration)
+}
+
+func newReconciler(c cluster, worker resources.Worker, s schedule) *Reconciler {
+	return &Reconciler{cluster: c, worker: worker, troubles: newTroubles(c.kube, s), schedule: s}
+}
+
+// pass is one look at a Batch: what its steps go by.
+type pass struct {
+	*v1alpha1.Batch
+	// model is the URL of its Model; "" while there is none.
+	model string
+	// hold is what keeps the run from going on; nil for nothing.
+	hold *hold
+}
+
+// ReconcileKind implements batchreconciler.Interface: the run begins, which is written down
+// before anything is made of it, is planned, and is worked on. What has begun has one end.
+func (r *Reconciler) ReconcileKind(ctx context.Context, b *v1alpha1.Batch) reconciler.Event {
+	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
+	defer cancel()
+
+	before := b.Status.DeepCopy()
+	var err error
+	if !before.IsFinished() {
+		err = r.proceed(ctx, b)
+	}
+	if b.Status.IsFinished() {
+		err = errors.Join(err, r.retire(ctx, b))
+	}
+	b.Status.Settle()
+	if wait := b.Status.PaceProgress(before, r.Now()); wait > 0 {
+		r.later(b, wait)
+	}
+	announce(ctx, b, before)
+	return err
+}
+
+// proceed takes the run as far as it can go now.
+func (r *Reconciler) proceed(ctx context.Context, b *v1alpha1.Batch) error {
+	if end, ok := b.End(); ok {
+		left := end.Sub(r.Now())
+		if left <= 0 {
+			b.Status.MarkFailed(r.Now(), reasonDeadlineExceeded, fmt.Sprintf("The run wasn't over %s after its start (spec.deadline). "+
+				"What it wrote stays. Give another Batch, with an output of its own, more time or its Model more replicas.", b.Spec.Deadline.Duration))
+			return nil
+		}
+		r.later(b, left)
+	}
+	p, err := r.look(b)
+	if err != nil {
+		return err
+	}
+	if !b.Status.HasBegun() {
+		return r.begin(ctx, p)
+	}
+	if !b.Status.IsPlanned() {
+		if err := r.plan(ctx, p); err != nil || !b.Status.IsPlanned() {
+			return err
+		}
+	}
+	return r.work(ctx, p)
+}
+
+// begin writes down that the run has begun. From then on the webhook refuses changes of what
+// is asked for, and the next pass, which sees that written, goes by the last there was.
+func (r *Reconciler) begin(ctx context.Context, p *pass) error {
+	hold, err := p.hold, error(nil)
+	if hold == nil {
+		hold, err = r.holdBeforeStart(ctx, p.Batch)
+	}
+	switch {
+	case err != nil:
+		return err
+	case hold != nil:
+		p.Status.MarkHeld(hold.reason, hold.message)
+		r.later(p.Batch, lookAgain)
+		return nil
+	}
+	p.Status.StartTime = &metav1.Time{Time: r.Now().Truncate(time.Second)}
+	p.Status.MarkStarting()
+	return nil
+}
+
+// retire stops what still runs of a run that is over, and deletes the Batch when it is time.
+func (r *Reconciler) retire(ctx context.Context, b *v1alpha1.Batch) error {
+	for _, name := range []string{resources.PlanName(b), resources.WorkName(b)} {
+		if err := r.stop(ctx, b, name); err != nil {
+			return err
+		}
+	}
+	expiry, ok := b.Expiry()
+	if !ok {
+		return nil
+	}
+	if left := expiry.Sub(r.Now()); left > 0 {
+		r.later(b, left)
+		return nil
+	}
+	background := metav1.DeletePropagationBackground
+	err := r.sluice.SluiceV1alpha1().Batches(b.Namespace).Delete(ctx, b.Name, metav1.DeleteOptions{
+		Preconditions: metav1.NewUIDPreconditions(string(b.UID)), PropagationPolicy: &background,
+	})
+	if err != nil && !apierrs.IsNotFound(err) {
+		return fmt.Errorf("deleting the Batch, whose time is over: %w", err)
+	}
+	return nil
+}

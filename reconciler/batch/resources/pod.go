@@ -1,0 +1,140 @@
+package resources
+
+import (
+	"maps"
+	"path"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+const (
+	containerName = "batch-worker"
+	spoolFolder   = "/spool"
+	// spoolBytes bounds the results of a part that a pod keeps until they are put. It has two
+	// at a time, and a pod that exceeds its volume is evicted: so there is room beside them.
+	spoolBytes = 512 << 20
+	spoolRoom  = 2*spoolBytes + 64<<20
+	// workerGroup is that of the image's user, so that it can write to volumes.
+	workerGroup = 65532
+)
+
+// template is of a pod that Pod Security's level restricted allows. It has no token of the
+// API server, of which it asks nothing, and no sidecar, which would outlast it.
+func template(b *v1alpha1.Batch, described, image string) corev1.PodTemplateSpec {
+	own := labels(b)
+	own["sidecar.istio.io/inject"] = "false"
+	volumes, mounts := volumesOf(b)
+	return corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: own},
+		Spec: corev1.PodSpec{
+			ServiceAccountName:           b.Spec.ServiceAccountName,
+			AutomountServiceAccountToken: ptr(false),
+			EnableServiceLinks:           ptr(false),
+			RestartPolicy:                corev1.RestartPolicyNever, // a failure policy wants it
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot:        ptr(true),
+				FSGroup:             ptr(int64(workerGroup)),
+				FSGroupChangePolicy: ptr(corev1.FSGroupChangeOnRootMismatch),
+				SeccompProfile:      &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{{
+				Name:                     containerName,
+				Image:                    image,
+				Env:                      []corev1.EnvVar{{Name: task.Variable, Value: described}, {Name: "TMPDIR", Value: spoolFolder}},
+				Resources:                resourcesOf(b),
+				VolumeMounts:             mounts,
+				TerminationMessagePath:   task.ReportFile,
+				TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: ptr(false),
+					ReadOnlyRootFilesystem:   ptr(true),
+					Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+			}},
+			Volumes: volumes,
+		},
+	}
+}
+
+// resourcesOf are those of the Batch, and what it doesn't say of them.
+func resourcesOf(b *v1alpha1.Batch) corev1.ResourceRequirements {
+	out := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi")},
+		Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
+	}
+	said := b.Spec.Resources.DeepCopy()
+	maps.Copy(out.Requests, said.Requests)
+	maps.Copy(out.Limits, said.Limits)
+	// What is said of one holds against the default of the other.
+	for name, limit := range out.Limits {
+		if request, ok := out.Requests[name]; ok && request.Cmp(limit) > 0 {
+			if _, own := said.Requests[name]; own {
+				out.Limits[name] = request
+			} else {
+				out.Requests[name] = limit
+			}
+		}
+	}
+	return out
+}
+
+// volumesOf are what a pod has of the Batch's sources, and its own disk.
+func volumesOf(b *v1alpha1.Batch) ([]corev1.Volume, []corev1.VolumeMount) {
+	v := volumes{}
+	v.add("spool", spoolFolder, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(spoolRoom, resource.BinarySI)}})
+	in, out := &b.Spec.Input, &b.Spec.Output
+	switch {
+	case in.S3 != nil:
+		v.addCredentials("input-credentials", inputCredentials, in.S3.SecretName)
+	case in.ConfigMap != nil:
+		v.addRead("input", path.Join(inputFolder, in.ConfigMap.Key), corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: in.ConfigMap.Name},
+			Items:                []corev1.KeyToPath{{Key: in.ConfigMap.Key, Path: in.ConfigMap.Key}},
+		}})
+		v.mounts[len(v.mounts)-1].SubPath = in.ConfigMap.Key // by itself it is a file; else a link, which changes
+	case in.Volume != nil:
+		v.addRead("input", inputFolder, claim(in.Volume.ClaimName))
+	}
+	switch {
+	case out.S3 != nil:
+		v.addCredentials("output-credentials", outputCredentials, out.S3.SecretName)
+	case out.Volume != nil:
+		v.add("output", outputFolder, claim(out.Volume.ClaimName))
+	}
+	return v.volumes, v.mounts
+}
+
+type volumes struct {
+	volumes []corev1.Volume
+	mounts  []corev1.VolumeMount
+}
+
+func (v *volumes) add(name, folder string, source corev1.VolumeSource) {
+	v.volumes = append(v.volumes, corev1.Volume{Name: name, VolumeSource: source})
+	v.mounts = append(v.mounts, corev1.VolumeMount{Name: name, MountPath: folder})
+}
+
+func (v *volumes) addRead(name, folder string, source corev1.VolumeSource) {
+	v.add(name, folder, source)
+	v.mounts[len(v.mounts)-1].ReadOnly = true
+}
+
+// addCredentials mounts of a Secret what is asked for and no more.
+func (v *volumes) addCredentials(name, folder, secret string) {
+	if secret == "" {
+		return
+	}
+	v.addRead(name, folder, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: secret,
+		Items:      []corev1.KeyToPath{{Key: task.AccessKeyFile, Path: task.AccessKeyFile}, {Key: task.SecretKeyFile, Path: task.SecretKeyFile}},
+	}})
+}
+
+func claim(name string) corev1.VolumeSource {
+	return corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name}}
+}

@@ -1,0 +1,103 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/batch/resources"
+)
+
+// work has the shards worked on, and ends the run with them.
+func (r *Reconciler) work(ctx context.Context, p *pass) error {
+	job, pods, err := r.job(ctx, p, resources.WorkName(p.Batch), func() (*batchv1.Job, error) {
+		return resources.WorkJob(p.Batch, p.model, r.worker)
+	})
+	if err != nil || job == nil {
+		return err
+	}
+	whole := count(&p.Status, job, pods)
+	end, most := over(job), p.Spec.MaxFailedItems
+	switch {
+	case most != nil && p.Status.Failed != nil && *p.Status.Failed > *most:
+		p.Status.MarkFailed(r.Now(), reasonTooManyFailedItems, fmt.Sprintf("%d items have failed, and %d may (spec.maxFailedItems). %s",
+			*p.Status.Failed, *most, remedies[reasonTooManyFailedItems]+again))
+	case end == nil && p.hold != nil:
+		p.Status.MarkHeld(p.hold.reason, p.hold.message)
+	case end == nil:
+		return r.follow(ctx, p, job, pods)
+	case end.Type == batchv1.JobFailed:
+		reason, message := whyFailed(job, pods)
+		p.Status.MarkFailed(r.Now(), reason, givenUp(job)+message)
+	case !whole && r.Since(end.LastTransitionTime.Time) < reportsWithin:
+		r.later(p.Batch, reportsWithin)
+	case whole && *p.Status.Succeeded+*p.Status.Failed != *p.Status.Total:
+		p.Status.MarkFailed(r.Now(), reasonItemsMissing, fmt.Sprintf("All shards are complete, and of %d items %d are in the output or among its errors. "+
+			"Something else may have written there; keep it from that.%s", *p.Status.Total, *p.Status.Succeeded+*p.Status.Failed, again))
+	default:
+		p.Status.MarkCompleted(r.Now())
+	}
+	return nil
+}
+
+// count takes over how far a Job is, and returns whether it is known of all shards how many
+// items they came to. Pods tell that when their shards are complete; where some have gone by
+// then, what was known before stays.
+func count(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod) (whole bool) {
+	done, active := indexes(job.Status.CompletedIndexes), job.Status.Active
+	if over(job) != nil || (job.Spec.Suspend != nil && *job.Spec.Suspend) {
+		active = 0
+	}
+	failed := 0
+	if job.Status.FailedIndexes != nil {
+		failed = indexes(*job.Status.FailedIndexes)
+	}
+	s.Shards = &v1alpha1.BatchShards{Total: s.Shards.Total, Complete: int32(done), Failed: int32(failed), Active: active}
+	var items, errors int64
+	told := successes(pods)
+	for _, report := range told {
+		items, errors = items+report.Succeeded, errors+report.Failed
+	}
+	if len(told) >= done {
+		s.Succeeded, s.Failed = &items, &errors
+	}
+	return len(told) >= int(s.Shards.Total)
+}
+
+// indexes is how many there are in a Job's list of them, as in "1,3-5,7".
+func indexes(list string) int {
+	total := 0
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		first, err := strconv.Atoi(from)
+		if err != nil {
+			continue
+		}
+		last := first
+		if isRange {
+			if last, err = strconv.Atoi(to); err != nil || last < first {
+				continue
+			}
+		}
+		total += last - first + 1
+	}
+	return total
+}
+
+// givenUp names the shards that a Job has given up.
+func givenUp(job *batchv1.Job) string {
+	if job.Status.FailedIndexes == nil || *job.Status.FailedIndexes == "" {
+		return ""
+	}
+	const longest = 60
+	list := *job.Status.FailedIndexes
+	if len(list) > longest {
+		list = list[:longest] + "…"
+	}
+	return fmt.Sprintf("%d of %d shards were given up (%s), the others are in the output: ", indexes(*job.Status.FailedIndexes), *job.Spec.Completions, list)
+}
