@@ -69,8 +69,15 @@ conformance: install ## run Knative's conformance suite against Sluice's ingress
 	@eval "$$($(CLUSTER_ENV))"
 	test/conformance/run.sh
 
+.PHONY: test-uninstall
+test-uninstall: install ## take Sluice out of the local stack, with its Models and without them
+	@eval "$$($(CLUSTER_ENV))"
+	RANKER_IMAGE=$$(hack/build-image.sh ./test/images/ranker)
+	export RANKER_IMAGE
+	go test -tags e2e -count 1 -timeout 15m -v ./test/uninstall
+
 .PHONY: test
-test: test-unit test-e2e conformance ## run every test, bringing up what they need
+test: test-unit test-e2e conformance test-uninstall ## run every test, bringing up what they need
 
 .PHONY: demo
 demo: install ## serve a real model, show its limit follow its replicas, and a warm-up

@@ -13,6 +13,9 @@ readonly class=sluice.ingress.networking.knative.dev
 readonly ingresses=ingresses.networking.internal.knative.dev
 readonly handover=${SLUICE_HANDOVER:-}
 
+# What Knative has to say of a template is no news to whoever only annotates its Service.
+quietly() { "$@" 2> >(grep -v '^Warning: Kubernetes default value is insecure' >&2) >/dev/null; }
+
 remove() { kubectl delete --ignore-not-found --timeout=180s "$@" >/dev/null; }
 
 # of_class prints namespace, name and, if there is one, the kind of the owner of a kind's
@@ -57,8 +60,8 @@ hand_over() {
   local kind namespace name owner
   for kind in services.serving.knative.dev routes.serving.knative.dev domainmappings.serving.knative.dev; do
     of_class "${kind}" | while read -r namespace name owner; do
-      kubectl -n "${namespace}" annotate --overwrite "${kind}/${name}" \
-        "networking.knative.dev/ingress-class=${handover}" networking.knative.dev/ingress.class- >/dev/null
+      quietly kubectl -n "${namespace}" annotate --overwrite "${kind}/${name}" \
+        "networking.knative.dev/ingress-class=${handover}" networking.knative.dev/ingress.class-
     done
   done
   # Knative hands it on to the Ingresses that it made; not to those that were made by hand.
@@ -109,6 +112,22 @@ remove_domains() {
     done
 }
 
+# remove_gateways takes pods away before their namespace. Kubernetes asks again for what is left
+# of one after half the time that its pods may take to end, which is minutes here, whereas pods
+# that have nothing under way end at once.
+remove_gateways() {
+  remove --wait=false -n sluice-gateways deployments --all
+  for ((i = 0; i < 45; i++)); do
+    if [[ -z "$(kubectl -n sluice-gateways get pods -o name)" ]]; then break; fi
+    sleep 2
+  done
+  if ((i == 45)); then
+    echo "Sluice: gateway pods still have requests under way, and end with them, after ten minutes at the latest by default;" \
+      "namespace sluice-gateways goes with them"
+  fi
+  remove --wait=false -f config/istio
+}
+
 default=$(kubectl -n knative-serving get configmap config-network -o 'jsonpath={.data.ingress-class}{.data.ingress\.class}')
 if [[ -n "${handover}" && "${default}" == *"${class}"* ]]; then
   echo "Sluice's class is the cluster's default, and would be that of what names none:" \
@@ -144,8 +163,7 @@ if [[ -n "${handover}" ]]; then
   remove -f config/istio/210-controller-rbac.yaml -f config/istio/210-limiter-rbac.yaml
   echo "Sluice: the gateways in sluice-gateways go on with what they had; run this again, without SLUICE_HANDOVER, once nobody asks them"
 else
-  # Gateway pods end what they have under way first, for ten minutes at most by default.
-  remove --wait=false -f config/istio
+  remove_gateways
   if [[ "${default}" == *"${class}"* ]]; then
     echo "Sluice's class is still the cluster's default: set ingress-class in knative-serving/config-network to another one"
   fi

@@ -17,8 +17,8 @@ var unrun = map[string]map[string]string{
 	"docs/architecture.md": {"kubectl apply Model": "is a drawing"},
 	"README.md": {
 		"make demo":                       "the second of them runs this test; the first has one of its own in test/demo, and prints its own verdict",
-		"CLUSTER=existing make up":        "wants another cluster; hack/cluster's tests hold what it finds out to clusters that lack something",
-		"CLUSTER=existing make uninstall": "takes away what all the other tests run on",
+		"CLUSTER=existing make up":        "test/uninstall runs both targets, against the local stack's registry",
+		"CLUSTER=existing make uninstall": "takes away what all the other tests run on; test/uninstall runs both ways",
 	},
 	"docs/first-model.md": {
 		"make install":          "has been run before any test",
