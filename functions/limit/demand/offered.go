@@ -52,12 +52,9 @@ type Offered struct {
 	// tallies by pod, of those too that are gone and whose demand fades.
 	tallies map[string]*tally
 
-	mu sync.Mutex
-	// rates by gateway and by virtual service.
-	rates sums
-	// arrived are sums of what came, for as long as there are rates.
-	arrived sums
-	known   bool
+	mu          sync.Mutex
+	all, marked seen
+	known       bool
 }
 
 // New returns the demand seen at the pods of a cluster's gateways.
@@ -76,9 +73,14 @@ func New(cluster Cluster, c clock.WithTicker, log *zap.SugaredLogger, notify fun
 func (o *Offered) At(name, virtualService string) []float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	demand := make([]float64, len(gateway.Entries()))
-	copy(demand, o.rates[name][virtualService])
-	return demand
+	return o.all.rates.at(name, virtualService)
+}
+
+// Marked is At of those requests alone that carry the mark, which At has, too.
+func (o *Offered) Marked(name, virtualService string) []float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.marked.rates.at(name, virtualService)
 }
 
 // Arrived counts the requests that have arrived for a virtual service at each entry of a
@@ -86,9 +88,7 @@ func (o *Offered) At(name, virtualService string) []float64 {
 func (o *Offered) Arrived(name, virtualService string) []float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	sums := make([]float64, len(gateway.Entries()))
-	copy(sums, o.arrived[name][virtualService])
-	return sums
+	return o.all.arrived.at(name, virtualService)
 }
 
 // Known is false until every pod was seen for a while, or was not to be read for
@@ -183,29 +183,48 @@ func (o *Offered) fold(pod Pod, r reading, served sets.Set[string], slow halfLiv
 
 // sum adds up what pods see, and what came to each of them since they were read last.
 func (o *Offered) sum(listed sets.Set[string], came map[string]counts) {
-	rates, arrived, settled := sums{}, sums{}, listed.Len() > 0
+	settled := listed.Len() > 0
 	for name, t := range o.tallies {
 		settled = settled && (t.settled || !listed.Has(name))
-		for s, rate := range t.rates {
-			rates.add(t.gateway, s, rate)
-			arrived.add(t.gateway, s, 0)
-		}
 	}
+	all, marked := o.seen(false, came), o.seen(true, came)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for name, of := range arrived {
-		for virtualService := range of {
-			if before, ok := o.arrived[name][virtualService]; ok {
-				of[virtualService] = before
+	o.all, o.marked, o.known = o.all.next(all), o.marked.next(marked), o.known || settled
+}
+
+// seen is what pods see of all requests, or of those with the mark: arrived is what came
+// since the last time.
+func (o *Offered) seen(marked bool, came map[string]counts) seen {
+	now := seen{rates: sums{}, arrived: sums{}}
+	for name, t := range o.tallies {
+		for s, rate := range t.rates {
+			if s.marked == marked {
+				now.rates.add(t.gateway, s, rate)
+				now.arrived.add(t.gateway, s, came[name][s])
 			}
 		}
 	}
-	for pod, of := range came {
-		for s, n := range of {
-			arrived.add(o.tallies[pod].gateway, s, n)
+	return now
+}
+
+// seen are requests of one kind.
+type seen struct {
+	rates sums
+	// arrived are sums of what came, for as long as there are rates.
+	arrived sums
+}
+
+// next goes on counting what arrives, where there are rates still.
+func (s seen) next(now seen) seen {
+	for name, of := range now.arrived {
+		for virtualService, came := range of {
+			for entry, n := range s.arrived[name][virtualService] {
+				came[entry] += n
+			}
 		}
 	}
-	o.rates, o.arrived, o.known = rates, arrived, o.known || settled
+	return now
 }
 
 // sums are by gateway, virtual service and entry.
@@ -221,4 +240,10 @@ func (all sums) add(name string, s series, n float64) {
 		of[s.virtualService] = make([]float64, len(gateway.Entries()))
 	}
 	of[s.virtualService][s.entry] += n
+}
+
+func (all sums) at(name, virtualService string) []float64 {
+	out := make([]float64, len(gateway.Entries()))
+	copy(out, all[name][virtualService])
+	return out
 }

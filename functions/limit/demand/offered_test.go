@@ -105,6 +105,36 @@ func TestDemand(t *testing.T) {
 	}
 }
 
+// What carries the mark is told by itself as well, at its own time.
+func TestMarkedDemand(t *testing.T) {
+	w := watch(zap.NewNop().Sugar(), Pod{Gateway: gateway.Shared, Name: "a", IP: "a"})
+	marked := func(all, marked float64) map[string]counts {
+		of := shown(0, all)
+		if marked > 0 {
+			of[series{virtualService: "team.m", entry: 2, marked: true}] = marked
+		}
+		return map[string]counts{"a": of}
+	}
+	for _, step := range []struct {
+		name        string
+		shows       map[string]counts
+		all, marked float64
+	}{
+		{"what was counted before is not demand", marked(100, 50), 0, 0},
+		{"a part of it", marked(200, 90), 100, 40},
+		{"none any more", marked(300, 90), 100, 20},
+		{"all of it", marked(400, 190), 100, 60},
+	} {
+		all := w.after(t, step.shows)
+		if got := w.Marked(gateway.Shared, "team.m"); !slices.Equal(all, []float64{0, 0, step.all}) || !slices.Equal(got, []float64{0, 0, step.marked}) {
+			t.Errorf("%s: demand %v, marked %v, want %g and %g", step.name, all, got, step.all, step.marked)
+		}
+	}
+	if got := w.Arrived(gateway.Shared, "team.m"); got[2] != 300 {
+		t.Errorf("%v arrived, want each of 300 once", got)
+	}
+}
+
 // What arrives at one gateway is not demand at another.
 func TestDemandByGateway(t *testing.T) {
 	w := watch(zap.NewNop().Sugar(), Pod{Gateway: gateway.Shared, Name: "a", IP: "a"}, Pod{Gateway: "tenant-blue", Name: "b", IP: "b"})

@@ -25,10 +25,11 @@ const lineBytes = 64 << 10
 // gateway has: those of the virtual services that are served.
 func scrape(ctx context.Context, client *http.Client, ip string, served sets.Set[string]) (counts, error) {
 	// Envoy filters by its own name of a counter, where a dot comes after the scope.
-	_, name, _ := strings.Cut(gateway.OfferedMetric, "_")
+	_, offered, _ := strings.Cut(gateway.OfferedMetric, "_")
+	_, marked, _ := strings.Cut(gateway.MarkedMetric, "_")
 	u := url.URL{
 		Scheme: "http", Host: net.JoinHostPort(ip, strconv.Itoa(gateway.StatsPort)), Path: "/stats/prometheus",
-		RawQuery: url.Values{"filter": {name}}.Encode(),
+		RawQuery: url.Values{"filter": {offered + "|" + marked}}.Encode(),
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
@@ -55,9 +56,13 @@ func parse(text io.Reader, served sets.Set[string]) (counts, error) {
 	for lines.Scan() {
 		// Upstream Envoy shows the counter with its own prefix, a proxy that has
 		// registered istio_ as a namespace without.
-		line, ok := bytes.CutPrefix(bytes.TrimPrefix(lines.Bytes(), []byte("envoy_")), []byte(gateway.OfferedMetric+"{"))
-		if !ok {
-			continue
+		shown := bytes.TrimPrefix(lines.Bytes(), []byte("envoy_"))
+		line, marked := bytes.CutPrefix(shown, []byte(gateway.MarkedMetric+"{"))
+		if !marked {
+			var offered bool
+			if line, offered = bytes.CutPrefix(shown, []byte(gateway.OfferedMetric+"{")); !offered {
+				continue
+			}
 		}
 		labels, value, ok := bytes.Cut(line, []byte("} "))
 		if !ok {
@@ -67,6 +72,7 @@ func parse(text io.Reader, served sets.Set[string]) (counts, error) {
 		if !ok {
 			continue
 		}
+		s.marked = marked
 		count, err := strconv.ParseFloat(string(bytes.TrimSpace(value)), 64)
 		if err != nil {
 			return nil, fmt.Errorf("reading counters: %w", err)

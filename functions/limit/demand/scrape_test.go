@@ -31,6 +31,7 @@ func TestParse(t *testing.T) {
 		"an entry of nobody's":    {line("elsewhere", "team.m", "7"), counts{}},
 		"other labels beside":     {"istio_sluice_offered{a=\"}b\",entry=\"http\",route=\"" + gateway.VirtualServiceMetadata("team.m") + "\"} 7\n", counts{m: 7}},
 		"another counter":         {strings.ReplaceAll(line("http", "team.m", "7"), "offered", "refused"), counts{}},
+		"with the mark":           {strings.ReplaceAll(line("http", "team.m", "7"), "offered", "marked"), counts{{virtualService: "team.m", marked: true}: 7}},
 		"nothing was counted yet": {"", counts{}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,6 +44,9 @@ type series struct {
 	virtualService string
 	// entry is its place in gateway.Entries.
 	entry int
+	// marked is true for the counter of those requests alone that carry the mark; the other
+	// has them, too.
+	marked bool
 }
 
 // counts are requests since a pod's start, or since whatever else reset its counters.

@@ -189,7 +189,9 @@ const (
 	StatsPort = 15090
 	// OfferedMetric counts the requests that arrived, by RouteTag and EntryTag.
 	OfferedMetric = "istio_sluice_offered"
-	// RefusedMetric counts those that a limit refused, by the same tags.
+	// MarkedMetric counts those of them that carry the mark, by the same tags.
+	MarkedMetric = "istio_sluice_marked"
+	// RefusedMetric counts those that a limit refused, by the same tags, too.
 	RefusedMetric = "istio_sluice_refused"
 	// RouteTag is the route's VirtualServiceMetadata.
 	RouteTag = "route"

@@ -236,26 +236,42 @@ func validateMerged(patch *hcmv3.HttpConnectionManager) error {
 }
 
 // demandLoggers returns the counters of an entry: requests offered, counted as
-// they arrive, and those of them that the limiter refused; our own prober's are
-// neither. Their tags are the entry and the VirtualService; nothing that a client
+// they arrive, those of them that carry the mark, and those that the limiter refused;
+// our own prober's are none of these. Their tags are the entry and the VirtualService; nothing that a client
 // controls, or it could make counters without end.
 func demandLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
-	offered, err := counter(gateway.OfferedMetric, entry,
-		allOf(logType(datav3.AccessLogType_DownstreamStart), notPath(gateway.ProbePrefix(gw.ProbePath))))
-	if err != nil {
-		return nil, err
+	clients := notPath(gateway.ProbePrefix(gw.ProbePath))
+	var loggers []*accesslogv3.AccessLog
+	for _, c := range []struct {
+		metric string
+		filter *accesslogv3.AccessLogFilter
+	}{
+		{gateway.OfferedMetric, allOf(logType(datav3.AccessLogType_DownstreamStart), clients)},
+		{gateway.MarkedMetric, allOf(logType(datav3.AccessLogType_DownstreamStart), clients, marked())},
+		{gateway.RefusedMetric, allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), clients)},
+	} {
+		logger, err := counter(c.metric, entry, c.filter)
+		if err != nil {
+			return nil, err
+		}
+		loggers = append(loggers, logger)
 	}
-	refused, err := counter(gateway.RefusedMetric, entry,
-		allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), notPath(gateway.ProbePrefix(gw.ProbePath))))
-	if err != nil {
-		return nil, err
-	}
-	return []*accesslogv3.AccessLog{offered, refused}, nil
+	return loggers, nil
 }
 
 func allOf(filters ...*accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
 		AndFilter: &accesslogv3.AndFilter{Filters: filters},
+	}}
+}
+
+// marked passes what carries the mark, whatever it says.
+func marked() *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
+		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
+			Name:                 gateway.MarkHeader,
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
+		}},
 	}}
 }
 
