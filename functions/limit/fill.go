@@ -60,6 +60,29 @@ func fill(s *state, plans, before []plan) {
 			of[at][i].fits[at] = fit
 		}
 	}
+	for i := range plans {
+		if p := &plans[i]; p.batch {
+			p.marks = s.roomForMark(p)
+		}
+	}
+}
+
+// roomForMark takes what is left of the room of slots for the bucket of requests with the
+// mark, if all of those that hold a limit have that: batch never crowds a limit out.
+func (s *state) roomForMark(p *plan) bool {
+	plain := resources.Limit{VirtualService: p.of.Spec.VirtualService}
+	marked := plain
+	marked.Marked = resources.Bucket{Tokens: 1}
+	more := marked.Bytes() - plain.Bytes()
+	for at, fit := range p.fits {
+		if fit == slots.None || s.claimed[at.object()]+more > gateway.SlotBytes {
+			return false
+		}
+	}
+	for at := range p.fits {
+		s.claimed[at.object()] += more
+	}
+	return len(p.fits) > 0
 }
 
 // claim is what a plan asks of each slot where it belongs.

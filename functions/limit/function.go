@@ -55,6 +55,12 @@ type Sender interface {
 // entry of a gateway, in the order of gateway.Entries, refused ones included.
 type Demand interface {
 	At(gateway, virtualService string) []float64
+	// Marked is At of those alone that carry the mark, Latest what arrived of all others
+	// between the last two readings. ReadAt is when the gateway's counters were read last:
+	// of several pods, the one that was read longest ago.
+	Marked(gateway, virtualService string) []float64
+	Latest(gateway, virtualService string) []float64
+	ReadAt(gateway string) time.Time
 	// Known is false as long as there may be more than that, for want of readings.
 	Known() bool
 	// Arrived counts those that have arrived, from some time on.
@@ -110,6 +116,9 @@ type Function struct {
 	plans  []plan
 	pods   map[string][]Pod
 	moving bool
+	// batches are what batch asks for, beside what was decided about it, by RateLimit.
+	batches batches
+	beside  map[string]beside
 }
 
 // New returns a Function that has yet to be given its parts.
@@ -124,6 +133,7 @@ func New() *Function {
 		pending:  map[string]pending{},
 		reported: map[limitID]*v1alpha1.RateLimitStatus{},
 		statuses: newStatuses(),
+		batches:  batches{asked: map[string]time.Time{}},
 	}
 }
 
@@ -168,8 +178,8 @@ func (f *Function) Run(ctx context.Context) {
 		var err error
 		wait := resync
 		switch {
-		case f.moving:
-			wait = demand.PollEvery // whether each gateway may have the whole limit depends on the demand
+		case f.moving, len(f.beside) > 0:
+			wait = demand.PollEvery // whether each gateway may have the whole limit depends on the demand, and so does what batch may take
 		case len(f.pending) > 0:
 			wait = patience
 		}
@@ -213,8 +223,10 @@ func (f *Function) pass(ctx context.Context) error {
 	f.expect(s, f.Clock.Now())
 	inTheWay, expelled := f.expel(ctx, s.strangers)
 	f.inTheWay = inTheWay
+	s.batches = f.batches.runsOn(s.limits, began)
 	plans := decide(s, f.plans)
 	f.divide(s, plans)
+	f.leave(plans)
 	f.line(plans)
 	f.setFloors(s, plans)
 	generations, err := f.write(ctx, s, plans)
@@ -266,7 +278,7 @@ func (f *Function) sitesOf(s *state, p plan, limit float64) []division.Site {
 	sites := make([]division.Site, len(p.homes))
 	for i, h := range p.homes {
 		sites[i] = division.Site{Gateway: h.gateway, Places: make([]division.Place, len(h.roles))}
-		for e, rate := range f.Demand.At(h.gateway, p.of.Spec.VirtualService) {
+		for e, rate := range f.unmarked(p, h.gateway) {
 			if p.queue > 0 && gateway.Entries()[e] == gateway.Local {
 				rate = min(rate, limit) // what is above that waits
 			}

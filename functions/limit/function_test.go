@@ -67,8 +67,10 @@ type bench struct {
 	// repaired are the slots that others changed, and how.
 	repaired []string
 	offered  map[string][]float64
-	// unread is true while nobody knows what is offered.
-	unread bool
+	// marked is what of it carries the mark.
+	marked map[string][]float64
+	// unread is true while nobody knows what is offered, and silent once it isn't read any more.
+	unread, silent bool
 	// end ends the Function that runs.
 	end func()
 }
@@ -84,12 +86,33 @@ func (b demandAt) Known() bool {
 	return !b.unread
 }
 
-func (b demandAt) At(name, _ string) []float64 {
+func (b demandAt) At(name, _ string) []float64 { return b.of(&b.offered, name) }
+
+func (b demandAt) Marked(name, _ string) []float64 { return b.of(&b.marked, name) }
+
+func (b demandAt) of(rates *map[string][]float64, name string) []float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	demand := make([]float64, len(gateway.Entries()))
-	copy(demand, b.offered[name])
+	copy(demand, (*rates)[name])
 	return demand
+}
+
+func (b demandAt) Latest(name, virtualService string) []float64 {
+	latest := b.At(name, virtualService)
+	for e, rate := range b.Marked(name, virtualService) {
+		latest[e] -= rate
+	}
+	return latest
+}
+
+func (b demandAt) ReadAt(string) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.silent {
+		return time.Time{}
+	}
+	return b.Clock.Now()
 }
 
 func (b demandAt) Arrived(string, string) []float64 { return make([]float64, len(gateway.Entries())) }

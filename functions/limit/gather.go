@@ -76,6 +76,8 @@ type state struct {
 	claimed map[string]int
 	// slots by object name.
 	slots map[string]*metav1.PartialObjectMetadata
+	// batches are the RateLimits on which batch runs.
+	batches sets.Set[string]
 	// strangers are the other EnvoyFilters that have a slot's extension or label, by name.
 	strangers []*metav1.PartialObjectMetadata
 	routing   *routing

@@ -43,6 +43,10 @@ type plan struct {
 	// how long requests from inside the cluster may wait, 0 if they may not.
 	serves *big.Rat
 	queue  time.Duration
+	// batch is true where batch runs on it, and marks where the slots have room for a bucket
+	// of its own, which has the rate marked. serving is what ready replicas serve.
+	batch, marks    bool
+	marked, serving *big.Rat
 	// reported is the proof that its status goes by, nil before the first.
 	reported *proof
 }
@@ -106,6 +110,7 @@ func own(s *state) []plan {
 			if l.Spec.Queue != nil {
 				p.queue = l.Spec.Queue.Duration
 			}
+			p.batch, p.serving = s.batches.Has(key(l)), p.rule.Serving(s.replicas[key(l)])
 			p.rows = rows(p.rule, s.replicas[key(l)])
 			p.parts = p.rule.Parts(l, s.replicas[key(l)])
 		}
@@ -217,6 +222,7 @@ func (f *Function) slotsOf(s *state, plans []plan, token string) []resources.Slo
 					buckets := int(h.buckets(entry, len(s.pods[h.gateway]))) * len(p.homes)
 					limits[0].Queue, limits[0].Depth = f.queues[p.of.Spec.VirtualService].Room(p.depth(), buckets)
 				}
+				p.mark(&limits[0], entry, h.buckets(entry, len(s.pods[h.gateway]))*int64(len(p.homes)))
 				for here, fit := range in {
 					slot := all[at[here.object()]]
 					switch fit {

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	istiov1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,9 @@ type arriving []float64
 
 func (a arriving) At(string, string) []float64      { return a }
 func (a arriving) Arrived(string, string) []float64 { return a }
+func (arriving) Marked(string, string) []float64    { return make([]float64, len(gateway.Entries())) }
+func (a arriving) Latest(string, string) []float64  { return a }
+func (arriving) ReadAt(string) time.Time            { return time.Time{} }
 func (arriving) Known() bool                        { return true }
 func (arriving) Run(context.Context)                {}
 

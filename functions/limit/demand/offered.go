@@ -54,7 +54,9 @@ type Offered struct {
 
 	mu          sync.Mutex
 	all, marked seen
-	known       bool
+	// read is when the pods of a gateway were last read, the longest ago of them.
+	read  map[string]time.Time
+	known bool
 }
 
 // New returns the demand seen at the pods of a cluster's gateways.
@@ -81,6 +83,26 @@ func (o *Offered) Marked(name, virtualService string) []float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.marked.rates.at(name, virtualService)
+}
+
+// Latest returns how many requests a second arrived without the mark between the last two
+// readings, at each entry of a gateway.
+func (o *Offered) Latest(name, virtualService string) []float64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	latest := o.all.latest.at(name, virtualService)
+	for e, rate := range o.marked.latest.at(name, virtualService) {
+		latest[e] = max(0, latest[e]-rate)
+	}
+	return latest
+}
+
+// ReadAt is when the counters of a gateway were read last: of several pods, the one that was
+// read longest ago. It is zero while one of them wasn't, and where there is none.
+func (o *Offered) ReadAt(name string) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.read[name]
 }
 
 // Arrived counts the requests that have arrived for a virtual service at each entry of a
@@ -183,25 +205,36 @@ func (o *Offered) fold(pod Pod, r reading, served sets.Set[string], slow halfLiv
 
 // sum adds up what pods see, and what came to each of them since they were read last.
 func (o *Offered) sum(listed sets.Set[string], came map[string]counts) {
-	settled := listed.Len() > 0
+	settled, read := listed.Len() > 0, map[string]time.Time{}
 	for name, t := range o.tallies {
-		settled = settled && (t.settled || !listed.Has(name))
+		if !listed.Has(name) {
+			continue
+		}
+		settled = settled && t.settled
+		at := t.at
+		if !t.settled || t.counts == nil {
+			at = time.Time{}
+		}
+		if before, ok := read[t.gateway]; !ok || at.Before(before) {
+			read[t.gateway] = at
+		}
 	}
 	all, marked := o.seen(false, came), o.seen(true, came)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.all, o.marked, o.known = o.all.next(all), o.marked.next(marked), o.known || settled
+	o.all, o.marked, o.read, o.known = o.all.next(all), o.marked.next(marked), read, o.known || settled
 }
 
 // seen is what pods see of all requests, or of those with the mark: arrived is what came
 // since the last time.
 func (o *Offered) seen(marked bool, came map[string]counts) seen {
-	now := seen{rates: sums{}, arrived: sums{}}
+	now := seen{rates: sums{}, arrived: sums{}, latest: sums{}}
 	for name, t := range o.tallies {
 		for s, rate := range t.rates {
 			if s.marked == marked {
 				now.rates.add(t.gateway, s, rate)
 				now.arrived.add(t.gateway, s, came[name][s])
+				now.latest.add(t.gateway, s, came[name][s]/t.over.Seconds())
 			}
 		}
 	}
@@ -211,6 +244,8 @@ func (o *Offered) seen(marked bool, came map[string]counts) seen {
 // seen are requests of one kind.
 type seen struct {
 	rates sums
+	// latest are those of the last reading alone.
+	latest sums
 	// arrived are sums of what came, for as long as there are rates.
 	arrived sums
 }

@@ -116,22 +116,56 @@ func TestMarkedDemand(t *testing.T) {
 		return map[string]counts{"a": of}
 	}
 	for _, step := range []struct {
-		name        string
-		shows       map[string]counts
-		all, marked float64
+		name                string
+		shows               map[string]counts
+		all, marked, latest float64
 	}{
-		{"what was counted before is not demand", marked(100, 50), 0, 0},
-		{"a part of it", marked(200, 90), 100, 40},
-		{"none any more", marked(300, 90), 100, 20},
-		{"all of it", marked(400, 190), 100, 60},
+		{"what was counted before is not demand", marked(100, 50), 0, 0, 0},
+		{"a part of it", marked(200, 90), 100, 40, 60},
+		{"none any more", marked(300, 90), 100, 20, 100},
+		{"all of it", marked(400, 190), 100, 60, 0},
+		{"nothing comes", marked(400, 190), 50, 30, 0},
 	} {
 		all := w.after(t, step.shows)
 		if got := w.Marked(gateway.Shared, "team.m"); !slices.Equal(all, []float64{0, 0, step.all}) || !slices.Equal(got, []float64{0, 0, step.marked}) {
 			t.Errorf("%s: demand %v, marked %v, want %g and %g", step.name, all, got, step.all, step.marked)
 		}
+		if got := w.Latest(gateway.Shared, "team.m"); !slices.Equal(got, []float64{0, 0, step.latest}) {
+			t.Errorf("%s: %v without the mark since the reading before, want %g", step.name, got, step.latest)
+		}
 	}
 	if got := w.Arrived(gateway.Shared, "team.m"); got[2] != 300 {
 		t.Errorf("%v arrived, want each of 300 once", got)
+	}
+}
+
+// Of several pods, the one counts that was read longest ago, from its second reading on.
+func TestReadAt(t *testing.T) {
+	a, b := Pod{Gateway: gateway.Shared, Name: "a", IP: "a"}, Pod{Gateway: gateway.Shared, Name: "b", IP: "b"}
+	w := watch(zap.NewNop().Sugar(), a, b)
+	began, both, one := w.clock.Now(), map[string]counts{"a": shown(1, 0), "b": shown(1, 0)}, map[string]counts{"b": shown(1, 0)}
+	for i, step := range []struct {
+		name  string
+		shows map[string]counts
+		want  time.Duration
+	}{
+		{"one reading", both, -1}, {"two", both, 2 * PollEvery}, {"a pod isn't read", one, 2 * PollEvery}, {"nor then", one, 2 * PollEvery}, {"it is again", both, 5 * PollEvery},
+	} {
+		w.after(t, step.shows)
+		want := began.Add(step.want)
+		if step.want < 0 {
+			want = time.Time{}
+		}
+		if got := w.ReadAt(gateway.Shared); !got.Equal(want) {
+			t.Errorf("%s, %d s on: read at %v, want %v", step.name, i+1, got, want)
+		}
+	}
+	if got := w.ReadAt("tenant-blue"); !got.IsZero() {
+		t.Errorf("a gateway without pods was read at %v", got)
+	}
+	w.pods = []Pod{b}
+	if w.after(t, one); !w.ReadAt(gateway.Shared).Equal(began.Add(6 * PollEvery)) {
+		t.Errorf("with one pod left, read at %v", w.ReadAt(gateway.Shared))
 	}
 }
 

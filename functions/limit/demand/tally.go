@@ -58,6 +58,8 @@ type tally struct {
 	// counts are those read last, at that time; nil if there are none to compare with.
 	counts counts
 	at     time.Time
+	// over is how long before that they were read before.
+	over time.Duration
 	// served are the virtual services that there were then: what had no counter of
 	// theirs had counted nothing.
 	served sets.Set[string]
@@ -90,6 +92,7 @@ func (t *tally) read(r reading, served sets.Set[string], slow halfLives) (came c
 		}
 	}
 	t.settled = t.settled || before != nil
+	t.over = max(r.at.Sub(t.at), time.Millisecond)
 	t.counts, t.at, t.served, t.rates = r.counts, r.at, served, rates
 	return came
 }

@@ -1,0 +1,178 @@
+package limit
+
+import (
+	"errors"
+	"math/big"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/resources"
+	"sluice.dev/sluice/functions/limit/slack"
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+// askedFor is how long a Model counts as one that batch runs on, from when its slack was
+// asked for: as long as its limit has a bucket of its own for requests with the mark.
+const askedFor = 10 * time.Second
+
+// ErrStandby says that another replica decides.
+var ErrStandby = errors.New("another replica of the limiter leads")
+
+// batches are what passes and those who ask for slack have in common.
+type batches struct {
+	mu sync.Mutex
+	// asked is when batch asked last, by RateLimit; known are those that there are.
+	asked map[string]time.Time
+	known sets.Set[string]
+	left  map[string]slack.Slack
+}
+
+// Left is what batch may take of Models, by namespace and name, as of the last pass. A Model
+// without is one that isn't there, or of which nothing is left, or isn't known yet: it is
+// from the next pass on.
+func (f *Function) Left(models []types.NamespacedName) (map[types.NamespacedName]slack.Slack, error) {
+	if !f.leads.Load() {
+		return nil, ErrStandby
+	}
+	now, left, fresh := f.Clock.Now(), map[types.NamespacedName]slack.Slack{}, false
+	f.batches.mu.Lock()
+	defer f.batches.mu.Unlock()
+	for _, model := range models {
+		k := model.String()
+		if !f.batches.known.Has(k) {
+			continue
+		}
+		if _, ok := f.batches.asked[k]; !ok {
+			fresh = true
+		}
+		f.batches.asked[k] = now
+		if s, ok := f.batches.left[k]; ok && s.At(now) > 0 {
+			left[model] = s
+		}
+	}
+	if fresh {
+		f.Look()
+	}
+	return left, nil
+}
+
+// runsOn are those of the RateLimits that there are on which batch runs.
+func (b *batches) runsOn(limits []*v1alpha1.RateLimit, now time.Time) sets.Set[string] {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.known = make(sets.Set[string], len(limits))
+	for _, l := range limits {
+		b.known.Insert(key(l))
+	}
+	on := sets.New[string]()
+	for k, at := range b.asked {
+		if b.known.Has(k) && now.Sub(at) < askedFor {
+			on.Insert(k)
+		} else {
+			delete(b.asked, k)
+		}
+	}
+	return on
+}
+
+func (b *batches) tell(left map[string]slack.Slack) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left = left
+}
+
+// beside is what batch takes beside the demand for a Model, as one pass knows it.
+type beside struct {
+	// ceiling is the one in force, proved the last that every gateway pod was seen to hold.
+	ceiling, proved slack.Ceiling
+	backlog         slack.Backlog
+}
+
+// leave decides what batch may take of each plan that it runs on.
+func (f *Function) leave(plans []plan) {
+	now := f.Clock.Now()
+	next, left := map[string]beside{}, map[string]slack.Slack{}
+	seen := map[string]bool{}
+	for _, p := range f.plans {
+		seen[key(p.of)] = p.marks && p.reported != nil && p.reported.complete()
+	}
+	for i := range plans {
+		p := &plans[i]
+		if !p.batch {
+			continue
+		}
+		k, demand, marked := key(p.of), f.online(p), 0.0
+		for _, h := range p.homes {
+			marked += sum(f.Demand.Marked(h.gateway, p.of.Spec.VirtualService))
+		}
+		limit, _ := p.limit.Float64()
+		serves, _ := p.serving.Float64()
+		b := f.beside[k]
+		if seen[k] {
+			b.proved = b.ceiling
+		}
+		taken, _ := b.ceiling.Of(p.limit).Float64()
+		b.backlog = b.backlog.Next(min(demand.Mean, limit)+min(marked, taken), serves, now)
+		s := slack.Usual.Of(slack.Model{Limit: limit, Serves: serves, Demand: demand, Backlog: b.backlog})
+		b.ceiling = b.ceiling.Next(limit, s.Rate, now)
+		next[k], p.marked = b, b.ceiling.Of(p.limit)
+		// What no bucket of its own holds yet would be taken from online requests.
+		if p.marks {
+			left[k] = b.proved.Under(b.ceiling.Under(s, limit), limit)
+		}
+	}
+	f.beside = next
+	f.batches.tell(left)
+}
+
+// online is the demand for a plan, without what carries the mark.
+func (f *Function) online(p *plan) slack.Demand {
+	name := p.of.Spec.VirtualService
+	d := slack.Demand{Mean: f.divisions[name].Demand()}
+	for i, h := range p.homes {
+		if at := f.Demand.ReadAt(h.gateway); i == 0 || at.Before(d.At) {
+			d.At = at
+		}
+		d.Last += sum(f.Demand.Latest(h.gateway, name))
+	}
+	if perRequest(p.of.Spec.RequestsPerSecondPerReplica) > slack.Usual.Every {
+		d.Last = d.Mean
+	}
+	return d
+}
+
+func sum(of []float64) float64 {
+	total := 0.0
+	for _, n := range of {
+		total += n
+	}
+	return total
+}
+
+// mark gives a limit at the cluster-local entry of one of so many gateways its bucket for
+// requests with the mark, in each of so many places there.
+func (p *plan) mark(limit *resources.Limit, entry gateway.Entry, places int64) {
+	if !p.marks || p.marked == nil || entry != gateway.Local {
+		return
+	}
+	b := capacity.NewBucket(new(big.Rat).Mul(p.marked, big.NewRat(1, places)), p.burst)
+	limit.Marked = resources.Bucket{MaxTokens: b.MaxTokens, Tokens: b.Tokens, Fill: b.Fill}
+}
+
+// unmarked is the demand at the entries of a gateway, of which what carries the mark is none
+// where batch has a bucket of its own.
+func (f *Function) unmarked(p plan, name string) []float64 {
+	demand := f.Demand.At(name, p.of.Spec.VirtualService)
+	if !p.batch {
+		return demand
+	}
+	for e, rate := range f.Demand.Marked(name, p.of.Spec.VirtualService) {
+		demand[e] = max(0, demand[e]-rate)
+	}
+	return demand
+}

@@ -1,0 +1,77 @@
+package limit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"sluice.dev/sluice/functions/limit/slack"
+)
+
+func TestLeftHandler(t *testing.T) {
+	now := time.Unix(2_000_000_000, 0)
+	f := New()
+	f.Clock = clocktesting.NewFakeClock(now)
+	f.batches.known = sets.New("team/m", "team/full", "team/old")
+	f.batches.tell(map[string]slack.Slack{
+		"team/m": {Rate: 12.5, Expires: now.Add(3 * time.Second)}, "team/old": {Rate: 9, Expires: now}, "team/full": {Expires: now.Add(time.Second)},
+	})
+	many := `{"models":[` + strings.Repeat(`"team/m",`, slack.MostModels) + `"team/m"]}`
+	for name, tt := range map[string]struct {
+		leads bool
+		from  string
+		asks  string
+		code  int
+		want  string
+	}{
+		"what is left":      {true, "batch", `{"models":["team/m","team/full","team/old","team/nobody"]}`, http.StatusOK, `{"models":{"team/m":{"requestsPerSecond":12.5,"seconds":3}}}`},
+		"of nothing":        {true, "batch", `{}`, http.StatusOK, `{"models":{}}`},
+		"a stranger":        {true, "", `{"models":["team/m"]}`, http.StatusUnauthorized, "who are you"},
+		"another one leads": {false, "batch", `{"models":["team/m"]}`, http.StatusServiceUnavailable, ErrStandby.Error()},
+		"no namespace":      {true, "batch", `{"models":["m"]}`, http.StatusBadRequest, `models[0] is "m", want namespace/name`},
+		"no JSON":           {true, "batch", `team/m`, http.StatusBadRequest, "reading the question: "},
+		"too many":          {true, "batch", many, http.StatusBadRequest, fmt.Sprintf("models has %d entries, want %d at most", slack.MostModels+1, slack.MostModels)},
+		"more than is read": {true, "batch", `{"models":["` + strings.Repeat("x", maxQuestion), http.StatusBadRequest, "reading the question: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.leads.Store(tt.leads)
+			r := httptest.NewRequest(http.MethodPost, slack.Path, strings.NewReader(tt.asks))
+			r.Header.Set("From", tt.from)
+			w := httptest.NewRecorder()
+			f.LeftHandler(func(r *http.Request) error {
+				if r.Header.Get("From") == "" {
+					return errors.New("who are you")
+				}
+				return nil
+			}).ServeHTTP(w, r)
+			if w.Code != tt.code || !strings.HasPrefix(w.Body.String(), tt.want) {
+				t.Errorf("%d %s, want %d %s", w.Code, w.Body, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+// Whoever asks goes by what is left no longer than the limiter does.
+func TestLeftOnItsWay(t *testing.T) {
+	now := time.Unix(2_000_000_000, 0)
+	s := slack.Slack{Rate: 7, Expires: now.Add(4 * time.Second)}
+	written, err := json.Marshal(s.Told(now.Add(time.Second)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left slack.Left
+	if err := json.Unmarshal(written, &left); err != nil {
+		t.Fatal(err)
+	}
+	if got := left.Since(now.Add(500 * time.Millisecond)); got.Rate != 7 || !got.Expires.Equal(now.Add(3500*time.Millisecond)) {
+		t.Errorf("asked half a second before it was told, it is %+v", got)
+	}
+}

@@ -1,0 +1,49 @@
+package slack
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// Path is where the limiter tells what is left, by POST.
+	Path = "/v1/slack"
+	// MostModels may be asked for at once.
+	MostModels = 10_000
+)
+
+// Question asks what is left of Models, each as namespace/name.
+type Question struct {
+	Models []string `json:"models"`
+}
+
+// Check says what is wrong with a question.
+func (q Question) Check() error {
+	if len(q.Models) > MostModels {
+		return fmt.Errorf("models has %d entries, want %d at most: ask for the others by themselves", len(q.Models), MostModels)
+	}
+	return nil
+}
+
+// Answer has the Models of which something is left.
+type Answer struct {
+	Models map[string]Left `json:"models"`
+}
+
+// Left is a Slack on its way.
+type Left struct {
+	RequestsPerSecond float64 `json:"requestsPerSecond"`
+	// Seconds count from when the question was sent: so no clocks are compared, and it ends
+	// for whoever asked before it does for the limiter.
+	Seconds float64 `json:"seconds"`
+}
+
+// Told is what is left at a time, for whoever asked.
+func (s Slack) Told(now time.Time) Left {
+	return Left{RequestsPerSecond: s.At(now), Seconds: max(0, s.Expires.Sub(now).Seconds())}
+}
+
+// Since is the Slack of an answer to a question that was sent at a time.
+func (l Left) Since(asked time.Time) Slack {
+	return Slack{Rate: max(0, l.RequestsPerSecond), Expires: asked.Add(time.Duration(l.Seconds * float64(time.Second)))}
+}
