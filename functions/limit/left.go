@@ -2,6 +2,7 @@ package limit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/limit/slack"
 )
 
@@ -21,7 +23,11 @@ const maxQuestion = slack.MostModels * 160
 func (f *Function) LeftHandler(admit func(*http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := admit(r); err != nil {
-			http.Error(w, err.Error(), http.StatusUnauthorized)
+			status := http.StatusServiceUnavailable // nobody can be told yet
+			if errors.Is(err, callers.ErrUnknown) {
+				status = http.StatusUnauthorized
+			}
+			http.Error(w, err.Error(), status)
 			return
 		}
 		models, err := readQuestion(http.MaxBytesReader(w, r.Body, maxQuestion))

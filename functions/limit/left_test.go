@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/limit/slack"
 )
 
@@ -32,14 +33,15 @@ func TestLeftHandler(t *testing.T) {
 		code  int
 		want  string
 	}{
-		"what is left":      {true, "batch", `{"models":["team/m","team/full","team/old","team/nobody"]}`, http.StatusOK, `{"models":{"team/m":{"requestsPerSecond":12.5,"seconds":3}}}`},
-		"of nothing":        {true, "batch", `{}`, http.StatusOK, `{"models":{}}`},
-		"a stranger":        {true, "", `{"models":["team/m"]}`, http.StatusUnauthorized, "who are you"},
-		"another one leads": {false, "batch", `{"models":["team/m"]}`, http.StatusServiceUnavailable, ErrStandby.Error()},
-		"no namespace":      {true, "batch", `{"models":["m"]}`, http.StatusBadRequest, `models[0] is "m", want namespace/name`},
-		"no JSON":           {true, "batch", `team/m`, http.StatusBadRequest, "reading the question: "},
-		"too many":          {true, "batch", many, http.StatusBadRequest, fmt.Sprintf("models has %d entries, want %d at most", slack.MostModels+1, slack.MostModels)},
-		"more than is read": {true, "batch", `{"models":["` + strings.Repeat("x", maxQuestion), http.StatusBadRequest, "reading the question: "},
+		"what is left":       {true, "batch", `{"models":["team/m","team/full","team/old","team/nobody"]}`, http.StatusOK, `{"models":{"team/m":{"requestsPerSecond":12.5,"seconds":3}}}`},
+		"of nothing":         {true, "batch", `{}`, http.StatusOK, `{"models":{}}`},
+		"a stranger":         {true, "", `{"models":["team/m"]}`, http.StatusUnauthorized, "unknown caller: who are you"},
+		"nobody can be told": {true, "later", `{"models":["team/m"]}`, http.StatusServiceUnavailable, "no keys yet"},
+		"another one leads":  {false, "batch", `{"models":["team/m"]}`, http.StatusServiceUnavailable, ErrStandby.Error()},
+		"no namespace":       {true, "batch", `{"models":["m"]}`, http.StatusBadRequest, `models[0] is "m", want namespace/name`},
+		"no JSON":            {true, "batch", `team/m`, http.StatusBadRequest, "reading the question: "},
+		"too many":           {true, "batch", many, http.StatusBadRequest, fmt.Sprintf("models has %d entries, want %d at most", slack.MostModels+1, slack.MostModels)},
+		"more than is read":  {true, "batch", `{"models":["` + strings.Repeat("x", maxQuestion), http.StatusBadRequest, "reading the question: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.leads.Store(tt.leads)
@@ -47,8 +49,11 @@ func TestLeftHandler(t *testing.T) {
 			r.Header.Set("From", tt.from)
 			w := httptest.NewRecorder()
 			f.LeftHandler(func(r *http.Request) error {
-				if r.Header.Get("From") == "" {
-					return errors.New("who are you")
+				switch r.Header.Get("From") {
+				case "":
+					return fmt.Errorf("%w: who are you", callers.ErrUnknown)
+				case "later":
+					return errors.New("no keys yet")
 				}
 				return nil
 			}).ServeHTTP(w, r)

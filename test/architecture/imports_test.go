@@ -40,6 +40,11 @@ var rules = []rule{
 		but: []string{"reconciler/apis/", "functions/limit/resources", "functions/limit/slack"},
 	},
 	{
+		name:      "who calls is told to any function, by the token alone",
+		of:        under("functions/callers"),
+		forbidden: []string{"k8s.io/client-go/kubernetes", "knative.dev/", "reconciler/", "functions/"},
+	},
+	{
 		name:      "batch knows of limits what they leave",
 		of:        under("functions/batch/"),
 		forbidden: []string{"functions/limit/"},

@@ -81,6 +81,9 @@ func (l *Ledger) Offer(slacks map[string]slack.Slack) {
 	l.offers = append(l.offers[max(0, len(l.offers)-offersKept+1):], slacks)
 }
 
+// Models are those of which somebody wants credits, sorted.
+func (l *Ledger) Models() []string { return slices.Sorted(maps.Keys(l.models)) }
+
 // Lease answers an ask for credits of a Model.
 func (l *Ledger) Lease(model string, ask Ask, now time.Time) (Lease, error) {
 	if now.Sub(l.swept) >= AskEvery {

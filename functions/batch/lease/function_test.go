@@ -1,0 +1,228 @@
+package lease
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"sluice.dev/sluice/functions/batch/credits"
+	"sluice.dev/sluice/functions/callers"
+	"sluice.dev/sluice/functions/limit/slack"
+)
+
+var began = time.Unix(2_000_000_000, 0)
+
+func ask(worker string) credits.Ask {
+	return credits.Ask{Namespace: "team", Batch: "nightly", UID: "b-1", Worker: worker, Wanted: 1000}
+}
+
+// newFunction is one of which the batch nightly asks the Model ranker.
+func newFunction() (*Function, *clocktesting.FakeClock) {
+	c := clocktesting.NewFakeClock(began)
+	f := New(c, zap.NewNop().Sugar())
+	f.Model = func(namespace, batch string, uid types.UID) (string, error) {
+		if namespace != "team" || batch != "nightly" || uid != "b-1" {
+			return "", fmt.Errorf("there is no batch %s/%s", namespace, batch)
+		}
+		return "team/ranker", nil
+	}
+	return f, c
+}
+
+// pod is what tells callers: by the worker's name in the header.
+func pod(r *http.Request) (callers.Caller, error) {
+	switch name := r.Header.Get("From"); name {
+	case "":
+		return callers.Caller{}, callers.ErrUnknown
+	case "later":
+		return callers.Caller{}, errors.New("no keys yet")
+	default:
+		namespace, name, _ := strings.Cut(name, "/")
+		return callers.Caller{Namespace: namespace, ServiceAccount: "default", Pod: name}, nil
+	}
+}
+
+func post(t *testing.T, f *Function, from string, ask any) (*httptest.ResponseRecorder, credits.Lease) {
+	t.Helper()
+	body, err := json.Marshal(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body))
+	r.Header.Set("From", from)
+	w := httptest.NewRecorder()
+	f.Handler(pod).ServeHTTP(w, r)
+	var lease credits.Lease
+	if w.Code == http.StatusOK {
+		if err := json.Unmarshal(w.Body.Bytes(), &lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w, lease
+}
+
+func TestHandler(t *testing.T) {
+	other, stranger := ask("w-0"), ask("w-0")
+	other.UID = "b-0"
+	stranger.Worker = "no name"
+	for name, tt := range map[string]struct {
+		from  string
+		ask   any
+		code  int
+		again bool
+	}{
+		"a worker":                      {"team/w-0", ask("w-0"), http.StatusOK, false},
+		"no token":                      {"", ask("w-0"), http.StatusUnauthorized, false},
+		"nobody can be told":            {"later", ask("w-0"), http.StatusServiceUnavailable, true},
+		"another pod":                   {"team/w-1", ask("w-0"), http.StatusForbidden, false},
+		"a pod of another namespace":    {"other/w-0", ask("w-0"), http.StatusForbidden, false},
+		"an earlier batch of that name": {"team/w-0", other, http.StatusNotFound, false},
+		"no name":                       {"team/w-0", stranger, http.StatusBadRequest, false},
+		"no ask":                        {"team/w-0", "ask", http.StatusBadRequest, false},
+		"more than is read":             {"team/w-0", map[string]string{"worker": strings.Repeat("x", maxAsk)}, http.StatusBadRequest, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, _ := newFunction()
+			w, _ := post(t, f, tt.from, tt.ask)
+			if w.Code != tt.code || (w.Header().Get("Retry-After") != "") != tt.again {
+				t.Errorf("%d, %q, again %q; want %d, %t", w.Code, w.Body, w.Header().Get("Retry-After"), tt.code, tt.again)
+			}
+		})
+	}
+	f, _ := newFunction()
+	for range cap(f.underWay) {
+		f.underWay <- struct{}{}
+	}
+	if w, _ := post(t, f, "team/w-0", ask("w-0")); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("as many as may are answered: %d", w.Code)
+	}
+}
+
+// Two workers share what is left, for as long as the limiter tells that there is.
+func TestLeases(t *testing.T) {
+	f, clock := newFunction()
+	var asked [][]string
+	var fails error
+	f.Left = func(_ context.Context, models []string) (map[string]slack.Slack, error) {
+		asked = append(asked, models)
+		return map[string]slack.Slack{"team/ranker": {Rate: 30, Expires: clock.Now().Add(4 * time.Second)}}, fails
+	}
+	var rates [2]float64
+	second := func() {
+		t.Helper()
+		if err := f.fetch(t.Context()); (err == nil) != (fails == nil) {
+			t.Fatal(err)
+		}
+		for i := range rates {
+			worker := fmt.Sprint("w-", i)
+			_, lease := post(t, f, "team/"+worker, ask(worker))
+			rates[i] = lease.Rate
+		}
+		clock.Step(time.Second)
+	}
+	second()
+	if len(asked) != 0 {
+		t.Errorf("the limiter was asked about %v while nobody wanted credits", asked)
+	}
+	second()
+	if rates[0]+rates[1] != 0 {
+		t.Errorf("%v leased while leases of an earlier function may last", rates)
+	}
+	for range 6 {
+		second()
+	}
+	if rates != [2]float64{15, 15} || len(asked[0]) != 1 || asked[0][0] != "team/ranker" {
+		t.Errorf("leases of %v, want half of 30 each; asked about %v", rates, asked)
+	}
+	fails = errors.New("away")
+	for range 4 {
+		second()
+	}
+	if rates[0]+rates[1] != 0 {
+		t.Errorf("%v leased 4 s after the limiter was heard of", rates)
+	}
+}
+
+// Of the limiter's replicas one knows; the others say so.
+func TestLimiter(t *testing.T) {
+	var standby atomic.Int32
+	limiter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var q slack.Question
+		switch {
+		case r.URL.Path != slack.Path || r.Header.Get("Authorization") != "Bearer secret" || json.NewDecoder(r.Body).Decode(&q) != nil:
+			w.WriteHeader(http.StatusUnauthorized)
+		case standby.Add(-1) >= 0:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			_ = json.NewEncoder(w).Encode(slack.Answer{Models: map[string]slack.Left{q.Models[0]: {RequestsPerSecond: 12, Seconds: 3}}})
+		}
+	}))
+	defer limiter.Close()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := NewLimiter(limiter.URL+"/", token)
+	for _, replicas := range []int32{0, attempts - 1} {
+		standby.Store(replicas)
+		before := time.Now()
+		left, err := l.Left(t.Context(), []string{"team/ranker"})
+		if got := left["team/ranker"]; err != nil || got.Rate != 12 || got.Expires.Before(before.Add(3*time.Second)) || got.Expires.After(time.Now().Add(3*time.Second)) {
+			t.Errorf("after %d that don't know: %+v, %v", replicas, left, err)
+		}
+	}
+	standby.Store(1000)
+	if left, err := l.Left(t.Context(), []string{"team/ranker"}); err == nil {
+		t.Errorf("nobody knows, and there is left %v", left)
+	}
+	l.TokenFile += "-gone"
+	if _, err := l.Left(t.Context(), nil); err == nil {
+		t.Error("asked without a token")
+	}
+}
+
+// Run goes on after a question that got no answer.
+func TestRun(t *testing.T) {
+	f, clock := newFunction()
+	fetched := make(chan struct{}, 1)
+	n := 0
+	f.Left = func(context.Context, []string) (map[string]slack.Slack, error) {
+		n++
+		fetched <- struct{}{}
+		if n == 1 {
+			return nil, errors.New("away")
+		}
+		return nil, nil
+	}
+	post(t, f, "team/w-0", ask("w-0"))
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.Run(ctx)
+	}()
+	for range 3 {
+		<-fetched
+		for !clock.HasWaiters() {
+			time.Sleep(time.Millisecond)
+		}
+		clock.Step(fetchEvery)
+	}
+	<-fetched
+	end()
+	<-ended
+}
