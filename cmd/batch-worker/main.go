@@ -4,14 +4,13 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"sluice.dev/sluice/functions/batch/input"
@@ -89,14 +88,12 @@ func work(ctx context.Context, t *task.Task, from input.Source, to *output.Outpu
 	if err != nil {
 		return task.Report{}, err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return task.Report{}, fmt.Errorf("reading the host's name: %w", err)
+	name := os.Getenv(task.PodVariable)
+	if name == "" {
+		return task.Report{}, fmt.Errorf("reading the pod's name: %s isn't set", task.PodVariable)
 	}
 	w := &worker.Worker{Task: t, Source: from, Output: to, Asker: model, Folder: os.TempDir()}
-	// The pods of an index have one host name, and there may be two for a while: what is
-	// leased to the one isn't the other's.
-	leases := worker.NewLeases(t, index, host+"-"+strings.ToLower(rand.Text()[:8]), w.Progress)
+	leases := worker.NewLeases(t, index, name, filepath.Join(task.TokenFolder, task.TokenFile), w.Progress)
 	w.Gate = leases
 	go leases.Run(ctx)
 	tally, err := w.Run(ctx, p, p.Shards[index])

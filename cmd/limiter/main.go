@@ -35,8 +35,10 @@ import (
 	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/eventing/guard"
 	"sluice.dev/sluice/eventing/receiver"
+	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/limit"
 	"sluice.dev/sluice/functions/limit/demand"
+	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 	"sluice.dev/sluice/reconciler/client/clientset/versioned"
@@ -55,7 +57,7 @@ type environment struct {
 	EventingNamespace string `envconfig:"KNATIVE_EVENTING_NAMESPACE" default:"knative-eventing"`
 	// ServingNamespace is where Knative Serving keeps how it scales.
 	ServingNamespace string `envconfig:"KNATIVE_SERVING_NAMESPACE" default:"knative-serving"`
-	// Port takes events, AdminPort serves /metrics, /healthz and /readyz.
+	// Port takes events, and questions what is left to batch, AdminPort serves /metrics, /healthz and /readyz.
 	Port      int `envconfig:"PORT" default:"8080"`
 	AdminPort int `envconfig:"ADMIN_PORT" default:"9090"`
 }
@@ -102,7 +104,13 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	if err != nil {
 		return err
 	}
-	server := start(events.Server(fmt.Sprintf(":%d", env.Port)), log)
+	known, err := callers.New(rest.CopyConfig(config), env.Audience)
+	if err != nil {
+		return fmt.Errorf("telling callers: %w", err)
+	}
+	doors := events.Server(fmt.Sprintf(":%d", env.Port))
+	doors.Handler = with(doors.Handler, function.LeftHandler(known.Must(env.Namespace, "batch")))
+	server := start(doors, log)
 
 	lead(ctx, env, kube, log, function)
 
@@ -181,6 +189,14 @@ func door(ctx context.Context, env environment, config *rest.Config, function *l
 		return nil, fmt.Errorf("guarding the door for events: %w", err)
 	}
 	return function.Door(watched.Admit), nil
+}
+
+// with answers what is left to batch beside the door for events.
+func with(events, left http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+slack.Path, left)
+	mux.Handle("/", events)
+	return mux
 }
 
 // start has a server serve, and returns it.

@@ -23,6 +23,13 @@ const (
 	AccessKeyFile = "accessKeyID"
 	// SecretKeyFile is the one that holds the secret.
 	SecretKeyFile = "secretAccessKey"
+	// PodVariable is the environment variable that holds the worker's name: its pod's.
+	PodVariable = "POD_NAME"
+	// TokenFile is the file that tells whom the worker asks for credits who it is, TokenFolder
+	// where that is, and TokenAudience whom the token is for.
+	TokenFile     = "token"
+	TokenFolder   = "/var/run/secrets/sluice.dev/credits"
+	TokenAudience = "sluice.dev/batch"
 )
 
 // Task is all that a worker knows of its batch. Which shard is its own it knows from its

@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,9 +51,10 @@ type Leases struct {
 	took float64
 }
 
-// NewLeases returns the Gate of the worker of a shard, which asks by a name of its own.
-func NewLeases(t *task.Task, shard int, name string, progress func() Progress) *Leases {
-	from := &lessor{url: t.Credits + "/v1/leases", client: &http.Client{Timeout: credits.Longest}}
+// NewLeases returns the Gate of the worker of a shard, which asks by its pod's name, and by
+// the token in a file that says so.
+func NewLeases(t *task.Task, shard int, name, token string, progress func() Progress) *Leases {
+	from := &lessor{url: t.Credits + "/v1/leases", token: token, client: &http.Client{Timeout: credits.Longest}}
 	return &Leases{
 		Log:      slog.Default(),
 		lease:    from.lease,
@@ -175,8 +178,9 @@ func (l *Leases) changed() {
 
 // lessor is the function that leases, over HTTP.
 type lessor struct {
-	url    string
-	client *http.Client
+	// token is the file that has it: a new one from time to time.
+	url, token string
+	client     *http.Client
 }
 
 func (l *lessor) lease(ctx context.Context, ask credits.Ask) (lease credits.Lease, err error) {
@@ -188,6 +192,11 @@ func (l *lessor) lease(ctx context.Context, ask credits.Ask) (lease credits.Leas
 	if err != nil {
 		return lease, fmt.Errorf("asking for credits: %w", err)
 	}
+	token, err := os.ReadFile(l.token)
+	if err != nil {
+		return lease, fmt.Errorf("asking for credits: reading who asks: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	request.Header.Set("Content-Type", "application/json")
 	answer, err := l.client.Do(request)
 	if err != nil {

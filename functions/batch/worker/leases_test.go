@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,10 +47,10 @@ func (f *function) set(rate float64, away bool) {
 	f.rate, f.away = rate, away
 }
 
-func leases(f *function, address string) *Leases {
+func leases(f *function, address, token string) *Leases {
 	described := &task.Task{Namespace: "team", Name: "nightly", UID: "u-1", Credits: address}
 	described.SetDefaults()
-	gate := NewLeases(described, 3, "nightly-3", func() Progress {
+	gate := NewLeases(described, 3, "nightly-3", token, func() Progress {
 		return Progress{Tally: output.Tally{Succeeded: 5, Failed: 1}, InFlight: 2}
 	})
 	gate.Log = slog.New(slog.DiscardHandler)
@@ -72,7 +74,7 @@ func ended(t *testing.T) (context.Context, func()) {
 func TestLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &function{rate: 40}
-		gate := leases(f, "")
+		gate := leases(f, "", "")
 		ctx, end := ended(t)
 		defer end()
 		go gate.Run(ctx)
@@ -127,7 +129,7 @@ func TestLeases(t *testing.T) {
 // No more are under way than may be, whatever is leased.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := leases(&function{rate: 1e5}, "")
+		gate := leases(&function{rate: 1e5}, "", "")
 		ctx, end := ended(t)
 		defer end()
 		go gate.Run(ctx)
@@ -160,7 +162,7 @@ func TestLessor(t *testing.T) {
 	f := &function{rate: 7}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var ask credits.Ask
-		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil || r.Method != http.MethodPost || r.URL.Path != "/v1/leases" {
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil || r.Method != http.MethodPost || r.URL.Path != "/v1/leases" || r.Header.Get("Authorization") != "Bearer who asks" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
@@ -172,7 +174,14 @@ func TestLessor(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(lease)
 	}))
 	defer server.Close()
-	gate := leases(nil, server.URL)
+	token := filepath.Join(t.TempDir(), task.TokenFile)
+	gate := leases(nil, server.URL, token)
+	if lease, err := gate.lease(t.Context(), gate.next()); err == nil {
+		t.Errorf("leased %+v without a token", lease)
+	}
+	if err := os.WriteFile(token, []byte("who asks\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if lease, err := gate.lease(t.Context(), gate.next()); err != nil || lease.Rate != 7 || lease.Number != 1 {
 		t.Errorf("leased %+v, %v", lease, err)
 	}

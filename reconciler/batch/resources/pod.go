@@ -23,8 +23,9 @@ const (
 	workerGroup = 65532
 )
 
-// template is of a pod that Pod Security's level restricted allows. It has no token of the
-// API server, of which it asks nothing, and no sidecar, which would outlast it.
+// template is of a pod that Pod Security's level restricted allows. It has no token for the
+// API server, of which it asks nothing, but one that says who asks for credits, and no
+// sidecar, which would outlast it.
 func template(b *v1alpha1.Batch, described, image string) corev1.PodTemplateSpec {
 	own := labels(b)
 	own["sidecar.istio.io/inject"] = "false"
@@ -45,7 +46,7 @@ func template(b *v1alpha1.Batch, described, image string) corev1.PodTemplateSpec
 			Containers: []corev1.Container{{
 				Name:                     containerName,
 				Image:                    image,
-				Env:                      []corev1.EnvVar{{Name: task.Variable, Value: described}, {Name: "TMPDIR", Value: spoolFolder}},
+				Env:                      environment(described),
 				Resources:                resourcesOf(b),
 				VolumeMounts:             mounts,
 				TerminationMessagePath:   task.ReportFile,
@@ -58,6 +59,13 @@ func template(b *v1alpha1.Batch, described, image string) corev1.PodTemplateSpec
 			}},
 			Volumes: volumes,
 		},
+	}
+}
+
+func environment(described string) []corev1.EnvVar {
+	own := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}
+	return []corev1.EnvVar{
+		{Name: task.Variable, Value: described}, {Name: task.PodVariable, ValueFrom: own}, {Name: "TMPDIR", Value: spoolFolder},
 	}
 }
 
@@ -87,6 +95,9 @@ func resourcesOf(b *v1alpha1.Batch) corev1.ResourceRequirements {
 func volumesOf(b *v1alpha1.Batch) ([]corev1.Volume, []corev1.VolumeMount) {
 	v := volumes{}
 	v.add("spool", spoolFolder, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(spoolRoom, resource.BinarySI)}})
+	v.addRead("credits", task.TokenFolder, corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
+		ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: task.TokenAudience, Path: task.TokenFile, ExpirationSeconds: ptr(int64(3600))},
+	}}}})
 	in, out := &b.Spec.Input, &b.Spec.Output
 	switch {
 	case in.S3 != nil:

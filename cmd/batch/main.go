@@ -1,0 +1,100 @@
+// Command batch runs Batches: it reconciles them, and leases to their workers what Models
+// have left.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"knative.dev/pkg/configmap"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/injection"
+	"knative.dev/pkg/injection/sharedmain"
+	"knative.dev/pkg/logging"
+	"knative.dev/pkg/signals"
+
+	"sluice.dev/sluice/functions/batch/lease"
+	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/functions/callers"
+	"sluice.dev/sluice/reconciler/batch"
+	"sluice.dev/sluice/reconciler/batch/resources"
+	batchinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/batch"
+	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+)
+
+// environment is what the Deployment says.
+type environment struct {
+	// WorkerImage runs in the pods of Batches that begin from now on; Credits is the URL by
+	// which they reach this.
+	WorkerImage string `envconfig:"BATCH_WORKER_IMAGE" required:"true"`
+	Credits     string `envconfig:"CREDITS" required:"true"`
+	// Limiter is the URL of what knows what is left of Models, Token the file that tells it
+	// who asks.
+	Limiter string `envconfig:"LIMITER" required:"true"`
+	Token   string `envconfig:"LIMITER_TOKEN" default:"/var/run/secrets/sluice.dev/limiter/token"`
+	// Port takes workers' asks.
+	Port int `envconfig:"PORT" default:"8090"`
+}
+
+func main() {
+	var env environment
+	if err := envconfig.Process("", &env); err != nil {
+		log.Fatal("Error reading the environment: ", err)
+	}
+	config := injection.ParseAndGetRESTConfigOrDie()
+	known, err := callers.New(rest.CopyConfig(config), task.TokenAudience)
+	if err != nil {
+		log.Fatal("Error telling callers: ", err)
+	}
+	reconcile := batch.NewController(resources.Worker{Image: env.WorkerImage, Credits: env.Credits})
+	sharedmain.MainWithConfig(signals.NewContext(), "batch", config, func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
+		function := lease.New(clock.RealClock{}, logging.FromContext(ctx))
+		function.Left = lease.NewLimiter(env.Limiter, env.Token).Left
+		function.Model = modelOf(batchinformer.Get(ctx).Lister())
+		go function.Run(ctx)
+		go serve(ctx, env.Port, function.Handler(known.Of))
+		return reconcile(ctx, cmw)
+	})
+}
+
+// serve answers workers until the context ends.
+func serve(ctx context.Context, port int, leases http.Handler) {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+lease.Path, leases)
+	server := &http.Server{
+		Addr: fmt.Sprintf(":%d", port), Handler: mux,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
+	go func() {
+		<-ctx.Done()
+		_ = server.Close() // what is leased ends by itself
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal("Error serving leases: ", err)
+	}
+}
+
+// modelOf finds the Model that a batch asks, as long as it is to.
+func modelOf(batches sluicelisters.BatchLister) func(namespace, name string, uid types.UID) (string, error) {
+	return func(namespace, name string, uid types.UID) (string, error) {
+		b, err := batches.Batches(namespace).Get(name)
+		switch {
+		case apierrs.IsNotFound(err) || err == nil && b.UID != uid:
+			return "", fmt.Errorf("there is no Batch %s/%s of UID %s", namespace, name, uid)
+		case err != nil:
+			return "", fmt.Errorf("looking up Batch %s/%s: %w", namespace, name, err)
+		case b.DeletionTimestamp != nil || b.Spec.Suspend || b.Status.IsFinished():
+			return "", fmt.Errorf("Batch %s/%s asks nobody any more: it is deleted, suspended or finished", namespace, name)
+		}
+		return namespace + "/" + b.Spec.Model, nil
+	}
+}
