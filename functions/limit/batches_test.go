@@ -94,7 +94,13 @@ func TestBatchGetsWhatIsLeft(t *testing.T) {
 	if n := len(b.batches.asked); n != 1 {
 		t.Errorf("%d Models are known to have been asked for, want the one that is there", n)
 	}
+	b.batches.asked["team/m"] = time.Now().Add(-askedFor)
 	b.batches.mu.Unlock()
+	b.Look()
+	b.until("nobody asks any more, and there is no bucket for the mark", func() bool { return b.markedRates() == nil })
+	if got := b.rates(gateway.Shared, "team.m"); len(got) == 0 {
+		t.Error("nor one for the others")
+	}
 
 	b.end()
 	if _, err := b.Left([]types.NamespacedName{asked}); err == nil {
