@@ -89,11 +89,11 @@ func modelOf(batches sluicelisters.BatchLister) func(namespace, name string, uid
 		b, err := batches.Batches(namespace).Get(name)
 		switch {
 		case apierrs.IsNotFound(err) || err == nil && b.UID != uid:
-			return "", fmt.Errorf("there is no Batch %s/%s of UID %s", namespace, name, uid)
+			return "", fmt.Errorf("there is no batch %s/%s of UID %s", namespace, name, uid)
 		case err != nil:
-			return "", fmt.Errorf("looking up Batch %s/%s: %w", namespace, name, err)
+			return "", fmt.Errorf("looking up batch %s/%s: %w", namespace, name, err)
 		case b.DeletionTimestamp != nil || b.Spec.Suspend || b.Status.IsFinished():
-			return "", fmt.Errorf("Batch %s/%s asks nobody any more: it is deleted, suspended or finished", namespace, name)
+			return "", fmt.Errorf("batch %s/%s asks nobody any more: it is deleted, suspended or finished", namespace, name)
 		}
 		return namespace + "/" + b.Spec.Model, nil
 	}

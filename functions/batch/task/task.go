@@ -25,10 +25,11 @@ const (
 	SecretKeyFile = "secretAccessKey"
 	// PodVariable is the environment variable that holds the worker's name: its pod's.
 	PodVariable = "POD_NAME"
-	// TokenFile is the file that tells whom the worker asks for credits who it is, TokenFolder
-	// where that is, and TokenAudience whom the token is for.
-	TokenFile     = "token"
-	TokenFolder   = "/var/run/secrets/sluice.dev/credits"
+	// TokenFile is the file that tells whom the worker asks for credits who it is.
+	TokenFile = "token"
+	// TokenFolder is where that is.
+	TokenFolder = "/var/run/secrets/sluice.dev/credits"
+	// TokenAudience is whom the token is for.
 	TokenAudience = "sluice.dev/batch"
 )
 

@@ -219,19 +219,19 @@ func (o *Offered) sum(listed sets.Set[string], came map[string]counts) {
 			read[t.gateway] = at
 		}
 	}
-	all, marked := o.seen(false, came), o.seen(true, came)
+	all := o.seen(came, func(s series) bool { return !s.marked })
+	marked := o.seen(came, func(s series) bool { return s.marked })
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all, o.marked, o.read, o.known = o.all.next(all), o.marked.next(marked), read, o.known || settled
 }
 
-// seen is what pods see of all requests, or of those with the mark: arrived is what came
-// since the last time.
-func (o *Offered) seen(marked bool, came map[string]counts) seen {
+// seen is what pods see by some of their counters: arrived is what came since the last time.
+func (o *Offered) seen(came map[string]counts, by func(series) bool) seen {
 	now := seen{rates: sums{}, arrived: sums{}, latest: sums{}}
 	for name, t := range o.tallies {
 		for s, rate := range t.rates {
-			if s.marked == marked {
+			if by(s) {
 				now.rates.add(t.gateway, s, rate)
 				now.arrived.add(t.gateway, s, came[name][s])
 				now.latest.add(t.gateway, s, came[name][s]/t.over.Seconds())
