@@ -3,6 +3,7 @@
 # waits until everything is up. Applying the same again changes nothing. What else it goes by:
 #   SLUICE_REPLICAS          pods of webhook, limiter and controller each, 1 by default
 #   SLUICE_QUEUE_PROXY       true for Sluice's queue-proxy instead of Knative's
+#   SLUICE_BATCH             true for kind Batch, and what runs it
 #   SLUICE_NETWORK_POLICIES  true for NetworkPolicies around Sluice's own pods
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,12 +20,14 @@ apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-i
 export KO_CONFIG_PATH=ko.yaml
 sources=(-f config/core -f config/istio -f config/eventing)
 if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then sources+=(-f config/queue-proxy); fi
-resolve() { ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths "${sources[@]}"; }
+resolve() { ko resolve ${SLUICE_INSECURE_REGISTRY:-} --base-import-paths "$@"; }
 
 echo "Sluice: building images"
-manifests=$(quiet resolve)
+manifests=$(quiet resolve "${sources[@]}")
 # Of all that is installed, Sluice's own Deployments alone say how many there are.
 manifests=${manifests//replicas: 1$'\n'/replicas: ${replicas}$'\n'}
+batch=
+if [[ "${SLUICE_BATCH:-}" == true ]]; then batch=$(quiet resolve -f config/batch); fi
 
 echo "Sluice: installing"
 if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_queue_proxy; fi
@@ -32,7 +35,12 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
   # Kinds and namespaces come before what uses them.
   apply -f config/core/100-namespace.yaml -f config/istio/100-namespace.yaml -f config/core/crds
   kubectl wait --for=condition=Established --timeout=60s -f config/core/crds
+  if [[ -n "${batch}" ]]; then
+    apply -f config/batch/crds
+    kubectl wait --for=condition=Established --timeout=60s -f config/batch/crds
+  fi
   apply -f - <<<"${manifests}"
+  if [[ -n "${batch}" ]]; then apply -f - <<<"${batch}"; fi
   # Where nobody authenticates, policies about it would keep the Broker from being Ready.
   features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
   if [[ "${features,,}" == enabled ]]; then
@@ -50,6 +58,7 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
 echo "Sluice: waiting until it is up"
 {
   kubectl -n sluice-system rollout status --timeout=180s deployment/webhook deployment/limiter deployment/controller
+  if [[ -n "${batch}" ]]; then kubectl -n sluice-system rollout status --timeout=180s deployment/batch; fi
   kubectl -n sluice-system wait --for=condition=Ready --timeout=120s broker/sluice trigger/limiter
   # The controller makes the gateway once the limiter has written its slots.
   kubectl -n sluice-gateways wait --for=create --timeout=60s deployment/shared

@@ -43,14 +43,14 @@ until_none() {
 of_models() { kubectl get "services.serving.knative.dev,${ingresses}" --all-namespaces -l sluice.dev/model -o name; }
 
 writers() {
-  kubectl -n sluice-system get pods -l 'app.kubernetes.io/name=sluice, app.kubernetes.io/component in (controller, limiter)' -o name
+  kubectl -n sluice-system get pods -l 'app.kubernetes.io/name=sluice, app.kubernetes.io/component in (controller, limiter, batch)' -o name
 }
 
 # stop_writers has nobody put back what is taken away from here on, nor take more away.
 stop_writers() {
   if kubectl get namespace sluice-system >/dev/null 2>&1; then
-    remove -n sluice-system deployment/controller deployment/limiter
-    until_none "pods of the controller and the limiter" writers
+    remove -n sluice-system deployment/controller deployment/limiter deployment/batch
+    until_none "pods of the controller, the limiter and what runs batches" writers
   fi
 }
 
@@ -157,6 +157,7 @@ echo "Sluice: removing itself"
 restore_queue_proxy
 if kubectl get crd eventpolicies.eventing.knative.dev >/dev/null 2>&1; then remove -f config/eventing-authenticated; fi
 remove -f config/eventing
+remove -f config/batch -f config/batch/crds
 remove -f config/core/crds
 remove -f config/network-policies -f config/core
 if [[ -n "${handover}" ]]; then

@@ -212,5 +212,6 @@ export KO_DOCKER_REPO='%s'
 export KO_DEFAULTBASEIMAGE='%s'
 export SLUICE_INSECURE_REGISTRY='--insecure-registry'
 export SLUICE_QUEUE_PROXY='true'
+export SLUICE_BATCH='true'
 `, s.layout.Kubeconfig("admin"), s.layout.Tools(), layout.Registry, s.images.base)
 }

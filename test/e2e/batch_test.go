@@ -1,0 +1,225 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"knative.dev/pkg/apis"
+	"knative.dev/pkg/ptr"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/load"
+)
+
+const (
+	// batchWithin bounds the wait for a run.
+	batchWithin = 3 * time.Minute
+	// batchItems at what is left of 40/s beside 20/s take some fifteen seconds.
+	batchItems = 300
+)
+
+// A batch takes what online callers leave, who don't notice; each item has one effect, though
+// workers are killed while they are at it.
+func TestBatchTakesTheSlack(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	folder := s.shelf("results")
+	s.create(s.ranker("ranker", fixed("40")))
+	endpoint := s.serving("ranker")
+	s.items("items", batchItems)
+
+	online := make(chan *load.Report, 1)
+	quiet := load.Schedule{load.Hold(20, 40*time.Second)}
+	go func() {
+		report, err := plan(endpoint, quiet).Run(s.Context())
+		if err != nil {
+			s.Error(err)
+		}
+		online <- report
+	}()
+	s.batch("nightly", "results", "run")
+	s.killWorkers("nightly", 2)
+	took := s.until(batchWithin, "the batch to be complete", func(ctx context.Context) (string, error) {
+		b, err := s.Sluice.SluiceV1alpha1().Batches(s.namespace).Get(ctx, "nightly", metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		c := b.Status.GetCondition(v1alpha1.BatchConditionComplete)
+		if c.IsFalse() {
+			return "", fmt.Errorf("the run has failed: %s: %s", c.Reason, c.Message)
+		}
+		if c.IsTrue() {
+			return "", nil
+		}
+		return fmt.Sprintf("%+v, %+v", b.Status.GetCondition(apis.ConditionSucceeded), b.Status.BatchProgress), nil
+	})
+	t.Logf("%d items in %.1f s", batchItems, took.Seconds())
+	report := <-online
+	if report == nil {
+		return
+	}
+	s.noneFailed(report)
+	if report.Total.Limited > 0 {
+		t.Errorf("%d of %d online requests were refused beside the batch", report.Total.Limited, report.Total.Offered)
+	}
+	s.oneEffectEach(filepath.Join(folder, "run"))
+}
+
+// shelf is a volume, with a claim of that name, that is a folder of the node, which tests and
+// pods see.
+func (s *stage) shelf(name string) string {
+	s.Helper()
+	folder, err := os.MkdirTemp("", "sluice-e2e-")
+	if err == nil {
+		err = os.Chmod(folder, 0o777) // a worker is no root
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = os.RemoveAll(folder) })
+	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	volume := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: s.namespace + "-" + name},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity: size, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: folder}},
+			ClaimRef:               &corev1.ObjectReference{Namespace: s.namespace, Name: name},
+		},
+	}
+	if _, err := s.Kube.CoreV1().PersistentVolumes().Create(s.Context(), volume, metav1.CreateOptions{}); err != nil {
+		s.Fatal("creating a volume:", err)
+	}
+	s.Cleanup(func() {
+		if err := s.Kube.CoreV1().PersistentVolumes().Delete(context.Background(), volume.Name, metav1.DeleteOptions{}); err != nil {
+			s.Error("removing the volume:", err)
+		}
+	})
+	claim := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: volume.Spec.AccessModes, Resources: corev1.VolumeResourceRequirements{Requests: size},
+			StorageClassName: ptr.String(""), VolumeName: volume.Name,
+		},
+	}
+	if _, err := s.Kube.CoreV1().PersistentVolumeClaims(s.namespace).Create(s.Context(), claim, metav1.CreateOptions{}); err != nil {
+		s.Fatal("claiming the volume:", err)
+	}
+	return folder
+}
+
+// itemID names the i-th item, and so what the ranker answers to it.
+func itemID(i int64) string { return fmt.Sprintf("item-%d", i) }
+
+// items makes a ConfigMap of that many of the ranker's requests, a line each.
+func (s *stage) items(name string, n int64) {
+	s.Helper()
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, cluster.request); err != nil {
+		s.Fatal(err)
+	}
+	var lines strings.Builder
+	for i := range n {
+		var request map[string]any
+		if err := json.Unmarshal(compact.Bytes(), &request); err != nil {
+			s.Fatal(err)
+		}
+		request["id"] = itemID(i)
+		line, err := json.Marshal(request)
+		if err != nil {
+			s.Fatal(err)
+		}
+		lines.Write(append(line, '\n'))
+	}
+	items := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}, Data: map[string]string{"items.jsonl": lines.String()}}
+	if _, err := s.Kube.CoreV1().ConfigMaps(s.namespace).Create(s.Context(), items, metav1.CreateOptions{}); err != nil {
+		s.Fatal("creating the items:", err)
+	}
+}
+
+// batch asks the ranker for each of the items.
+func (s *stage) batch(name, claim, folder string) {
+	s.Helper()
+	b := &v1alpha1.Batch{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
+	b.Spec.Model = "ranker"
+	b.Spec.Input.ConfigMap = &v1alpha1.BatchConfigMapInput{Name: "items", Key: "items.jsonl"}
+	b.Spec.Request.Path = "/v2/models/ranker/infer"
+	b.Spec.Output.Volume = &v1alpha1.BatchVolumeOutput{ClaimName: claim, Folder: folder}
+	if _, err := s.Sluice.SluiceV1alpha1().Batches(s.namespace).Create(s.Context(), b, metav1.CreateOptions{}); err != nil {
+		s.Fatal("creating the batch:", err)
+	}
+}
+
+// killWorkers kills pods of a batch, one after the other, a while after each began to work.
+func (s *stage) killWorkers(batch string, times int) {
+	s.Helper()
+	killed := map[string]bool{}
+	for range times {
+		s.until(time.Minute, "a worker to kill", func(ctx context.Context) (string, error) {
+			pods, err := s.Kube.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: sluice.BatchLabelKey + "=" + batch})
+			if err != nil {
+				return "", err
+			}
+			for _, p := range pods.Items {
+				_, works := p.Labels["batch.kubernetes.io/job-completion-index"]
+				state := p.Status.ContainerStatuses
+				if !works || killed[p.Name] || len(state) == 0 || state[0].State.Running == nil || time.Since(state[0].State.Running.StartedAt.Time) < 5*time.Second {
+					continue
+				}
+				killed[p.Name] = true
+				return "", s.Kube.CoreV1().Pods(s.namespace).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: ptr.Int64(0)})
+			}
+			return fmt.Sprintf("%d pods", len(pods.Items)), nil
+		})
+	}
+}
+
+// oneEffectEach checks that each item has one record in an output, which is its own.
+func (s *stage) oneEffectEach(folder string) {
+	s.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "results", "*.jsonl"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	records := map[int64]int{}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			s.Fatal(err)
+		}
+		for line := range bytes.Lines(content) {
+			var record struct {
+				Item     int64
+				Status   int
+				Response struct{ ID string }
+			}
+			if err := json.Unmarshal(line, &record); err != nil {
+				s.Fatalf("%s: %v", line, err)
+			}
+			records[record.Item]++
+			if record.Status != 200 || record.Response.ID != itemID(record.Item) {
+				s.Errorf("the record of item %d is of status %d, for %q", record.Item, record.Status, record.Response.ID)
+			}
+		}
+	}
+	for i := range int64(batchItems) {
+		if records[i] != 1 {
+			s.Errorf("item %d has %d records", i, records[i])
+		}
+	}
+	if len(records) != batchItems {
+		s.Errorf("there are records of %d items, want %d", len(records), batchItems)
+	}
+}
