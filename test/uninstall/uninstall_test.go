@@ -67,6 +67,7 @@ func TestUninstall(t *testing.T) {
 	s := &site{T: t, Clients: clients, namespace: namespace.Name}
 	t.Cleanup(s.leave)
 
+	s.tenant()
 	s.serve("alone")
 	if printed := s.make(0, "uninstall"); !strings.Contains(printed, "still the cluster's default") {
 		t.Error("nobody is told that the cluster's default class has nobody who serves it")
@@ -76,7 +77,12 @@ func TestUninstall(t *testing.T) {
 		t.Errorf("of the Model there is left:\n%s", left)
 	}
 
+	if s.hasDomain() {
+		t.Error("Knative still has the tenant's domain")
+	}
+
 	s.make(0, "install")
+	s.tenant()
 	endpoint := s.serve("kept")
 	s.named("plain")
 	before := s.revision("kept")
@@ -85,7 +91,7 @@ func TestUninstall(t *testing.T) {
 	}
 	s.ready("kept")
 
-	s.setDefaultClass(other)
+	s.patchConfig(s.Context(), "config-network", fmt.Sprintf(`{"ingress-class":%q}`, other))
 	callers := s.call(endpoint)
 	s.make(0, "uninstall", "SLUICE_HANDOVER="+other)
 	s.handedOver("kept", before)
@@ -97,6 +103,9 @@ func TestUninstall(t *testing.T) {
 	s.make(0, "uninstall")
 	s.await("Sluice to be gone", s.left)
 	s.handedOver("kept", before)
+	if !s.hasDomain() {
+		t.Error("a Knative Service that was handed over has lost its domain")
+	}
 }
 
 // leave removes the namespace and gives the cluster its default class back.
@@ -106,7 +115,8 @@ func (s *site) leave() {
 	if s.Failed() {
 		s.Log(s.Explain(ctx, s.namespace))
 	}
-	s.patchDefaultClass(ctx, sluice.IngressClassName)
+	s.patchConfig(ctx, "config-network", fmt.Sprintf(`{"ingress-class":%q}`, sluice.IngressClassName))
+	s.patchConfig(ctx, "config-domain", fmt.Sprintf(`{%q:null}`, s.domain()))
 	s.finalize(ctx)
 	if err := s.Kube.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{}); err != nil {
 		s.Error("removing the namespace:", err)
@@ -275,18 +285,45 @@ func (s *site) handedOver(name string, before *servingv1.Revision) {
 	}
 }
 
-// setDefaultClass has Knative give a class to what names none.
-func (s *site) setDefaultClass(class string) {
+// patchConfig changes a ConfigMap of Knative Serving.
+func (s *site) patchConfig(ctx context.Context, name, data string) {
 	s.Helper()
-	s.patchDefaultClass(s.Context(), class)
+	patch := fmt.Appendf(nil, `{"data":%s}`, data)
+	if _, err := s.Kube.CoreV1().ConfigMaps("knative-serving").Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		s.Errorf("changing %s: %v", name, err)
+	}
 }
 
-func (s *site) patchDefaultClass(ctx context.Context, class string) {
+// domain is the tenant's.
+func (s *site) domain() string { return s.namespace + ".test" }
+
+// tenant gives the namespace to a Tenant, on the shared gateway and with a domain.
+func (s *site) tenant() {
 	s.Helper()
-	patch := fmt.Appendf(nil, `{"data":{"ingress-class":%q}}`, class)
-	if _, err := s.Kube.CoreV1().ConfigMaps("knative-serving").Patch(ctx, "config-network", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		s.Error("setting the default class:", err)
+	tenant := &v1alpha1.Tenant{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
+	tenant.Spec.Namespaces.Names = []string{s.namespace}
+	tenant.Spec.Domain = s.domain()
+	if _, err := s.Sluice.SluiceV1alpha1().Tenants().Create(s.Context(), tenant, metav1.CreateOptions{}); err != nil {
+		s.Fatal("creating a Tenant:", err)
 	}
+	s.await("the Tenant to be Ready", func(ctx context.Context) (string, error) {
+		now, err := s.Sluice.SluiceV1alpha1().Tenants().Get(ctx, s.namespace, metav1.GetOptions{})
+		if c := now.Status.GetCondition(v1alpha1.TenantConditionReady); err == nil && !c.IsTrue() {
+			return fmt.Sprintf("%+v", c), nil
+		}
+		return "", err
+	})
+}
+
+// hasDomain is true while Knative has the Tenant's domain.
+func (s *site) hasDomain() bool {
+	s.Helper()
+	config, err := s.Kube.CoreV1().ConfigMaps("knative-serving").Get(s.Context(), "config-domain", metav1.GetOptions{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	_, ok := config.Data[s.domain()]
+	return ok
 }
 
 // call asks an endpoint over and over, each time over a new connection, until what it returns

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"sluice.dev/sluice/hack/cluster/internal/machine"
@@ -80,6 +82,7 @@ func Check(ctx context.Context, get Getter) ([]Finding, error) {
 		checkAuthentication(ctx, get),
 		checkProbing(ctx, get),
 		checkMesh(ctx, get),
+		checkDomain(ctx, get),
 		checkQueueProxy(ctx, get),
 	}
 	return append(append(findings, checkIstio(ctx, get)...), checkSluice(ctx, get)), nil
@@ -164,23 +167,40 @@ func knativeVersion(version string) bool {
 	return machine.AtLeast(version, leastKnative)
 }
 
+// brokers are what Sluice's own Broker is made by, whatever the cluster's default class is.
+var brokers = []string{"mt-broker-controller", "imc-controller"}
+
 func checkBroker(ctx context.Context, get Getter) Finding {
 	f := Finding{
-		Subject: "Broker class", Required: true, Seen: "no default Broker class",
-		Remedy: "install a Broker (the multi-tenant channel broker with the in-memory channel will do) and name its class in ConfigMap knative-eventing/config-br-defaults",
+		Subject: "MTChannelBasedBroker with InMemoryChannel", Required: true, Satisfied: true, Seen: "installed",
+		Remedy: "install Knative Eventing's multi-tenant channel broker and in-memory channel; the default class may be another",
 	}
-	w, err := object(ctx, get, "knative-eventing", "configmap", "config-br-defaults")
+	var missing []string
+	for _, name := range brokers {
+		if _, err := object(ctx, get, "knative-eventing", "deployment", name); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		f.Satisfied, f.Seen = false, "no Deployment "+strings.Join(missing, ", nor ")+" in knative-eventing"
+	}
+	return f
+}
+
+// checkDomain advises only: a cluster may serve nobody outside. Without a domain of its own
+// Knative takes all for what callers inside the cluster alone may reach.
+func checkDomain(ctx context.Context, get Getter) Finding {
+	f := Finding{
+		Subject: "config-domain", Seen: "no domain: Models have no URL for callers outside the cluster",
+		Remedy: `kubectl patch configmap config-domain -n knative-serving --type merge -p '{"data":{"models.example.com":""}}' with a domain of yours, whose names lead to Service shared of sluice-gateways`,
+	}
+	w, err := object(ctx, get, "knative-serving", "configmap", "config-domain")
 	if err != nil {
 		return f
 	}
-	for _, line := range strings.Split(w.Data["default-br-config"], "\n") {
-		if class, ok := strings.CutPrefix(strings.TrimSpace(line), "brokerClass:"); ok {
-			f.Satisfied, f.Seen = true, strings.TrimSpace(class)
-		}
-	}
-	if f.Seen == "MTChannelBasedBroker" {
-		if _, err := object(ctx, get, "knative-eventing", "deployment", "mt-broker-controller"); err != nil {
-			f.Satisfied, f.Seen = false, "the default class is MTChannelBasedBroker, whose controller is not installed"
+	for _, domain := range slices.Sorted(maps.Keys(w.Data)) {
+		if !strings.HasPrefix(domain, "_") && domain != "svc.cluster.local" && strings.TrimSpace(w.Data[domain]) == "" {
+			f.Satisfied, f.Seen = true, domain
 		}
 	}
 	return f
@@ -222,7 +242,7 @@ func checkSetting(ctx context.Context, get Getter, f Finding, namespace, configM
 func checkQueueProxy(ctx context.Context, get Getter) Finding {
 	f := Finding{
 		Subject: "queue-proxy", Seen: "Knative's own: a model that restarts in place may be asked before it is warm again",
-		Remedy: "SLUICE_QUEUE_PROXY=true make install, where Knative Serving is " + ownKnative +
+		Remedy: "CLUSTER=existing SLUICE_QUEUE_PROXY=true make install, where Knative Serving is " + ownKnative +
 			rollsAll,
 	}
 	if w, err := object(ctx, get, "knative-serving", "configmap", "config-deployment"); err == nil {

@@ -27,7 +27,8 @@ func complete() map[string]string {
 		"deployment knative-serving/controller": `{"metadata":{"labels":{"app.kubernetes.io/version":"0.50.0"}}}`,
 		"deployment knative-eventing/eventing-controller":  `{"metadata":{"labels":{"app.kubernetes.io/version":"1.21.0"}}}`,
 		"deployment knative-eventing/mt-broker-controller": `{}`,
-		"configmap knative-eventing/config-br-defaults":    `{"data":{"default-br-config":"clusterDefault:\n  brokerClass: MTChannelBasedBroker\n"}}`,
+		"deployment knative-eventing/imc-controller":       `{}`,
+		"configmap knative-serving/config-domain":          `{"data":{"_example":"…","models.example.com":""}}`,
 		"configmap knative-eventing/config-features":       `{"data":{"authentication-oidc":"enabled"}}`,
 		"configmap knative-serving/config-features":        `{"data":{"multi-container-probing":"enabled"}}`,
 		"configmap knative-serving/config-network":         `{"data":{"mesh-compatibility-mode":"disabled"}}`,
@@ -68,7 +69,7 @@ func TestCheck(t *testing.T) {
 					}
 				}
 			},
-			missing: []string{"Knative Eventing", "Broker class", "Istio"},
+			missing: []string{"Knative Eventing", "MTChannelBasedBroker with InMemoryChannel", "Istio"},
 			advice:  []string{"authentication-oidc"},
 		},
 		{
@@ -78,6 +79,18 @@ func TestCheck(t *testing.T) {
 				o["configmap knative-serving/config-network"] = `{"data":{"ingress-class":"istio.ingress.networking.knative.dev"}}`
 			},
 			advice: []string{"mesh-compatibility-mode", "queue-proxy"},
+		},
+		{
+			name:    "another Broker alone",
+			change:  func(o map[string]string) { delete(o, "deployment knative-eventing/imc-controller") },
+			missing: []string{"MTChannelBasedBroker with InMemoryChannel"},
+		},
+		{
+			name: "no domain but a tenant's",
+			change: func(o map[string]string) {
+				o["configmap knative-serving/config-domain"] = `{"data":{"_example":"…","svc.cluster.local":"","acme.example.com":"selector:\n  sluice.dev/tenant: acme\n"}}`
+			},
+			advice: []string{"config-domain"},
 		},
 		{
 			name: "istiod as it comes",
