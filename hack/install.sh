@@ -40,7 +40,8 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
     kubectl wait --for=condition=Established --timeout=60s -f config/batch/crds
   fi
   apply -f - <<<"${manifests}"
-  if [[ -n "${batch}" ]]; then apply -f - <<<"${batch}"; fi
+  # What has run stays, with its kind; nobody runs any more of it.
+  if [[ -n "${batch}" ]]; then apply -f - <<<"${batch}"; else kubectl -n sluice-system delete --ignore-not-found deployment/batch service/batch; fi
   # Where nobody authenticates, policies about it would keep the Broker from being Ready.
   features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
   if [[ "${features,,}" == enabled ]]; then

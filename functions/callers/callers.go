@@ -2,7 +2,6 @@ package callers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,9 +37,14 @@ type Known struct {
 	server   *url.URL
 	client   *http.Client
 
+	keys keys
+
 	mu sync.Mutex
-	// verifier is nil until the API server has said who issues tokens.
+	// verifier is nil until the API server has said who issues tokens; it was asked that at a
+	// time, and said why not.
 	verifier *oidc.IDTokenVerifier
+	asked    time.Time
+	err      error
 }
 
 // New returns what tells those callers who have a token for an audience, of the cluster that
@@ -55,7 +59,9 @@ func New(config *rest.Config, audience string) (*Known, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the API server: %w", err)
 	}
-	return &Known{audience: audience, server: server, client: client}, nil
+	k := &Known{audience: audience, server: server, client: client}
+	k.keys.read, k.keys.every = k.publicKeys, keysEvery
+	return k, nil
 }
 
 // Of is who makes a request. An error that isn't ErrUnknown says that nobody can be told yet.
@@ -68,8 +74,12 @@ func (k *Known) Of(r *http.Request) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	verified, err := verifier.Verify(r.Context(), token)
+	var away error
+	verified, err := verifier.Verify(context.WithValue(r.Context(), unread{}, &away), token)
 	if err != nil {
+		if away != nil {
+			return Caller{}, away
+		}
 		return Caller{}, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	var claims struct {
@@ -110,32 +120,14 @@ func (k *Known) verify(ctx context.Context) (*oidc.IDTokenVerifier, error) {
 	if k.verifier != nil {
 		return k.verifier, nil
 	}
-	issuer, err := k.issuer(ctx)
-	if err != nil {
-		return nil, err
+	if time.Since(k.asked) < k.keys.every && k.err != nil {
+		return nil, k.err
 	}
-	keys := oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), k.client), k.server.JoinPath(keysPath).String())
-	k.verifier = oidc.NewVerifier(issuer, keys, &oidc.Config{ClientID: k.audience, SupportedSigningAlgs: signedBy})
-	return k.verifier, nil
-}
-
-// issuer is who issues the cluster's tokens.
-func (k *Known) issuer(ctx context.Context) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.server.JoinPath(discoveryPath).String(), http.NoBody)
-	if err != nil {
-		return "", fmt.Errorf("asking who issues tokens: %w", err)
-	}
-	answer, err := k.client.Do(request)
-	if err != nil {
-		return "", fmt.Errorf("asking who issues tokens: %w", err)
-	}
-	defer func() { _ = answer.Body.Close() }()
 	var says struct{ Issuer string }
-	if answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("asking who issues tokens: %s", answer.Status)
+	k.asked = time.Now()
+	if k.err = k.get(ctx, discoveryPath, &says); k.err != nil {
+		return nil, k.err
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(nil, answer.Body, 1<<20)).Decode(&says); err != nil {
-		return "", fmt.Errorf("reading who issues tokens: %w", err)
-	}
-	return says.Issuer, nil
+	k.verifier = oidc.NewVerifier(says.Issuer, &k.keys, &oidc.Config{ClientID: k.audience, SupportedSigningAlgs: signedBy})
+	return k.verifier, nil
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/functions/limit/resources"
 	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -97,9 +98,9 @@ type beside struct {
 func (f *Function) leave(plans []plan) {
 	now := f.Clock.Now()
 	next, left := map[string]beside{}, map[string]slack.Slack{}
-	seen := map[string]bool{}
-	for _, p := range f.plans {
-		seen[key(p.of)] = p.marks && p.reported != nil && p.reported.complete()
+	before := map[string]*plan{}
+	for i := range f.plans {
+		before[key(f.plans[i].of)] = &f.plans[i]
 	}
 	for i := range plans {
 		p := &plans[i]
@@ -113,7 +114,10 @@ func (f *Function) leave(plans []plan) {
 		limit, _ := p.limit.Float64()
 		serves, _ := p.serving.Float64()
 		b := f.beside[k]
-		if seen[k] {
+		switch last := before[k]; {
+		case last == nil || !last.holdsMark() || !p.holdsMark():
+			b.proved = slack.Ceiling{}
+		case last.reported != nil && last.reported.complete():
 			b.proved = b.ceiling
 		}
 		taken, _ := b.ceiling.Of(p.limit).Float64()
@@ -122,13 +126,16 @@ func (f *Function) leave(plans []plan) {
 		b.ceiling = b.ceiling.Next(limit, s.Rate, now)
 		next[k], p.marked = b, b.ceiling.Of(p.limit)
 		// What no bucket of its own holds yet would be taken from online requests.
-		if p.marks {
-			left[k] = b.proved.Under(b.ceiling.Under(s, limit), limit)
-		}
+		left[k] = b.proved.Under(b.ceiling.Under(s, limit), limit)
 	}
 	f.beside = next
 	f.batches.tell(left)
 }
+
+// holdsMark is true where a plan's bucket for requests with the mark can be seen to be in
+// force. On its way to another gateway a route may be at one of which nobody asks, and batch
+// waits.
+func (p *plan) holdsMark() bool { return p.marks && len(p.homes) == 1 }
 
 // online is the demand for a plan, without what carries the mark.
 func (f *Function) online(p *plan) slack.Demand {
@@ -138,7 +145,11 @@ func (f *Function) online(p *plan) slack.Demand {
 		if at := f.Demand.ReadAt(h.gateway); i == 0 || at.Before(d.At) {
 			d.At = at
 		}
-		d.Last += sum(f.Demand.Latest(h.gateway, name))
+		for e, rate := range f.Demand.Latest(h.gateway, name) {
+			if h.roles[e] == division.Forwarding { // what is redirected comes to no replica
+				d.Last += rate
+			}
+		}
 	}
 	if perRequest(p.of.Spec.RequestsPerSecondPerReplica) > slack.Usual.Every {
 		d.Last = d.Mean
@@ -168,7 +179,7 @@ func (p *plan) mark(limit *resources.Limit, entry gateway.Entry, places int64) {
 // where batch has a bucket of its own.
 func (f *Function) unmarked(p plan, name string) []float64 {
 	demand := f.Demand.At(name, p.of.Spec.VirtualService)
-	if !p.batch {
+	if !p.marks {
 		return demand
 	}
 	for e, rate := range f.Demand.Marked(name, p.of.Spec.VirtualService) {

@@ -9,7 +9,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	clocktesting "k8s.io/utils/clock/testing"
 
+	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/functions/limit/resources"
 	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -71,6 +73,10 @@ func TestBatchGetsWhatIsLeft(t *testing.T) {
 	if valid := time.Until(got.Expires); valid <= 0 || valid > slack.Usual.Valid {
 		t.Errorf("it counts for %v, want up to %v", valid, slack.Usual.Valid)
 	}
+	b.until("a replica is asked for", func() bool {
+		of := b.limit("m").Status.Revisions
+		return len(of) == 1 && of[0].Needed == 1
+	})
 	if rates := b.markedRates(); !slices.Equal(rates, []float64{20}) {
 		t.Errorf("buckets for the mark admit %v, want 20, at the local entry alone", rates)
 	}
@@ -101,6 +107,7 @@ func TestBatchGetsWhatIsLeft(t *testing.T) {
 	if got := b.rates(gateway.Shared, "team.m"); len(got) == 0 {
 		t.Error("nor one for the others")
 	}
+	b.until("no replica is asked for", func() bool { return b.limit("m").Status.Revisions[0].Needed == 0 })
 
 	b.end()
 	if _, err := b.Left([]types.NamespacedName{asked}); err == nil {
@@ -124,6 +131,65 @@ func TestNothingIsLeftBeforeItsBucketIsProved(t *testing.T) {
 	b.set(func() { b.lagging = "" })
 	b.leaves("all of it, once it is proved", 0.97*20)
 }
+
+// Redirects come to no replica, and leave it to batch.
+func TestOnlineIsWhatReplicasGet(t *testing.T) {
+	f := New()
+	f.Demand = arriving{900, 30, 10}
+	p := plan{of: rateLimit("m"), homes: []home{{gateway: gateway.Shared, presence: presence{
+		roles: []division.Role{division.Answering, division.Forwarding, division.Forwarding},
+	}}}}
+	if got := f.online(&p); got.Last != 40 {
+		t.Errorf("of 900 redirects a second and 40 requests, the demand is %+v", got)
+	}
+}
+
+// What is left is told as far as the last pass' bucket was seen to hold it: not before, not
+// where it went meanwhile, and not while the route is on its way.
+func TestLeftIsWhatWasProved(t *testing.T) {
+	one := []home{{gateway: gateway.Shared, presence: presence{roles: make([]division.Role, len(gateway.Entries()))}}}
+	two := append(slices.Clone(one), home{gateway: "tenant-a", presence: one[0].presence})
+	whole, lagging := &proof{}, &proof{lagging: []question{{}}}
+	now := time.Unix(2_000_000_000, 0)
+	for name, tt := range map[string]struct {
+		last  *plan
+		homes []home
+		marks bool
+		want  float64
+	}{
+		"it was proved":              {&plan{marks: true, homes: one, reported: whole}, one, true, 97},
+		"another one was, before":    {&plan{marks: true, homes: one, reported: lagging}, one, true, 50},
+		"it is new":                  {&plan{homes: one, reported: whole}, one, true, 0},
+		"so is the limit":            {nil, one, true, 0},
+		"it goes":                    {&plan{marks: true, homes: one, reported: whole}, one, false, 0},
+		"the route moves":            {&plan{marks: true, homes: one, reported: whole}, two, true, 0},
+		"the route has just arrived": {&plan{marks: true, homes: two, reported: whole}, one, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := New()
+			f.Clock, f.Demand = clocktesting.NewFakeClock(now), reading{arriving{0, 0, 0}, now}
+			k := key(rateLimit("m"))
+			f.beside = map[string]beside{k: {ceiling: slack.Ceiling{}.Next(100, 100, now), proved: slack.Ceiling{}.Next(100, 50, now)}}
+			if tt.last != nil {
+				tt.last.of = rateLimit("m")
+				f.plans = []plan{*tt.last}
+			}
+			rate := big.NewRat(100, 1)
+			f.leave([]plan{{of: rateLimit("m"), limit: rate, serving: rate, homes: tt.homes, batch: true, marks: tt.marks}})
+			if got := f.batches.left[k].At(now); math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("there is left %g, want %g", got, tt.want)
+			}
+		})
+	}
+}
+
+// reading is a demand that was read at a time.
+type reading struct {
+	arriving
+	at time.Time
+}
+
+func (r reading) ReadAt(string) time.Time { return r.at }
 
 // Batch doesn't crowd out what a slot holds.
 func TestMarkTakesRoomThatIsLeft(t *testing.T) {

@@ -58,12 +58,6 @@ var (
 )
 
 func (f *Function) answer(w http.ResponseWriter, r *http.Request, who func(*http.Request) (callers.Caller, error)) (credits.Lease, outcome, error) {
-	select {
-	case f.underWay <- struct{}{}:
-		defer func() { <-f.underWay }()
-	default:
-		return credits.Lease{}, busy, errBusy
-	}
 	caller, err := who(r)
 	switch {
 	case errors.Is(err, callers.ErrUnknown):
@@ -80,6 +74,13 @@ func (f *Function) answer(w http.ResponseWriter, r *http.Request, who func(*http
 	}
 	if caller.Namespace != ask.Namespace || caller.Pod != ask.Worker {
 		return credits.Lease{}, anothers, errAnother
+	}
+	// Nobody takes a turn who isn't known, or writes slowly.
+	select {
+	case f.underWay <- struct{}{}:
+		defer func() { <-f.underWay }()
+	default:
+		return credits.Lease{}, busy, errBusy
 	}
 	model, err := f.Model(ask.Namespace, ask.Batch, ask.UID)
 	if err != nil {

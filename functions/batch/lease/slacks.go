@@ -17,7 +17,7 @@ import (
 const (
 	// fetchWithin bounds each question to the limiter, attempts how often one is asked before
 	// the next is due: of the limiter's replicas only the one that leads knows.
-	fetchWithin, attempts = time.Second, 4
+	fetchWithin, attempts = fetchEvery / attempts, 4
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = slack.MostModels * 256
 )

@@ -236,20 +236,25 @@ func validateMerged(patch *hcmv3.HttpConnectionManager) error {
 }
 
 // demandLoggers returns the counters of an entry: requests offered, counted as
-// they arrive, those of them that carry the mark, and those that the limiter refused;
-// our own prober's are none of these. Their tags are the entry and the VirtualService; nothing that a client
+// they arrive, those of them that the limiter refused and, where a mark has a bucket, those
+// that carry it; our own prober's are none of these. Their tags are the entry and the VirtualService; nothing that a client
 // controls, or it could make counters without end.
 func demandLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
 	clients := notPath(gateway.ProbePrefix(gw.ProbePath))
 	var loggers []*accesslogv3.AccessLog
 	for _, c := range []struct {
 		metric string
+		at     bool
 		filter *accesslogv3.AccessLogFilter
 	}{
-		{gateway.OfferedMetric, allOf(logType(datav3.AccessLogType_DownstreamStart), clients)},
-		{gateway.MarkedMetric, allOf(logType(datav3.AccessLogType_DownstreamStart), clients, marked())},
-		{gateway.RefusedMetric, allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), clients)},
+		{gateway.OfferedMetric, true, allOf(logType(datav3.AccessLogType_DownstreamStart), clients)},
+		// Elsewhere the mark says nothing: what carries it is demand like any other.
+		{gateway.MarkedMetric, entry == gateway.Local, allOf(logType(datav3.AccessLogType_DownstreamStart), clients, marked())},
+		{gateway.RefusedMetric, true, allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), clients)},
 	} {
+		if !c.at {
+			continue
+		}
 		logger, err := counter(c.metric, entry, c.filter)
 		if err != nil {
 			return nil, err
