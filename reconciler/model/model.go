@@ -30,8 +30,9 @@ import (
 // Reconciler makes the cluster what a Model says, by its steps. It deletes nothing that
 // isn't a copy of its own: all it creates has the Model as its owner.
 type Reconciler struct {
-	caps  *caps
-	steps []step
+	behind *behind
+	caps   *caps
+	steps  []step
 }
 
 var _ modelreconciler.Interface = (*Reconciler)(nil)
@@ -104,11 +105,13 @@ func newReconciler(c cluster, w warming, s schedule) *Reconciler {
 	asked := newInquiries(c.kube, s)
 	found := &obstacles{revisions: c.revisions, autoscalers: c.autoscalers, pods: c.pods, inquiries: asked, schedule: s}
 	bodies := &bodyCopies{kube: c.kube, revisions: c.revisions, clock: s}
+	late := newBehind(c.sluice, s)
 	return &Reconciler{
-		caps: &caps{services: c.services, revisions: c.revisions, models: c.models, tenants: c.tenants},
+		behind: late,
+		caps:   &caps{services: c.services, revisions: c.revisions, models: c.models, tenants: c.tenants},
 		steps: []step{
 			&services{
-				client: c.serving, lister: c.services, obstacles: found, later: s.later,
+				client: c.serving, lister: c.services, obstacles: found, behind: late, later: s.later,
 				rollouts: &rollouts{
 					revisions: c.revisions, autoscalers: c.autoscalers, slices: c.slices, obstacles: found, rateLimits: c.rateLimits,
 					autoscaling: c.autoscaling, schedule: s,
@@ -134,6 +137,9 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) recon
 	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
 	defer cancel()
 
+	if err := r.behind.catchUp(ctx, m); err != nil {
+		return err
+	}
 	before := m.Status.GetCondition(v1alpha1.ModelConditionReady).DeepCopy()
 	defer func() { m.Status.SettleReady(before) }()
 	p, err := r.caps.begin(m)

@@ -28,6 +28,7 @@ type services struct {
 	obstacles *obstacles
 	rollouts  *rollouts
 	pins      *pins
+	behind    *behind
 	later     func(m any, after time.Duration)
 }
 
@@ -81,6 +82,9 @@ func (s *services) keep(ctx context.Context, p *pass) error {
 	// What others changed is put right once the Model is not held back any more.
 	if p.refusal == nil || existing.Generation == p.Status.ServiceGeneration {
 		p.Status.ServiceGeneration = written.Generation
+		if existing == nil || written.Generation != existing.Generation {
+			s.behind.note(p.UID, written.Generation)
+		}
 	}
 	p.Status.PropagateService(written)
 	p.Status.PropagateTenant(p.tenant)
