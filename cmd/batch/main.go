@@ -22,6 +22,7 @@ import (
 	"knative.dev/pkg/logging"
 	"knative.dev/pkg/signals"
 
+	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/lease"
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/functions/callers"
@@ -69,7 +70,7 @@ func main() {
 // serve answers workers until the context ends.
 func serve(ctx context.Context, port int, leases http.Handler) {
 	mux := http.NewServeMux()
-	mux.Handle("POST "+lease.Path, leases)
+	mux.Handle("POST "+credits.Path, leases)
 	server := &http.Server{
 		Addr: fmt.Sprintf(":%d", port), Handler: mux,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,

@@ -100,7 +100,9 @@ func (f *Function) leave(plans []plan) {
 	next, left := map[string]beside{}, map[string]slack.Slack{}
 	before := map[string]*plan{}
 	for i := range f.plans {
-		before[key(f.plans[i].of)] = &f.plans[i]
+		if p := &f.plans[i]; p.marks {
+			before[key(p.of)] = p
+		}
 	}
 	for i := range plans {
 		p := &plans[i]

@@ -118,7 +118,7 @@ var rules = []rule{
 		name: "a batch's workers know no cluster",
 		of: func(p string) bool {
 			return p == "cmd/batch-worker" || oneOf(
-				"functions/batch/input", "functions/batch/objects", "functions/batch/output", "functions/batch/worker")(p)
+				"functions/batch/input", "functions/batch/objects", "functions/batch/output", "functions/batch/post", "functions/batch/worker")(p)
 		},
 		forbidden: []string{"k8s.io/client-go/", "k8s.io/api/", "knative.dev/", "istio.io/", "eventing", "reconciler/", "functions/limit", "functions/warmup"},
 	},

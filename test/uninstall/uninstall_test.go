@@ -73,7 +73,7 @@ func TestUninstall(t *testing.T) {
 		t.Error("nobody is told that the cluster's default class has nobody who serves it")
 	}
 	s.await("Sluice to be gone", s.left)
-	if left := s.run("kubectl get services.serving.knative.dev,revisions.serving.knative.dev -o name"); left != "" {
+	if left := s.run("kubectl get services.serving.knative.dev,revisions.serving.knative.dev -o name -n " + s.namespace); left != "" {
 		t.Errorf("of the Model there is left:\n%s", left)
 	}
 
@@ -158,12 +158,12 @@ func (s *site) make(code int, target string, environment ...string) string {
 	return string(out)
 }
 
-// run runs a shell's command in the namespace and returns what it printed.
+// run runs a shell's command and returns what it printed.
 func (s *site) run(command string) string {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
-	shell := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", strings.ReplaceAll(command, "kubectl get", "kubectl get -n "+s.namespace))
+	shell := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", command)
 	out, err := shell.Output()
 	if err != nil {
 		s.Fatalf("%s: %v", command, err)

@@ -11,6 +11,8 @@ import (
 )
 
 const (
+	// Path is where workers ask, by POST.
+	Path = "/v1/leases"
 	// AskEvery is how often a worker asks.
 	AskEvery = time.Second
 	// Longest is how long a lease counts, at most.

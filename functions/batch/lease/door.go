@@ -9,12 +9,8 @@ import (
 	"sluice.dev/sluice/functions/callers"
 )
 
-const (
-	// Path is where workers ask, by POST.
-	Path = "/v1/leases"
-	// maxAsk bounds what is read of an ask, atOnce the asks that are answered at a time.
-	maxAsk, atOnce = 64 << 10, 256
-)
+// maxAsk bounds what is read of an ask, atOnce the asks that are answered at a time.
+const maxAsk, atOnce = 64 << 10, 256
 
 // Handler answers workers' asks. A worker is a pod of its batch's namespace, and asks by its
 // own name: nobody asks for another's credits, or tells how far another is.

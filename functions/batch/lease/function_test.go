@@ -56,13 +56,13 @@ func pod(r *http.Request) (callers.Caller, error) {
 	}
 }
 
-func post(t *testing.T, f *Function, from string, ask any) (*httptest.ResponseRecorder, credits.Lease) {
+func sends(t *testing.T, f *Function, from string, ask any) (*httptest.ResponseRecorder, credits.Lease) {
 	t.Helper()
 	body, err := json.Marshal(ask)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, credits.Path, bytes.NewReader(body))
 	r.Header.Set("From", from)
 	w := httptest.NewRecorder()
 	f.Handler(pod).ServeHTTP(w, r)
@@ -97,7 +97,7 @@ func TestHandler(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, _ := newFunction()
-			w, _ := post(t, f, tt.from, tt.ask)
+			w, _ := sends(t, f, tt.from, tt.ask)
 			if w.Code != tt.code || (w.Header().Get("Retry-After") != "") != tt.again {
 				t.Errorf("%d, %q, again %q; want %d, %t", w.Code, w.Body, w.Header().Get("Retry-After"), tt.code, tt.again)
 			}
@@ -107,7 +107,7 @@ func TestHandler(t *testing.T) {
 	for range cap(f.underWay) {
 		f.underWay <- struct{}{}
 	}
-	if w, _ := post(t, f, "team/w-0", ask("w-0")); w.Code != http.StatusServiceUnavailable {
+	if w, _ := sends(t, f, "team/w-0", ask("w-0")); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("as many as may are answered: %d", w.Code)
 	}
 }
@@ -129,7 +129,7 @@ func TestLeases(t *testing.T) {
 		}
 		for i := range rates {
 			worker := fmt.Sprint("w-", i)
-			_, lease := post(t, f, "team/"+worker, ask(worker))
+			_, lease := sends(t, f, "team/"+worker, ask(worker))
 			rates[i] = lease.Rate
 		}
 		clock.Step(time.Second)
@@ -208,7 +208,7 @@ func TestRun(t *testing.T) {
 		}
 		return nil, nil
 	}
-	post(t, f, "team/w-0", ask("w-0"))
+	sends(t, f, "team/w-0", ask("w-0"))
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

@@ -1,16 +1,13 @@
 package lease
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/functions/batch/post"
 	"sluice.dev/sluice/functions/limit/slack"
 )
 
@@ -35,14 +32,9 @@ func NewLimiter(url, tokenFile string) *Limiter {
 }
 
 // Left is what batch may take of each of the Models, named namespace/name.
-func (l *Limiter) Left(ctx context.Context, models []string) (map[string]slack.Slack, error) {
-	question, err := json.Marshal(slack.Question{Models: models})
-	if err != nil {
-		return nil, fmt.Errorf("asking what is left: %w", err)
-	}
+func (l *Limiter) Left(ctx context.Context, models []string) (left map[string]slack.Slack, err error) {
 	for range attempts {
-		var left map[string]slack.Slack
-		if left, err = l.ask(ctx, question); err == nil || ctx.Err() != nil {
+		if left, err = l.ask(ctx, models); err == nil || ctx.Err() != nil {
 			return left, err
 		}
 		// A new connection may be to another replica.
@@ -51,33 +43,11 @@ func (l *Limiter) Left(ctx context.Context, models []string) (map[string]slack.S
 	return nil, err
 }
 
-func (l *Limiter) ask(ctx context.Context, question []byte) (map[string]slack.Slack, error) {
+func (l *Limiter) ask(ctx context.Context, models []string) (map[string]slack.Slack, error) {
 	asked := time.Now()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, l.URL+slack.Path, bytes.NewReader(question))
-	if err != nil {
-		return nil, fmt.Errorf("asking what is left: %w", err)
-	}
-	token, err := os.ReadFile(l.TokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading who asks: %w", err)
-	}
-	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	request.Header.Set("Content-Type", "application/json")
-	answer, err := l.client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("asking what is left: %w", err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("reading what is left: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking what is left: %s: %s", answer.Status, strings.TrimSpace(string(content[:min(len(content), 200)])))
-	}
 	var says slack.Answer
-	if err := json.Unmarshal(content, &says); err != nil {
-		return nil, fmt.Errorf("reading what is left: %w", err)
+	if err := post.JSON(ctx, l.client, l.URL+slack.Path, l.TokenFile, slack.Question{Models: models}, maxAnswer, &says); err != nil {
+		return nil, fmt.Errorf("asking what is left: %w", err)
 	}
 	left := make(map[string]slack.Slack, len(says.Models))
 	for model, of := range says.Models {

@@ -1,15 +1,10 @@
 package worker
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +12,7 @@ import (
 
 	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/pace"
+	"sluice.dev/sluice/functions/batch/post"
 	"sluice.dev/sluice/functions/batch/task"
 )
 
@@ -54,7 +50,7 @@ type Leases struct {
 // NewLeases returns the Gate of the worker of a shard, which asks by its pod's name, and by
 // the token in a file that says so.
 func NewLeases(t *task.Task, shard int, name, token string, progress func() Progress) *Leases {
-	from := &lessor{url: t.Credits + "/v1/leases", token: token, client: &http.Client{Timeout: credits.Longest}}
+	from := &lessor{url: t.Credits + credits.Path, token: token, client: &http.Client{Timeout: credits.Longest}}
 	return &Leases{
 		Log:      slog.Default(),
 		lease:    from.lease,
@@ -178,40 +174,14 @@ func (l *Leases) changed() {
 
 // lessor is the function that leases, over HTTP.
 type lessor struct {
-	// token is the file that has it: a new one from time to time.
+	// token is the file that has it.
 	url, token string
 	client     *http.Client
 }
 
 func (l *lessor) lease(ctx context.Context, ask credits.Ask) (lease credits.Lease, err error) {
-	body, err := json.Marshal(ask)
-	if err != nil {
-		return lease, fmt.Errorf("asking for credits: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, bytes.NewReader(body))
-	if err != nil {
-		return lease, fmt.Errorf("asking for credits: %w", err)
-	}
-	token, err := os.ReadFile(l.token)
-	if err != nil {
-		return lease, fmt.Errorf("asking for credits: reading who asks: %w", err)
-	}
-	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	request.Header.Set("Content-Type", "application/json")
-	answer, err := l.client.Do(request)
-	if err != nil {
-		return lease, fmt.Errorf("asking for credits: %w", err)
-	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, maxLease))
-	if err != nil {
-		return lease, fmt.Errorf("reading a lease: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return lease, fmt.Errorf("asking for credits: %s", reason(Answer{Status: answer.StatusCode, Body: content}))
-	}
-	if err := json.Unmarshal(content, &lease); err != nil {
-		return lease, fmt.Errorf("reading a lease: %w", err)
+	if err := post.JSON(ctx, l.client, l.url, l.token, ask, maxLease, &lease); err != nil {
+		return credits.Lease{}, fmt.Errorf("asking for credits: %w", err)
 	}
 	return lease, nil
 }
