@@ -97,6 +97,7 @@ func TestLeases(t *testing.T) {
 			time.Sleep(d)
 			return entered.Load() - before
 		}
+		time.Sleep(credits.AskEvery / 4) // from here on nothing is looked at in the moment of an ask
 		if n := during(10 * time.Second); n < 395 || n > 401 {
 			t.Errorf("%d have entered in 10 s, of 40 a second", n)
 		}
