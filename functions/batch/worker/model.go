@@ -129,6 +129,12 @@ func (m *Model) Ask(ctx context.Context, question Question) Answer {
 		return Answer{Status: read.Status, TooLong: true, Problem: fmt.Sprintf("the answer is longer than %d bytes", m.bound)}
 	}
 	read.RetryAfter = retryAfter(answer.Header.Get("Retry-After"), time.Now())
+	if read.Status == http.StatusTooManyRequests {
+		// Each gateway pod has its part of the limit, and a connection leads to one of them:
+		// what comes next may find another that has more left.
+		_ = answer.Body.Close()
+		m.client.CloseIdleConnections()
+	}
 	return read
 }
 

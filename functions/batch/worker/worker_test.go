@@ -264,6 +264,29 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A gateway pod that has no more of the limit isn't asked again over the same connection.
+func TestLimitedElsewhere(t *testing.T) {
+	var first atomic.Pointer[string]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first.CompareAndSwap(nil, &r.RemoteAddr)
+		if r.RemoteAddr == *first.Load() {
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+	}))
+	defer server.Close()
+	run := newRun(t)
+	run.task.Model = server.URL
+	model, err := NewModel(run.task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{http.StatusTooManyRequests, http.StatusOK, http.StatusOK} {
+		if answer := model.Ask(t.Context(), Question{}); answer.Status != want {
+			t.Errorf("request %d: %d %s, want %d", i, answer.Status, answer.Problem, want)
+		}
+	}
+}
+
 // 50 MB aren't kept, nor held.
 func TestHugeAnswer(t *testing.T) {
 	r := newRun(t, "1", "2")
