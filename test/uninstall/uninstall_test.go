@@ -81,7 +81,8 @@ func TestUninstall(t *testing.T) {
 		t.Error("Knative still has the tenant's domain")
 	}
 
-	s.make(0, "install")
+	s.make(0, "install", "SLUICE_NETWORK_POLICIES=true", "SLUICE_REPLICAS=2")
+	s.installed()
 	s.tenant()
 	endpoint := s.serve("kept")
 	s.named("plain")
@@ -175,6 +176,16 @@ func (s *site) await(what string, check func(context.Context) (string, error)) {
 	s.Helper()
 	if err := platform.Until(s.Context(), within, what, check); err != nil {
 		s.Fatal(err)
+	}
+}
+
+// installed checks what was asked for: two pods of each, and what keeps others from them.
+func (s *site) installed() {
+	s.Helper()
+	got := s.run(`kubectl -n sluice-system get deployments/controller deployments/limiter deployments/webhook -o jsonpath='{range .items[*]}{.metadata.name} {.status.readyReplicas} {end}' &&
+		kubectl -n sluice-system get networkpolicies -o jsonpath='{range .items[*]}{.metadata.name} {end}'`)
+	if want := "controller 2 limiter 2 webhook 2 batch limiter sluice webhook"; got != want {
+		s.Errorf("installed are %q, want %q", got, want)
 	}
 }
 
