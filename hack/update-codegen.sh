@@ -52,4 +52,4 @@ go run ./hack/crdschema "${serving}/config/core/300-resources/service.yaml" \
   config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml config/batch/crds/sluice.dev_batches.yaml
 
 echo "field reference"
-go run ./hack/fields config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml >docs/fields.md
+go run ./hack/fields config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml config/batch/crds/sluice.dev_batches.yaml >docs/fields.md

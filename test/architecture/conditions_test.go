@@ -13,20 +13,20 @@ import (
 	"testing"
 )
 
-// speaking are the files that say the reasons of a Model's conditions.
+// speaking are the files that say the reasons of a Model's and a Batch's conditions.
 var speaking = []string{
 	"reconciler/apis/sluice/v1alpha1/*_lifecycle.go", "reconciler/apis/sluice/v1alpha1/tenant_caps.go", "reconciler/apis/obstacle/*.go",
 	"reconciler/model/*.go", "reconciler/model/rollout/*.go", "reconciler/ingress/*.go", "reconciler/ingress/resources/*.go",
-	"functions/limit/*.go", "functions/limit/capacity/*.go",
+	"functions/limit/*.go", "functions/limit/capacity/*.go", "reconciler/batch/*.go", "functions/batch/task/report.go",
 }
 
 // knatives are what Knative says, and we repeat.
 var knatives = []string{"Ready", "IngressNotConfigured", "RevisionMissing", "RevisionNotOwned", "Uninitialized"}
 
-// ofOthers are conditions that a Model doesn't repeat: those of other kinds.
-var ofOthers = []string{"tenant_lifecycle.go", "batch_lifecycle.go"}
+// ofOthers are conditions that neither has: those of other kinds.
+var ofOthers = []string{"tenant_lifecycle.go"}
 
-// Every condition of a Model, and every reason of one, is explained, and nothing else is.
+// Every condition of a Model or a Batch, and every reason of one, is explained, and nothing else is.
 func TestConditionsAreExplained(t *testing.T) {
 	page, err := os.ReadFile("../../docs/conditions.md")
 	if err != nil {
@@ -111,7 +111,7 @@ func reasonsOf(t *testing.T, file string) (reasons []string) {
 var (
 	marks     = regexp.MustCompile(`^(Mark(True|False|Unknown|WarmUpLacking).*|markFalse|refuse)$`)
 	problems  = regexp.MustCompile(`^lackError$`)
-	constants = regexp.MustCompile(`^(reason[A-Z]|Reason[A-Z]|ModelCondition|slotFull$|notReady$)`)
+	constants = regexp.MustCompile(`^(reason[A-Z]|Reason[A-Z]|ModelCondition|BatchCondition|slotFull$|notReady$)`)
 )
 
 // isReason tells whether a constant is a reason: by its name, or as it is one with its value.

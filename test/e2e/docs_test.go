@@ -27,6 +27,8 @@ const (
 	// guide is the page that begins with nothing and has a namespace of its own; all others
 	// go on with the Model of readme.
 	guide, readme = "docs/first-model.md", "README.md"
+	// batchPage is the one that needs a volume.
+	batchPage = "docs/batch.md"
 )
 
 // A newcomer who types what the page says gets what it shows.
@@ -66,6 +68,9 @@ func TestPages(t *testing.T) {
 				files[name] = text
 			}
 			d := newDesk(t, s.namespace, files)
+			if page.Name == batchPage {
+				s.shelf("scores")
+			}
 			if page.Name != readme {
 				// At zero replicas, much that pages show would be another matter.
 				d.follow(t, []pages.Command{
