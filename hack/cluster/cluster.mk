@@ -4,7 +4,7 @@
 CLUSTER ?= local
 CLUSTER_TOOL := $(dir $(lastword $(MAKEFILE_LIST)))cluster
 
-.PHONY: up down cluster-status kubeconfig
+.PHONY: up up-stores down cluster-status kubeconfig
 
 up: ## Bring up the real stack on this machine (CLUSTER=existing: check the current kube context instead)
 ifeq ($(CLUSTER),existing)
@@ -12,6 +12,12 @@ ifeq ($(CLUSTER),existing)
 else
 	@$(CLUSTER_TOOL) up
 endif
+
+# The stores that only some tests need. They end with the stack.
+STORES ?= versitygw kafka
+
+up-stores: ## Bring up real stores beside the stack, or STORES="versitygw" alone: an S3-compatible one, Kafka
+	@$(CLUSTER_TOOL) up $(STORES)
 
 down: ## Take the stack down and leave the machine as it was
 ifeq ($(CLUSTER),existing)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -30,7 +32,7 @@ type command struct {
 }
 
 var commands = map[string]command{
-	"up":           {"bring the stack up, or bring what is missing of it", up},
+	"up":           {"bring the stack up, or what is missing of it; up NAME...: a store by name", up},
 	"down":         {"take the stack down and put the machine back", down},
 	"status":       {"print every component and the pods that aren't ready", status},
 	"env":          {"print shell exports for working with the stack", env},
@@ -99,16 +101,23 @@ func open(l layout.Layout) (*stack.Stack, error) {
 	return stack.New(l, envoy)
 }
 
-func up(ctx context.Context, l layout.Layout, _ []string) error {
+// up brings up the stack, or the stores that are named.
+func up(ctx context.Context, l layout.Layout, stores []string) error {
 	s, err := open(l)
 	if err != nil {
 		return err
 	}
 	begun := time.Now()
-	if err := s.Preflight(ctx); err != nil {
+	steps := s.Steps()
+	if len(stores) > 0 {
+		if steps, err = s.StoreSteps(stores); err != nil {
+			return err
+		}
+	}
+	if err := s.Preflight(ctx, stores...); err != nil {
 		return err
 	}
-	p, err := plan.New(s.Steps())
+	p, err := plan.New(steps)
 	if err != nil {
 		return err
 	}
@@ -118,7 +127,18 @@ func up(ctx context.Context, l layout.Layout, _ []string) error {
 	if err := runner.Run(ctx, p); err != nil {
 		return err
 	}
-	fmt.Printf("the stack is up (%s); KUBECONFIG=%s\n", time.Since(begun).Round(100*time.Millisecond), l.Kubeconfig("admin"))
+	took := time.Since(begun).Round(100 * time.Millisecond)
+	if len(stores) == 0 {
+		fmt.Printf("the stack is up (%s); KUBECONFIG=%s\n", took, l.Kubeconfig("admin"))
+		return nil
+	}
+	addresses, err := s.Addresses(stores)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(addresses)) {
+		fmt.Printf("%s is up at %s\n", name, addresses[name])
+	}
 	return nil
 }
 

@@ -76,6 +76,8 @@ func (l Layout) Tools() string               { return filepath.Join(l.State, "to
 func (l Layout) Kubelet() string             { return filepath.Join(l.State, "kubelet") }
 func (l Layout) PodLogs() string             { return filepath.Join(l.State, "pod-logs") }
 func (l Layout) Etcd() string                { return filepath.Join(l.State, "etcd") }
+func (l Layout) Objects() string             { return filepath.Join(l.State, "objects") }
+func (l Layout) Topics() string              { return filepath.Join(l.State, "topics") }
 func (l Layout) ContainerdState() string     { return filepath.Join(l.State, "containerd") }
 func (l Layout) ContainerdSocket() string    { return filepath.Join(l.State, "containerd.sock") }
 func (l Layout) CNIData() string             { return filepath.Join(l.State, "cni") }

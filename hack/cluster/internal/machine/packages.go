@@ -42,10 +42,10 @@ func (p Package) present() bool {
 	return err == nil
 }
 
-// MissingPackages lists those that are not installed.
-func MissingPackages() []string {
+// MissingPackages lists those of packages that are not installed.
+func MissingPackages(packages []Package) []string {
 	var missing []string
-	for _, p := range Packages {
+	for _, p := range packages {
 		if !p.present() {
 			missing = append(missing, p.Name)
 		}
@@ -64,8 +64,10 @@ func CanInstall(missing []string) error {
 	return nil
 }
 
-// InstallPackages installs what is missing and checks the versions of all.
-func InstallPackages(ctx context.Context, missing []string, log io.Writer) error {
+// InstallPackages installs those of packages that are missing and checks the versions of
+// all.
+func InstallPackages(ctx context.Context, packages []Package, log io.Writer) error {
+	missing := MissingPackages(packages)
 	if len(missing) > 0 {
 		install := append([]string{"install", "-y", "--no-install-recommends"}, missing...)
 		for _, args := range [][]string{{"update"}, install} {
@@ -77,7 +79,7 @@ func InstallPackages(ctx context.Context, missing []string, log io.Writer) error
 			}
 		}
 	}
-	for _, p := range Packages {
+	for _, p := range packages {
 		if p.Version == "" {
 			continue
 		}

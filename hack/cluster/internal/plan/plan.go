@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -95,6 +96,29 @@ func New(steps []Step) (Plan, error) {
 		return Plan{}, fmt.Errorf("these steps wait for each other: %s", strings.Join(stuck(steps, waits), ", "))
 	}
 	return Plan{steps: ordered}, nil
+}
+
+// Needed are those of the steps that have to be done for the named ones, themselves among
+// them, in the declared order. A name that nobody declares is an error.
+func Needed(steps []Step, names ...string) ([]Step, error) {
+	index := make(map[string]Step, len(steps))
+	for _, s := range steps {
+		index[s.Name] = s
+	}
+	wanted := map[string]bool{}
+	for open := slices.Clone(names); len(open) > 0; {
+		name := open[0]
+		open = open[1:]
+		s, known := index[name]
+		if !known {
+			return nil, fmt.Errorf("no step is called %q", name)
+		}
+		if !wanted[name] {
+			wanted[name] = true
+			open = append(open, s.Needs...)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return !wanted[s.Name] }), nil
 }
 
 func stuck(steps []Step, waits []int) []string {

@@ -106,3 +106,34 @@ func TestRunStopsAtTheFirstFailure(t *testing.T) {
 		t.Errorf("got %v, later step ran: %v", err, after)
 	}
 }
+
+func TestNeeded(t *testing.T) {
+	steps := []Step{
+		{Name: "machine"}, {Name: "etcd", Needs: []string{"machine"}}, {Name: "build store"},
+		{Name: "store", Needs: []string{"machine", "build store"}}, {Name: "other", Needs: []string{"store"}},
+	}
+	for _, tt := range []struct{ names, want []string }{
+		{nil, nil},
+		{[]string{"machine"}, []string{"machine"}},
+		{[]string{"store"}, []string{"machine", "build store", "store"}},
+		{[]string{"store", "etcd"}, []string{"machine", "etcd", "build store", "store"}},
+	} {
+		needed, err := Needed(steps, tt.names...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range needed {
+			got = append(got, s.Name)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("for %v: %v, want %v", tt.names, got, tt.want)
+		}
+	}
+	if _, err := Needed(steps, "none"); err == nil || !strings.Contains(err.Error(), `"none"`) {
+		t.Errorf("of no step: %v", err)
+	}
+	if len(steps) != 5 {
+		t.Errorf("%d steps are left", len(steps))
+	}
+}

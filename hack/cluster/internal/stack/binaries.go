@@ -44,7 +44,9 @@ var (
 	istioManifests = toolset.Binary{Set: "ist", Name: "istio-manifests", Package: ".", LDFlags: istioVersion}
 	pilotDiscovery = toolset.Binary{Set: "ist", Name: "pilot-discovery", Package: "istio.io/istio/pilot/cmd/pilot-discovery", LDFlags: istioVersion}
 	pilotAgent     = toolset.Binary{Set: "ist", Name: "pilot-agent", Package: "istio.io/istio/pilot/cmd/pilot-agent", LDFlags: istioVersion}
+	versitygw      = toolset.Binary{Set: "versitygw", Name: "versitygw", Package: "github.com/versity/versitygw/cmd/versitygw", LDFlags: strip}
 
+	// binaries are the stack's; a store's is built where that is asked for.
 	binaries = []toolset.Binary{
 		crane, ko, pause, etcd, apiserver, controllers, scheduler, kubelet, kubeProxy, kubectl, coredns,
 		pilotDiscovery, pilotAgent, istioManifests,
@@ -56,9 +58,9 @@ var (
 // build names the step that builds a binary.
 func build(b toolset.Binary) string { return "build " + b.Name }
 
-func (s *Stack) buildSteps() []plan.Step {
-	steps := make([]plan.Step, len(binaries))
-	for i, b := range binaries {
+func (s *Stack) buildSteps(of []toolset.Binary) []plan.Step {
+	steps := make([]plan.Step, len(of))
+	for i, b := range of {
 		steps[i] = plan.Step{Name: build(b), Weight: plan.Heavy, Run: func(ctx context.Context, r *plan.Report) error {
 			missing, err := s.store.Missing([]toolset.Binary{b})
 			if err != nil {

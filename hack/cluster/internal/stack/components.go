@@ -50,7 +50,7 @@ const local = "127.0.0.1"
 const fewerCollections = "GOGC=400"
 
 // components are declared in the order in which they start; they end in the
-// order of stopOrder.
+// order of stopFirst and stopLast. Stores are declared apart, in stores.go.
 func (s *Stack) components() []component {
 	return slices.Concat(s.storage(), s.controlPlane(), s.hostServices(), s.nodeComponents())
 }
@@ -204,14 +204,18 @@ func (s *Stack) daemon(c component) process.Daemon {
 		if path, err := exec.LookPath(c.host); err == nil {
 			d.Path = path
 		}
+		// As the kernel tells of it: Debian has links to what it has several of.
+		if path, err := filepath.EvalSymlinks(d.Path); err == nil {
+			d.Path = path
+		}
 	}
 	d.Configs = slices.Sorted(maps.Keys(c.configs))
 	return d
 }
 
-func (s *Stack) componentSteps() []plan.Step {
+func (s *Stack) componentSteps(components []component) []plan.Step {
 	var steps []plan.Step
-	for _, c := range s.components() {
+	for _, c := range components {
 		needs := c.needs
 		if c.binary != nil {
 			needs = append(needs, build(*c.binary))
@@ -311,9 +315,10 @@ func (s *Stack) wipeContainerdRoot() error {
 	return os.RemoveAll(s.layout.ContainerdRoot())
 }
 
-func (s *Stack) claims() []machine.Claim {
+// claims are the addresses that components are going to listen on.
+func (s *Stack) claims(components []component) []machine.Claim {
 	var claims []machine.Claim
-	for _, c := range s.components() {
+	for _, c := range components {
 		if s.daemon(c).Running() {
 			continue
 		}

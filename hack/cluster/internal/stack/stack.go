@@ -17,6 +17,7 @@ import (
 	"text/template"
 	"time"
 
+	"sluice.dev/sluice/hack/cluster/internal/jars"
 	"sluice.dev/sluice/hack/cluster/internal/kubeapi"
 	"sluice.dev/sluice/hack/cluster/internal/layout"
 	"sluice.dev/sluice/hack/cluster/internal/machine"
@@ -38,6 +39,8 @@ type Stack struct {
 	// self is this program, kept by content so that its daemons stay the same
 	// from whichever checkout they are started.
 	self string
+	// brokerJars are what Kafka runs from.
+	brokerJars *jars.Program
 }
 
 // New works out everything that follows from the layout and the pinned modules.
@@ -56,6 +59,9 @@ func New(l layout.Layout, envoy string) (*Stack, error) {
 		return nil, err
 	}
 	if s.self, err = s.selfPath(); err != nil {
+		return nil, err
+	}
+	if s.brokerJars, err = jars.Kafka(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -135,6 +141,7 @@ func (s *Stack) expand(name string) ([]byte, error) {
 		"Layout": s.layout, "PauseImage": s.images.pause, "Registry": layout.Registry,
 		"BridgeAddress": layout.BridgeAddress, "PodBridge": layout.PodBridge, "PodCIDR": layout.PodCIDR,
 		"DNSServiceIP": layout.DNSServiceIP, "NodeName": layout.NodeName, "CgroupRoot": layout.CgroupRoot,
+		"Broker": broker, "BrokerElections": brokerElections,
 	}
 	var out bytes.Buffer
 	if err := t.ExecuteTemplate(&out, name, values); err != nil {

@@ -25,6 +25,15 @@ func newStack(t *testing.T) *Stack {
 	return s
 }
 
+// everything are the stack's components and the stores.
+func everything(s *Stack) []component {
+	all := s.components()
+	for _, st := range s.stores() {
+		all = append(all, st.component)
+	}
+	return all
+}
+
 func TestStepsMakeAPlan(t *testing.T) {
 	s := newStack(t)
 	p, err := plan.New(s.Steps())
@@ -48,7 +57,7 @@ func TestStepsMakeAPlan(t *testing.T) {
 
 func TestEveryComponentIsStopped(t *testing.T) {
 	order := append(slices.Clone(stopFirst), stopLast...)
-	for _, c := range newStack(t).components() {
+	for _, c := range everything(newStack(t)) {
 		if !slices.Contains(order, c.name) {
 			t.Errorf("%s has no place in the order of stopping", c.name)
 		}
@@ -57,7 +66,8 @@ func TestEveryComponentIsStopped(t *testing.T) {
 
 func TestAddressesAreDistinct(t *testing.T) {
 	seen := map[string]string{}
-	for _, claim := range newStack(t).claims() {
+	s := newStack(t)
+	for _, claim := range s.claims(everything(s)) {
 		if _, err := netip.ParseAddrPort(claim.Address); err != nil {
 			t.Errorf("%s: %v", claim.Component, err)
 		}
@@ -70,7 +80,7 @@ func TestAddressesAreDistinct(t *testing.T) {
 
 func TestTemplatesRender(t *testing.T) {
 	s := newStack(t)
-	for _, c := range s.components() {
+	for _, c := range everything(s) {
 		for path, template := range c.configs {
 			content, err := s.expand(template)
 			if err != nil {

@@ -12,13 +12,14 @@ import (
 	"sluice.dev/sluice/hack/cluster/internal/process"
 )
 
-// Status writes a line for each component, and then the pods that aren't ready.
+// Status writes a line for each component, and for each store that was asked for, and then
+// the pods that aren't ready.
 // The result says whether all is up.
 func (s *Stack) Status(ctx context.Context, out io.Writer) (up bool) {
 	up = true
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "COMPONENT\tSTATE\tPID\tSINCE\tADDRESS")
-	for _, c := range s.components() {
+	for _, c := range append(s.components(), s.begun()...) {
 		state, pid, since := "down", "-", "-"
 		if id, ok := process.Load(filepath.Join(s.layout.Pids(), c.name)); ok && id.Running() {
 			state, pid = "up", fmt.Sprint(id.Pid)

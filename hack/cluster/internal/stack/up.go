@@ -20,12 +20,12 @@ import (
 // Steps is everything that has to be true for the stack to be up.
 func (s *Stack) Steps() []plan.Step {
 	steps := []plan.Step{
-		{Name: "packages", Run: s.installPackages},
+		{Name: "packages", Run: installing(machine.Packages)},
 		{Name: "machine", Needs: []string{"packages"}, Run: s.prepareMachine},
 		{Name: "certificates", Needs: []string{"machine"}, Run: s.issueCertificates},
 	}
-	steps = append(steps, s.buildSteps()...)
-	steps = append(steps, s.componentSteps()...)
+	steps = append(steps, s.buildSteps(binaries)...)
+	steps = append(steps, s.componentSteps(s.components())...)
 	steps = append(steps, s.imageSteps()...)
 	steps = append(steps, s.manifestSteps()...)
 	steps = append(steps, s.applySteps()...)
@@ -54,8 +54,13 @@ func (s *Stack) readyNeeds() []string {
 	return needs
 }
 
-// Preflight says in one line what stands in the way, before anything changes.
-func (s *Stack) Preflight(ctx context.Context) error {
+// Preflight says in one line what stands in the way, before anything changes: of the stack,
+// or of the named stores.
+func (s *Stack) Preflight(ctx context.Context, stores ...string) error {
+	w, err := s.wanted(stores)
+	if err != nil {
+		return err
+	}
 	const unixPathMost = 108
 	if len(s.layout.ContainerdSocket())+len(".ttrpc") >= unixPathMost {
 		return fmt.Errorf("SLUICE_STATE_DIR is too long for a socket's path: %s", s.layout.State)
@@ -66,39 +71,60 @@ func (s *Stack) Preflight(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := machine.PortsFree(s.claims()); err != nil {
+	if err := machine.PortsFree(s.claims(w.components)); err != nil {
 		return err
 	}
-	absent := machine.MissingPackages()
+	absent := machine.MissingPackages(w.packages)
 	if err := machine.CanInstall(absent); err != nil {
 		return err
 	}
-	sets, err := s.setsToBuild()
+	sets, err := s.setsToBuild(w)
 	if err != nil {
 		return err
 	}
-	// A cold start fills Go's caches beside ours; a warm one writes little.
-	const coldGigabytes, warmGigabytes = 30, 3
-	need := uint64(warmGigabytes)
-	if len(sets) > 0 {
-		need = coldGigabytes
+	need := w.warmGigabytes
+	if len(sets) > 0 || w.fetches {
+		need = w.coldGigabytes
 	}
 	for _, dir := range []string{s.layout.Cache, s.layout.State} {
 		if err := machine.DiskFree(dir, need); err != nil {
 			return err
 		}
 	}
-	return s.networkWhereNeeded(ctx, sets, absent)
+	return s.networkWhereNeeded(ctx, w, sets, absent)
+}
+
+// wanted is what has to be there for an up: of the stack, or of some stores.
+type wanted struct {
+	components []component
+	binaries   []toolset.Binary
+	bundles    []bundle
+	packages   []machine.Package
+	// fetches says that something has to be fetched beside binaries' modules and packages.
+	fetches bool
+	// A cold start fills Go's caches beside ours; a warm one writes little.
+	coldGigabytes, warmGigabytes uint64
+}
+
+func (s *Stack) wanted(stores []string) (wanted, error) {
+	if len(stores) > 0 {
+		return s.wantedStores(stores)
+	}
+	return wanted{
+		components: s.components(), binaries: binaries, bundles: bundles, packages: machine.Packages,
+		fetches:       s.envoy == "" && !s.haveEnvoy(),
+		coldGigabytes: 30, warmGigabytes: 3,
+	}, nil
 }
 
 // setsToBuild lists the tool sets of which something has to be built.
-func (s *Stack) setsToBuild() ([]string, error) {
-	if len(binaries) > 0 {
+func (s *Stack) setsToBuild(w wanted) ([]string, error) {
+	if len(w.binaries) > 0 {
 		if _, err := exec.LookPath("go"); err != nil {
 			return nil, fmt.Errorf("go is not on PATH; it builds the stack")
 		}
 	}
-	missing, err := s.store.Missing(binaries)
+	missing, err := s.store.Missing(w.binaries)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +139,7 @@ func (s *Stack) setsToBuild() ([]string, error) {
 	for _, b := range missing {
 		add(b.Set)
 	}
-	for _, b := range bundles {
+	for _, b := range w.bundles {
 		path, err := s.fetched(b)
 		if err != nil {
 			return nil, err
@@ -135,8 +161,8 @@ func (s *Stack) haveEnvoy() bool {
 }
 
 // networkWhereNeeded asks for the network only if something has to be fetched.
-func (s *Stack) networkWhereNeeded(ctx context.Context, sets, packages []string) error {
-	fetch := len(packages) > 0 || (s.envoy == "" && !s.haveEnvoy())
+func (s *Stack) networkWhereNeeded(ctx context.Context, w wanted, sets, packages []string) error {
+	fetch := len(packages) > 0 || w.fetches
 	for _, set := range sets {
 		fetch = fetch || !s.store.Offline(ctx, set)
 	}
@@ -150,14 +176,16 @@ func (s *Stack) networkWhereNeeded(ctx context.Context, sets, packages []string)
 	return machine.Reachable(ctx, strings.TrimSpace(string(out)))
 }
 
-func (s *Stack) installPackages(ctx context.Context, r *plan.Report) error {
-	missing := machine.MissingPackages()
-	if len(missing) == 0 {
-		r.Reused()
-	} else {
-		r.Doing("installing %s", strings.Join(missing, ", "))
+// installing is a step's work: that packages are there.
+func installing(packages []machine.Package) func(context.Context, *plan.Report) error {
+	return func(ctx context.Context, r *plan.Report) error {
+		if missing := machine.MissingPackages(packages); len(missing) == 0 {
+			r.Reused()
+		} else {
+			r.Doing("installing %s", strings.Join(missing, ", "))
+		}
+		return machine.InstallPackages(ctx, packages, r.Log)
 	}
-	return machine.InstallPackages(ctx, missing, r.Log)
 }
 
 // prepareMachine records what the machine is like and then changes it.
@@ -213,5 +241,5 @@ export KO_DEFAULTBASEIMAGE='%s'
 export SLUICE_INSECURE_REGISTRY='--insecure-registry'
 export SLUICE_QUEUE_PROXY='true'
 export SLUICE_BATCH='true'
-`, s.layout.Kubeconfig("admin"), s.layout.Tools(), layout.Registry, s.images.base)
+`, s.layout.Kubeconfig("admin"), s.layout.Tools(), layout.Registry, s.images.base) + s.storeEnv()
 }
