@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -171,6 +172,18 @@ func statusOf(err error) int {
 	return 0
 }
 
+// coded is an error of the store's own, as the SDK has it.
+type coded interface{ ErrorCode() string }
+
+// unknownKeys are what stores say of an access key that they don't know. Not all of them say
+// 403: by its status alone, versitygw's would be that of a missing object.
+var unknownKeys = []string{"InvalidAccessKeyId", "XAdminUserNotFound"}
+
+func unknownKey(err error) bool {
+	var own coded
+	return errors.As(err, &own) && slices.Contains(unknownKeys, own.ErrorCode())
+}
+
 func pastEnd(err error) bool { return statusOf(err) == http.StatusRequestedRangeNotSatisfiable }
 
 // told adds what a store said in its own words.
@@ -181,6 +194,9 @@ func told(err error) error {
 	case gcerrors.NotFound:
 		return fmt.Errorf("%w: %w", ErrMissing, err)
 	case gcerrors.PermissionDenied:
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if unknownKey(err) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return refused(statusOf(err), err)

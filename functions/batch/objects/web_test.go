@@ -54,9 +54,10 @@ func TestWeb(t *testing.T) {
 type s3Server struct {
 	mu      sync.Mutex
 	objects map[string]string
-	// wrong answers everything, if it is set; lost carries out the next put and says nothing
+	// wrong answers everything, if it is set, with the store's own code; lost carries out the next put and says nothing
 	// of it.
 	wrong  int
+	code   string
 	lost   bool
 	starts []string
 }
@@ -67,7 +68,7 @@ func (s *s3Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := strings.TrimPrefix(r.URL.Path, "/bucket/")
 	switch {
 	case s.wrong > 0:
-		fail(w, s.wrong, "InvalidAccessKeyId")
+		fail(w, s.wrong, s.code)
 	case r.URL.Query().Has("list-type"):
 		s.list(w, r)
 	case r.Method == http.MethodPut:
@@ -178,15 +179,27 @@ func TestS3LosesAnAnswer(t *testing.T) {
 
 func TestS3Refuses(t *testing.T) {
 	s, bucket := openS3(t)
-	s.wrong = http.StatusForbidden
-	if err := bucket.Create(t.Context(), "a", strings.NewReader("content")); !errors.Is(err, ErrRefused) {
-		t.Errorf("creating: %v", err)
-	}
-	if _, err := keys(t.Context(), bucket, "", ""); !errors.Is(err, ErrRefused) {
-		t.Errorf("listing: %v", err)
-	}
-	if _, err := bucket.Open(t.Context(), "a", 0); !errors.Is(err, ErrRefused) {
-		t.Errorf("opening: %v", err)
+	for _, tt := range []struct {
+		status int
+		code   string
+		want   error
+	}{
+		{http.StatusForbidden, "AccessDenied", ErrRefused},
+		{http.StatusForbidden, "SignatureDoesNotMatch", ErrRefused},
+		{http.StatusForbidden, "InvalidAccessKeyId", ErrRefused},
+		{http.StatusNotFound, "XAdminUserNotFound", ErrRefused},
+		{http.StatusNotFound, "NoSuchBucket", ErrMissing},
+	} {
+		s.wrong, s.code = tt.status, tt.code
+		if err := bucket.Create(t.Context(), "a", strings.NewReader("content")); !errors.Is(err, tt.want) {
+			t.Errorf("%s: creating: %v, want %v", tt.code, err, tt.want)
+		}
+		if _, err := keys(t.Context(), bucket, "", ""); !errors.Is(err, tt.want) {
+			t.Errorf("%s: listing: %v, want %v", tt.code, err, tt.want)
+		}
+		if _, err := bucket.Open(t.Context(), "a", 0); !errors.Is(err, tt.want) {
+			t.Errorf("%s: opening: %v, want %v", tt.code, err, tt.want)
+		}
 	}
 	if _, err := OpenS3(context.Background(), &task.S3{Bucket: "b", Credentials: t.TempDir()}); !errors.Is(err, ErrRefused) {
 		t.Errorf("without a Secret: %v", err)
