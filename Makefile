@@ -34,7 +34,7 @@ generate: ## generate deep copies, clients, CRDs from the API types
 presubmit: ## check format, vet, lint, generated code and module files
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [[ -z "$$unformatted" ]] || { echo "run gofmt on:"; echo "$$unformatted"; exit 1; }
 	for module in $(MODULES); do (cd $$module && go vet ./... && go mod tidy -diff); done
-	go vet -tags e2e ./test/...
+	go vet -tags e2e ./test/... ./functions/batch/objects
 	hack/lint.sh $(MODULES)
 	hack/verify-codegen.sh
 
@@ -62,7 +62,10 @@ test-e2e: install ## run the end-to-end tests on the local stack
 	RANKER_IMAGE=$$(hack/build-image.sh ./test/images/ranker)
 	STREAMS_IMAGE=$$(hack/build-image.sh ./test/images/streams)
 	export RANKER_IMAGE STREAMS_IMAGE
+	# By now, so that no test runs beside its build.
+	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up versitygw
 	go test -tags e2e -count 1 -timeout 40m -parallel 4 -v ./test/e2e/...
+	go test -tags e2e -count 1 -timeout 30m -v ./functions/batch/objects
 
 .PHONY: conformance
 conformance: install ## run Knative's conformance suite against Sluice's ingress class

@@ -128,6 +128,11 @@ var rules = []rule{
 		forbidden: []string{"gocloud.dev/", "github.com/aws/"},
 	},
 	{
+		name:      "who finds real stores knows no cluster",
+		of:        under("test/stores"),
+		forbidden: []string{"k8s.io/", "knative.dev/", "istio.io/", "functions/", "reconciler/", "test/platform"},
+	},
+	{
 		name:      "the product knows no tool and no test",
 		of:        func(p string) bool { return !strings.HasPrefix(p, "test/") && !strings.HasPrefix(p, "hack/") },
 		forbidden: []string{"hack/", "test/"},

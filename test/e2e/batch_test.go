@@ -164,8 +164,8 @@ func (s *stage) shelf(name string) string {
 // itemID names the i-th item, and so what the ranker answers to it.
 func itemID(i int64) string { return fmt.Sprintf("item-%d", i) }
 
-// items makes a ConfigMap of that many of the ranker's requests, a line each.
-func (s *stage) items(name string, n int64) {
+// requests are that many of the ranker's, a line each.
+func (s *stage) requests(n int64) string {
 	s.Helper()
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, cluster.request); err != nil {
@@ -184,7 +184,13 @@ func (s *stage) items(name string, n int64) {
 		}
 		lines.Write(append(line, '\n'))
 	}
-	items := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}, Data: map[string]string{"items.jsonl": lines.String()}}
+	return lines.String()
+}
+
+// items makes a ConfigMap of that many requests.
+func (s *stage) items(name string, n int64) {
+	s.Helper()
+	items := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}, Data: map[string]string{"items.jsonl": s.requests(n)}}
 	if _, err := s.Kube.CoreV1().ConfigMaps(s.namespace).Create(s.Context(), items, metav1.CreateOptions{}); err != nil {
 		s.Fatal("creating the items:", err)
 	}

@@ -18,10 +18,16 @@ import (
 	"pgregory.net/rapid"
 )
 
+// realStores are opened beside those that need nothing, by name: real_test.go has some.
+var realStores = map[string]func(t *testing.T) Store{}
+
 // each runs a test of what all stores have in common.
 func each(t *testing.T, test func(t *testing.T, s Store)) {
 	t.Run("bucket", func(t *testing.T) { test(t, NewBucket(memblob.OpenBucket(nil))) })
 	t.Run("folder", func(t *testing.T) { test(t, folder(t)) })
+	for name, open := range realStores {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
 }
 
 func folder(t *testing.T) *Folder {
