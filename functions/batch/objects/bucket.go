@@ -173,7 +173,31 @@ func statusOf(err error) int {
 }
 
 // coded is an error of the store's own, as the SDK has it.
-type coded interface{ ErrorCode() string }
+type coded interface {
+	ErrorCode() string
+	ErrorMessage() string
+}
+
+// answerError is an error in the store's words alone. What the SDK adds, the call's name and
+// IDs of the request, is longer than what people are shown.
+type answerError struct {
+	words string
+	err   error
+}
+
+func (a *answerError) Error() string { return a.words }
+
+func (a *answerError) Unwrap() error { return a.err }
+
+// inItsWords leaves of an error what the store said, where it said something.
+func inItsWords(err error) error {
+	var own coded
+	if !errors.As(err, &own) || own.ErrorMessage() == "" {
+		return err
+	}
+	words := fmt.Sprintf("the store answers %d, %s: %s", statusOf(err), own.ErrorCode(), strings.TrimSuffix(own.ErrorMessage(), "."))
+	return &answerError{words: words, err: err}
+}
 
 // unknownKeys are what stores say of an access key that they don't know. Not all of them say
 // 403: by its status alone, versitygw's would be that of a missing object.
@@ -186,8 +210,9 @@ func unknownKey(err error) bool {
 
 func pastEnd(err error) bool { return statusOf(err) == http.StatusRequestedRangeNotSatisfiable }
 
-// told adds what a store said in its own words.
+// told adds to what a store said what that means to all of them.
 func told(err error) error {
+	err = inItsWords(err)
 	switch gcerrors.Code(err) {
 	case gcerrors.FailedPrecondition, gcerrors.AlreadyExists:
 		return fmt.Errorf("%w: %w", ErrExists, err)

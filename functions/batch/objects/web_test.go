@@ -200,6 +200,10 @@ func TestS3Refuses(t *testing.T) {
 		if _, err := bucket.Open(t.Context(), "a", 0); !errors.Is(err, tt.want) {
 			t.Errorf("%s: opening: %v, want %v", tt.code, err, tt.want)
 		}
+		_, err := bucket.Open(t.Context(), "a", 0)
+		if want := fmt.Sprintf("the store answers %d, %s: no", tt.status, tt.code); !strings.HasSuffix(err.Error(), want) || len(err.Error()) > 100 {
+			t.Errorf("%s: opening: it is said %q, want %q", tt.code, err, want)
+		}
 	}
 	if _, err := OpenS3(context.Background(), &task.S3{Bucket: "b", Credentials: t.TempDir()}); !errors.Is(err, ErrRefused) {
 		t.Errorf("without a Secret: %v", err)
