@@ -33,11 +33,11 @@ func (p *Proxy) Address() string { return p.address }
 func (p *Proxy) Away() {
 	p.mu.Lock()
 	if p.listener != nil {
-		p.listener.Close()
+		_ = p.listener.Close()
 		p.listener = nil
 	}
 	for connection := range p.open {
-		connection.Close()
+		_ = connection.Close()
 	}
 	p.mu.Unlock()
 	p.serving.Wait()
@@ -69,7 +69,7 @@ func (p *Proxy) accept(ctx context.Context, listener net.Listener) {
 func (p *Proxy) lead(ctx context.Context, of net.Listener, from net.Conn) {
 	to, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.to)
 	if err != nil {
-		from.Close()
+		_ = from.Close()
 		return
 	}
 	if !p.keep(of, from, to) {
@@ -91,7 +91,7 @@ func (p *Proxy) keep(of net.Listener, pair ...net.Conn) bool {
 	defer p.mu.Unlock()
 	for _, connection := range pair {
 		if p.listener != of {
-			connection.Close()
+			_ = connection.Close()
 			continue
 		}
 		p.open[connection] = true
@@ -102,6 +102,6 @@ func (p *Proxy) keep(of net.Listener, pair ...net.Conn) bool {
 // copyAll copies until either side ends, and then ends both.
 func copyAll(to, from net.Conn) {
 	_, _ = io.Copy(to, from)
-	to.Close()
-	from.Close()
+	_ = to.Close()
+	_ = from.Close()
 }

@@ -74,7 +74,7 @@ func FindS3(ctx context.Context) (*S3, error) {
 func bringUp(ctx context.Context, cluster, store string) error {
 	ctx, cancel := context.WithTimeout(ctx, broughtUpWithin)
 	defer cancel()
-	said, err := exec.CommandContext(ctx, cluster, "up", store).CombinedOutput()
+	said, err := exec.CommandContext(ctx, cluster, "up", store).CombinedOutput() //nolint:gosec // who runs the tests names it
 	if err != nil {
 		return fmt.Errorf("bringing up %s: %w: %s", store, err, said)
 	}
