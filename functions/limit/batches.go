@@ -27,23 +27,33 @@ var ErrStandby = errors.New("another replica of the limiter leads")
 // batches are what passes and those who ask for slack have in common.
 type batches struct {
 	mu sync.Mutex
-	// asked is when batch asked last, by RateLimit; known are those that there are.
-	asked map[string]time.Time
+	// asked is when batch asked last and what it needs, by RateLimit; known are those that
+	// there are.
+	asked map[string]asking
 	known sets.Set[string]
 	left  map[string]slack.Slack
 }
 
+// asking is what batch said when it asked.
+type asking struct {
+	at    time.Time
+	needs []slack.Need
+}
+
+// Wanted are Models that batch asks for, with what it needs of each to meet its deadlines.
+type Wanted map[types.NamespacedName][]slack.Need
+
 // Left is what batch may take of Models, by namespace and name, as of the last pass. A Model
 // without is one that isn't there, or of which nothing is left, or isn't known yet: it is
 // from the next pass on.
-func (f *Function) Left(models []types.NamespacedName) (map[types.NamespacedName]slack.Slack, error) {
+func (f *Function) Left(models Wanted) (map[types.NamespacedName]slack.Slack, error) {
 	if !f.leads.Load() {
 		return nil, ErrStandby
 	}
 	now, left, fresh := f.Clock.Now(), map[types.NamespacedName]slack.Slack{}, false
 	f.batches.mu.Lock()
 	defer f.batches.mu.Unlock()
-	for _, model := range models {
+	for model, needs := range models {
 		k := model.String()
 		if !f.batches.known.Has(k) {
 			continue
@@ -51,7 +61,7 @@ func (f *Function) Left(models []types.NamespacedName) (map[types.NamespacedName
 		if _, ok := f.batches.asked[k]; !ok {
 			fresh = true
 		}
-		f.batches.asked[k] = now
+		f.batches.asked[k] = asking{at: now, needs: needs}
 		if s, ok := f.batches.left[k]; ok && s.At(now) > 0 {
 			left[model] = s
 		}
@@ -71,14 +81,29 @@ func (b *batches) runsOn(limits []*v1alpha1.RateLimit, now time.Time) sets.Set[s
 		b.known.Insert(key(l))
 	}
 	on := sets.New[string]()
-	for k, at := range b.asked {
-		if b.known.Has(k) && now.Sub(at) < askedFor {
+	for k, of := range b.asked {
+		if b.known.Has(k) && now.Sub(of.at) < askedFor {
 			on.Insert(k)
 		} else {
 			delete(b.asked, k)
 		}
 	}
 	return on
+}
+
+// needs are what batch needs of a Model at a time, as far as it said so: what was answered
+// since isn't known yet, nor is a deadline that has passed one any more.
+func (b *batches) needs(limit string, now time.Time) []slack.Need {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	of := b.asked[limit]
+	needs := make([]slack.Need, 0, len(of.needs))
+	for _, n := range of.needs {
+		if n, ok := n.After(now.Sub(of.at)); ok {
+			needs = append(needs, n)
+		}
+	}
+	return needs
 }
 
 func (b *batches) tell(left map[string]slack.Slack) {

@@ -25,7 +25,7 @@ func (b *bench) leaves(what string, want float64) slack.Slack {
 	b.t.Helper()
 	var got slack.Slack
 	b.until(what, func() bool {
-		left, err := b.Left([]types.NamespacedName{asked})
+		left, err := b.Left(Wanted{asked: nil})
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -93,14 +93,14 @@ func TestBatchGetsWhatIsLeft(t *testing.T) {
 	b.leaves("nothing, once the demand isn't read any more", 0)
 	b.set(func() { b.silent = false })
 
-	if left, err := b.Left([]types.NamespacedName{{Namespace: "team", Name: "nobody"}}); err != nil || len(left) > 0 {
+	if left, err := b.Left(Wanted{{Namespace: "team", Name: "nobody"}: nil}); err != nil || len(left) > 0 {
 		t.Errorf("of a Model that isn't there, there is left %v, %v", left, err)
 	}
 	b.batches.mu.Lock()
 	if n := len(b.batches.asked); n != 1 {
 		t.Errorf("%d Models are known to have been asked for, want the one that is there", n)
 	}
-	b.batches.asked["team/m"] = time.Now().Add(-askedFor)
+	b.batches.asked["team/m"] = asking{at: time.Now().Add(-askedFor)}
 	b.batches.mu.Unlock()
 	b.Look()
 	b.until("nobody asks any more, and there is no bucket for the mark", func() bool { return b.markedRates() == nil })
@@ -110,7 +110,7 @@ func TestBatchGetsWhatIsLeft(t *testing.T) {
 	b.until("no replica is asked for", func() bool { return b.limit("m").Status.Revisions[0].Needed == 0 })
 
 	b.end()
-	if _, err := b.Left([]types.NamespacedName{asked}); err == nil {
+	if _, err := b.Left(Wanted{asked: nil}); err == nil {
 		t.Error("a replica that doesn't lead says what is left")
 	}
 }
@@ -123,7 +123,7 @@ func TestNothingIsLeftBeforeItsBucketIsProved(t *testing.T) {
 	b.until("the limit is proved", b.applied(20))
 	b.set(func() { b.lagging = "shared-a" })
 	for range 20 {
-		if left, err := b.Left([]types.NamespacedName{asked}); err != nil || len(left) > 0 {
+		if left, err := b.Left(Wanted{asked: nil}); err != nil || len(left) > 0 {
 			t.Fatalf("there is left %v, %v, though a pod lags", left, err)
 		}
 		time.Sleep(50 * time.Millisecond)

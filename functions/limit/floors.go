@@ -41,9 +41,7 @@ func (f *Function) setFloors(s *state, plans []plan) {
 				floors[k] = next
 			}
 			p.rows[i].Needed = next.Replicas
-			if p.batch && r.Percent > 0 {
-				p.rows[i].Needed = max(1, next.Replicas) // which its credits can't wake
-			}
+			p.rows[i].Needed = max(next.Replicas, f.calledOf(&p, r))
 		}
 	}
 	f.floors = floors

@@ -25,6 +25,7 @@ import (
 	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/functions/limit/queue"
 	"sluice.dev/sluice/functions/limit/resources"
+	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	client "sluice.dev/sluice/reconciler/client/clientset/versioned/typed/sluice/v1alpha1"
@@ -119,6 +120,8 @@ type Function struct {
 	// batches are what batch asks for, beside what was decided about it, by RateLimit.
 	batches batches
 	beside  map[string]beside
+	// called are the replicas that batches call for to meet their deadlines, by RateLimit.
+	called map[string]slack.Called
 }
 
 // New returns a Function that has yet to be given its parts.
@@ -133,7 +136,7 @@ func New() *Function {
 		pending:  map[string]pending{},
 		reported: map[limitID]*v1alpha1.RateLimitStatus{},
 		statuses: newStatuses(),
-		batches:  batches{asked: map[string]time.Time{}},
+		batches:  batches{asked: map[string]asking{}},
 	}
 }
 
@@ -228,6 +231,9 @@ func (f *Function) pass(ctx context.Context) error {
 	f.divide(s, plans)
 	f.leave(plans)
 	f.line(plans)
+	if err := f.call(s, plans); err != nil {
+		return err
+	}
 	f.setFloors(s, plans)
 	generations, err := f.write(ctx, s, plans)
 	if !f.lastOut.Before(began) {

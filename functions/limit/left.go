@@ -15,8 +15,8 @@ import (
 )
 
 // maxQuestion bounds what is read of a question: the longest names of as many Models as may
-// be asked for.
-const maxQuestion = slack.MostModels * 160
+// be asked for, twice where batch needs something of each, and as many needs as may be told.
+const maxQuestion = 2*slack.MostModels*160 + slack.MostNeeds*120
 
 // LeftHandler answers what is left to batch, to whom admit lets in. A replica that doesn't
 // lead answers 503: another one knows.
@@ -49,7 +49,7 @@ func (f *Function) LeftHandler(admit func(*http.Request) error) http.Handler {
 	})
 }
 
-func readQuestion(body io.Reader) ([]types.NamespacedName, error) {
+func readQuestion(body io.Reader) (Wanted, error) {
 	var q slack.Question
 	if err := json.NewDecoder(body).Decode(&q); err != nil {
 		return nil, fmt.Errorf("reading the question: %w", err)
@@ -57,13 +57,13 @@ func readQuestion(body io.Reader) ([]types.NamespacedName, error) {
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	models := make([]types.NamespacedName, 0, len(q.Models))
+	models := make(Wanted, len(q.Models))
 	for i, model := range q.Models {
 		namespace, name, ok := strings.Cut(model, "/")
 		if !ok {
 			return nil, fmt.Errorf("models[%d] is %q, want namespace/name", i, model)
 		}
-		models = append(models, types.NamespacedName{Namespace: namespace, Name: name})
+		models[types.NamespacedName{Namespace: namespace, Name: name}] = q.Needs[model]
 	}
 	return models, nil
 }

@@ -125,6 +125,14 @@ func (s Starts) until(pod Pod) time.Time {
 	return pod.began().Add(min(patience, s.Deadline))
 }
 
+// Usual is how long most of the replicas that are ready took to start, from when they were
+// asked for; false if none is.
+func (s Starts) Usual() (time.Duration, bool) {
+	scheduling, _ := s.usual(Pod.scheduling)
+	starting, known := s.usual(Pod.starting)
+	return scheduling + starting, known
+}
+
 // usual is what a part of their starts took most of the replicas that are ready; false
 // if none is.
 func (s Starts) usual(of func(Pod) time.Duration) (time.Duration, bool) {

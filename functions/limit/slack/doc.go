@@ -15,7 +15,10 @@
 // 4.4 s. What the root has is for chance: a demand that comes evenly, and has stood for that
 // long, leaves no more than C less margin and reserve.
 //
+// Turned round, it says how many replicas leave what batches need to meet their deadlines:
+// for a rate R, so many that C ≥ R / (1 - reserve) + (1 + margin) · D.
+//
 // slack.go has the formula, demand.go what it goes by, excess.go how far and for how long
 // batch is behind a demand that rises, ceiling.go the rate of the bucket that holds requests
-// with the mark.
+// with the mark, need.go what batches need, replicas.go the replicas that this calls for.
 package slack

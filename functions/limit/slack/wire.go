@@ -15,12 +15,25 @@ const (
 // Question asks what is left of Models, each as namespace/name.
 type Question struct {
 	Models []string `json:"models"`
+	// Needs are what batches that have a deadline need of those, by Model.
+	Needs map[string][]Need `json:"needs,omitempty"`
 }
 
 // Check says what is wrong with a question.
 func (q Question) Check() error {
 	if len(q.Models) > MostModels {
 		return fmt.Errorf("models has %d entries, want %d at most: ask for the others by themselves", len(q.Models), MostModels)
+	}
+	total := 0
+	for model, needs := range q.Needs {
+		if total += len(needs); total > MostNeeds {
+			return fmt.Errorf("needs has more than %d entries: ask for the others by themselves", MostNeeds)
+		}
+		for i, n := range needs {
+			if err := n.Check(); err != nil {
+				return fmt.Errorf("needs[%s][%d]: %w", model, i, err)
+			}
+		}
 	}
 	return nil
 }

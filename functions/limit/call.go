@@ -1,0 +1,105 @@
+package limit
+
+import (
+	"math"
+	"time"
+
+	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/slack"
+)
+
+const (
+	// unknownStart is how long a replica is thought to take to start as long as none is ready
+	// whose start is known.
+	unknownStart = 10 * time.Second
+	// callGrowth bounds what batch calls for by what the autoscaler wants, where maxReplicas
+	// don't: deadlines cost nothing to set.
+	callGrowth = 10
+)
+
+// call decides how many replicas batch calls for of each plan that it runs on, so that it
+// meets its deadlines. It may be none where requests with the mark have no bucket of their
+// own: then batch has nothing of them.
+func (f *Function) call(s *state, plans []plan) error {
+	now, called := f.Clock.Now(), map[string]slack.Called{}
+	for i := range plans {
+		p := &plans[i]
+		if p.err != nil || p.gone || !p.batch || !p.marks {
+			continue
+		}
+		k := key(p.of)
+		needs := f.batches.needs(k, now)
+		if len(needs) == 0 {
+			continue
+		}
+		start, err := f.startOf(p, s.replicas[k])
+		if err != nil {
+			return err
+		}
+		called[k] = slack.Usual.Call(f.called[k], f.fleetOf(p, s.replicas[k], start), needs, now)
+	}
+	f.called = called
+	return nil
+}
+
+// startOf is how long a replica takes of the revision that takes longest.
+func (f *Function) startOf(p *plan, revisions []capacity.Replicas) (time.Duration, error) {
+	longest := time.Duration(0)
+	for _, r := range revisions {
+		if r.Percent <= 0 {
+			continue
+		}
+		starts, err := f.Caches.starts(p.of.Namespace, r.Revision)
+		if err != nil {
+			return 0, err
+		}
+		took, known := starts.Usual()
+		if !known {
+			took = unknownStart
+		}
+		longest = max(longest, min(took, starts.Deadline))
+	}
+	return longest + slack.Reaction, nil
+}
+
+// fleetOf is what batch has of a plan's replicas, as if one revision had all requests. Of
+// what its cap doesn't let through, more replicas are of no use.
+func (f *Function) fleetOf(p *plan, revisions []capacity.Replicas, start time.Duration) slack.Fleet {
+	q, _ := p.rule.PerReplica.Float64()
+	serves, _ := p.serving.Float64()
+	fleet := slack.Fleet{PerReplica: q, Serves: serves, Demand: f.divisions[p.of.Spec.VirtualService].Demand(), Start: start, Most: math.MaxInt32}
+	if p.limit.Cmp(p.uncapped) < 0 {
+		limit, _ := p.limit.Float64()
+		fleet.Most = most(limit / q)
+	}
+	for _, r := range revisions {
+		if r.Percent > 0 {
+			fleet.Most = min(fleet.Most, most(float64(mostOf(r))*100/float64(r.Percent)))
+		}
+	}
+	return fleet
+}
+
+// mostOf is how many replicas batch may call for of a revision.
+func mostOf(r capacity.Replicas) int32 {
+	if r.Max > 0 {
+		return r.Max
+	}
+	return callGrowth * max(1, r.Desired)
+}
+
+func most(replicas float64) int32 { return int32(min(math.Ceil(replicas), math.MaxInt32)) }
+
+// calledOf is the least number of replicas of a revision for batch: its part of those that
+// are called for, and one, which credits can't wake. Where replicas can't be had, it is one
+// more than there are, as for the online demand.
+func (f *Function) calledOf(p *plan, r capacity.Replicas) int32 {
+	if !p.batch || r.Percent <= 0 {
+		return 0
+	}
+	n := min(most(float64(f.called[key(p.of)].Replicas)*float64(r.Percent)/100), mostOf(r))
+	if there := max(r.Ready, r.Desired-r.Missing); r.Missing > 0 {
+		n = min(n, there+1)
+	}
+	return max(1, n)
+}

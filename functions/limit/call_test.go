@@ -1,0 +1,121 @@
+package limit
+
+import (
+	"math"
+	"math/big"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/slack"
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+// A batch with a deadline has replicas called for, beside the online demand, for as long as
+// it asks; one without has one.
+func TestBatchCallsForReplicas(t *testing.T) {
+	b := newBench(t, 1, rateLimit("m"))
+	b.serveBoth()
+	b.until("the limit is proved", b.applied(10))
+	needed := func(want int32) func() bool {
+		return func() bool {
+			of := b.limit("m").Status.Revisions
+			return len(of) == 1 && of[0].Needed == want
+		}
+	}
+	asks := func(needs ...slack.Need) func() bool {
+		return func() bool {
+			if _, err := b.Left(Wanted{asked: needs}); err != nil {
+				b.t.Fatal(err)
+			}
+			b.Look()
+			return needed(int32(1 + 3*len(needs)))()
+		}
+	}
+	b.until("one replica for a batch without a deadline", asks())
+	b.until("four for one that has 3,600 requests left, and 100 s", asks(slack.Need{RequestsPerSecond: 36, Seconds: 100, MaxReplicas: 4}))
+	if s := b.limit("m").Status; s.NeededUntil == nil || s.Needed("m-1", time.Now()) != 4 {
+		t.Errorf("the status says %+v", s)
+	}
+	b.until("one once the batch has none", asks())
+}
+
+func TestNeedsAge(t *testing.T) {
+	now := time.Unix(2_000_000_000, 0)
+	b := batches{asked: map[string]asking{"team/m": {at: now, needs: []slack.Need{{RequestsPerSecond: 2, Seconds: 60}, {RequestsPerSecond: 9, Seconds: 10}}}}}
+	if got := b.needs("team/m", now.Add(20*time.Second)); len(got) != 1 || got[0].Seconds != 40 || math.Abs(got[0].RequestsPerSecond-3) > 1e-9 {
+		t.Errorf("20 s later, what is needed is %+v", got)
+	}
+	if got := b.needs("team/other", now); len(got) != 0 {
+		t.Errorf("of another Model there is needed %+v", got)
+	}
+}
+
+// What is called for goes over the revisions as their requests do, within what each may have.
+func TestCalledOf(t *testing.T) {
+	l := rateLimit("m")
+	for name, tt := range map[string]struct {
+		batch  bool
+		called int32
+		of     capacity.Replicas
+		want   int32
+	}{
+		"no batch":                   {false, 8, capacity.Replicas{Percent: 100}, 0},
+		"no deadline":                {true, 0, capacity.Replicas{Percent: 100}, 1},
+		"all of it":                  {true, 8, capacity.Replicas{Percent: 100, Max: 20}, 8},
+		"a part":                     {true, 8, capacity.Replicas{Percent: 30, Max: 20}, 3},
+		"nothing but a tag":          {true, 8, capacity.Replicas{Max: 20}, 0},
+		"its most":                   {true, 8, capacity.Replicas{Percent: 100, Max: 5}, 5},
+		"ten times what is wanted":   {true, 80, capacity.Replicas{Percent: 100, Desired: 2}, 20},
+		"one more than can be had":   {true, 8, capacity.Replicas{Percent: 100, Max: 20, Desired: 6, Ready: 3, Missing: 3}, 4},
+		"those on their way do come": {true, 8, capacity.Replicas{Percent: 100, Max: 20, Desired: 6, Ready: 3}, 8},
+	} {
+		f := New()
+		f.called = map[string]slack.Called{key(l): {Replicas: tt.called}}
+		if got := f.calledOf(&plan{of: l, batch: tt.batch}, tt.of); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// Of what a cap doesn't let through, no replicas are called for, and where requests are
+// split, the revision that may have least bounds all.
+func TestFleetOf(t *testing.T) {
+	l := rateLimit("m")
+	p := func(limit, uncapped int64) *plan {
+		return &plan{of: l, rule: capacity.Rule{PerReplica: big.NewRat(10, 1)}, limit: big.NewRat(limit, 1), uncapped: big.NewRat(uncapped, 1), serving: big.NewRat(30, 1)}
+	}
+	for name, tt := range map[string]struct {
+		plan      *plan
+		revisions []capacity.Replicas
+		want      int32
+	}{
+		"its most":           {p(40, 40), []capacity.Replicas{{Percent: 100, Max: 7}}, 7},
+		"a cap":              {p(35, 40), []capacity.Replicas{{Percent: 100, Max: 7}}, 4},
+		"a split":            {p(40, 40), []capacity.Replicas{{Percent: 20, Max: 2}, {Percent: 80, Max: 6}}, 8},
+		"a tag has no part":  {p(40, 40), []capacity.Replicas{{Percent: 100, Max: 7}, {Max: 1}}, 7},
+		"no bound, but some": {p(40, 40), []capacity.Replicas{{Percent: 100, Desired: 3}}, 30},
+	} {
+		f := New()
+		if got := f.fleetOf(tt.plan, tt.revisions, time.Second); got.Most != tt.want || got.PerReplica != 10 || got.Serves != 30 || got.Start != time.Second {
+			t.Errorf("%s: %+v, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// Where the mark has no bucket, batch has nothing of replicas, and calls for none but one.
+func TestNoneIsCalledForWithoutABucket(t *testing.T) {
+	f := New()
+	s := &state{limits: []*v1alpha1.RateLimit{rateLimit("m")}, batches: sets.New("team/m"), routing: &routing{gateways: sets.New(gateway.Shared)}}
+	f.batches.asked["team/m"] = asking{at: f.Clock.Now(), needs: []slack.Need{{RequestsPerSecond: 100, Seconds: 100}}}
+	p := plan{of: s.limits[0], batch: true}
+	if err := f.call(s, []plan{p}); err != nil || len(f.called) != 0 {
+		t.Errorf("%v, %v", f.called, err)
+	}
+	if got := f.calledOf(&p, capacity.Replicas{Percent: 100}); got != 1 {
+		t.Errorf("%d are called for, want 1", got)
+	}
+}
