@@ -110,6 +110,10 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		LimitAppliedType:    reflect.TypeFor[LimitApplied](),
 		GatewayMigratedType: reflect.TypeFor[GatewayMigrated](),
 		ModelWarmedType:     reflect.TypeFor[ModelWarmed](),
+		BatchStartedType:    reflect.TypeFor[BatchStarted](),
+		BatchProgressedType: reflect.TypeFor[BatchProgressed](),
+		BatchCompletedType:  reflect.TypeFor[BatchCompleted](),
+		BatchFailedType:     reflect.TypeFor[BatchFailed](),
 	}
 	for _, eventType := range Types() {
 		t.Run(eventType, func(t *testing.T) {

@@ -19,7 +19,10 @@ var schemas embed.FS
 
 // Types are the types of all events.
 func Types() []string {
-	return []string{RevisionScaledType, LimitAppliedType, GatewayMigratedType, ModelWarmedType}
+	return []string{
+		RevisionScaledType, LimitAppliedType, GatewayMigratedType, ModelWarmedType,
+		BatchStartedType, BatchProgressedType, BatchCompletedType, BatchFailedType,
+	}
 }
 
 // Schema returns the JSON schema of a type's data.
