@@ -12,6 +12,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -22,10 +23,12 @@ import (
 	"knative.dev/pkg/logging"
 	"knative.dev/pkg/signals"
 
+	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/lease"
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/functions/callers"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/batch"
 	"sluice.dev/sluice/reconciler/batch/resources"
 	batchinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/batch"
@@ -42,6 +45,8 @@ type environment struct {
 	// who asks.
 	Limiter string `envconfig:"LIMITER" required:"true"`
 	Token   string `envconfig:"LIMITER_TOKEN" default:"/var/run/secrets/sluice.dev/limiter/token"`
+	// Sink is the Broker's address; the name is Knative's.
+	Sink string `envconfig:"K_SINK" required:"true"`
 	// Port takes workers' asks.
 	Port int `envconfig:"PORT" default:"8090"`
 }
@@ -56,14 +61,19 @@ func main() {
 	if err != nil {
 		log.Fatal("Error telling callers: ", err)
 	}
-	reconcile := batch.NewController(resources.Worker{Image: env.WorkerImage, Credits: env.Credits})
+	sender, err := eventing.NewSender(func() (string, error) { return env.Sink, nil })
+	if err != nil {
+		log.Fatal("Error building the event sender: ", err)
+	}
+	worker := resources.Worker{Image: env.WorkerImage, Credits: env.Credits}
 	sharedmain.MainWithConfig(signals.NewContext(), "batch", config, func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
 		function := lease.New(clock.RealClock{}, logging.FromContext(ctx))
 		function.Left = lease.NewLimiter(env.Limiter, env.Token).Left
-		function.Model = modelOf(batchinformer.Get(ctx).Lister())
+		batches := batchinformer.Get(ctx).Lister()
+		function.Model, function.Runs = modelOf(batches), runsOf(batches)
 		go function.Run(ctx)
 		go serve(ctx, env.Port, function.Handler(known.Of))
-		return reconcile(ctx, cmw)
+		return batch.NewController(worker, function, sender)(ctx, cmw)
 	})
 }
 
@@ -98,4 +108,38 @@ func modelOf(batches sluicelisters.BatchLister) func(namespace, name string, uid
 		}
 		return namespace + "/" + b.Spec.Model, nil
 	}
+}
+
+// runsOf lists the batches that have begun, and go on.
+func runsOf(batches sluicelisters.BatchLister) func() ([]lease.Run, error) {
+	return func() ([]lease.Run, error) {
+		all, err := batches.List(labels.Everything())
+		if err != nil {
+			return nil, fmt.Errorf("listing batches: %w", err)
+		}
+		runs := make([]lease.Run, 0, len(all))
+		for _, b := range all {
+			if b.DeletionTimestamp == nil && !b.Spec.Suspend && b.Status.HasBegun() && !b.Status.IsFinished() {
+				runs = append(runs, runOf(b))
+			}
+		}
+		return runs, nil
+	}
+}
+
+func runOf(b *v1alpha1.Batch) lease.Run {
+	run := lease.Run{UID: b.UID, Model: b.Namespace + "/" + b.Spec.Model, Done: b.Status.ItemsDone(), PerRequest: 1}
+	if b.Status.Total != nil {
+		run.Items = *b.Status.Total
+	}
+	if rows := b.Spec.Format.Rows; b.Spec.Format.Type == v1alpha1.FormatRows && rows != nil {
+		run.PerRequest = int(*rows)
+	}
+	if end, ok := b.End(); ok {
+		run.End = end
+	}
+	if most := b.Spec.MaxReplicas; most != nil {
+		run.MaxReplicas = *most
+	}
+	return run
 }

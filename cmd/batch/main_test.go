@@ -1,12 +1,16 @@
 package main
 
 import (
+	"reflect"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	"knative.dev/pkg/ptr"
 
+	"sluice.dev/sluice/functions/batch/lease"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
@@ -43,5 +47,34 @@ func TestModelOf(t *testing.T) {
 	none := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	if got, err := modelOf(sluicelisters.NewBatchLister(none))("team", "nightly", "b-1"); err == nil {
 		t.Errorf("a batch that isn't there asks %q", got)
+	}
+}
+
+// Replicas are for what is to go on, by what its spec and its status say.
+func TestRunsOf(t *testing.T) {
+	start, now := metav1.NewTime(time.Unix(2_000_000_000, 0)), metav1.Now()
+	known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	for name, change := range map[string]func(*v1alpha1.Batch){
+		"works": func(b *v1alpha1.Batch) {
+			b.Status.MarkPlanned(1000, 4)
+			b.Status.Succeeded, b.Status.Failed = ptr.Int64(90), ptr.Int64(10)
+			b.Spec.Deadline, b.Spec.MaxReplicas = &metav1.Duration{Duration: time.Hour}, ptr.Int32(3)
+			b.Spec.Format.Type, b.Spec.Format.Rows = v1alpha1.FormatRows, ptr.Int32(64)
+		},
+		"waits":     func(b *v1alpha1.Batch) { b.Status.StartTime = nil },
+		"suspended": func(b *v1alpha1.Batch) { b.Spec.Suspend = true },
+		"deleted":   func(b *v1alpha1.Batch) { b.DeletionTimestamp = &now },
+		"over":      func(b *v1alpha1.Batch) { b.Status.MarkCompleted(now.Time) },
+	} {
+		b := &v1alpha1.Batch{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, UID: types.UID(name)}, Spec: v1alpha1.BatchSpec{Model: "ranker"}}
+		b.Status.StartTime = &start
+		change(b)
+		if err := known.Add(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []lease.Run{{UID: "works", Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, End: start.Add(time.Hour), MaxReplicas: 3}}
+	if got, err := runsOf(sluicelisters.NewBatchLister(known))(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }

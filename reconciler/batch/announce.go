@@ -40,6 +40,9 @@ func announcements(before, now *v1alpha1.BatchStatus) []announcement {
 		}
 		return out
 	}
+	if pace := now.GetCondition(v1alpha1.BatchConditionOnTime); pace.IsFalse() && !before.GetCondition(v1alpha1.BatchConditionOnTime).IsFalse() {
+		add(corev1.EventTypeWarning, pace.Reason, pace.Message)
+	}
 	was, is := whatHolds(before), whatHolds(now)
 	switch {
 	case is.reason == was.reason:

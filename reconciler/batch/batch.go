@@ -8,12 +8,14 @@ import (
 
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	batchlisters "k8s.io/client-go/listers/batch/v1"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/utils/clock"
 	"knative.dev/pkg/reconciler"
 
+	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/batch/resources"
 	sluiceclientset "sluice.dev/sluice/reconciler/client/clientset/versioned"
@@ -26,6 +28,7 @@ type Reconciler struct {
 	cluster
 	worker   resources.Worker
 	troubles *troubles
+	outside
 	schedule
 }
 
@@ -43,14 +46,25 @@ type cluster struct {
 	pods corev1listers.PodLister
 }
 
+// Follower knows how far runs are, by what their workers say.
+type Follower interface {
+	Progress(uid types.UID) task.Progress
+}
+
+// outside is what else the run is told by, and told to.
+type outside struct {
+	follower Follower
+	news     *news
+}
+
 // schedule is the time, and what brings a Batch back after a while.
 type schedule struct {
 	clock.PassiveClock
 	later func(b any, after time.Duration)
 }
 
-func newReconciler(c cluster, worker resources.Worker, s schedule) *Reconciler {
-	return &Reconciler{cluster: c, worker: worker, troubles: newTroubles(c.kube, s), schedule: s}
+func newReconciler(c cluster, worker resources.Worker, o outside, s schedule) *Reconciler {
+	return &Reconciler{cluster: c, worker: worker, troubles: newTroubles(c.kube, s), outside: o, schedule: s}
 }
 
 // pass is one look at a Batch: what its steps go by.
@@ -81,6 +95,7 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, b *v1alpha1.Batch) recon
 		r.later(b, wait)
 	}
 	announce(ctx, b, before)
+	r.news.tell(ctx, b, before, r.Now())
 	return err
 }
 

@@ -24,7 +24,7 @@ import (
 
 func TestNewController(t *testing.T) {
 	ctx, _ := rtesting.SetupFakeContext(t)
-	if NewController(worker)(ctx, configmap.NewStaticWatcher()) == nil {
+	if NewController(worker, said{}, &broker{})(ctx, configmap.NewStaticWatcher()) == nil {
 		t.Error("no controller")
 	}
 }

@@ -33,19 +33,22 @@ import (
 // times as they start.
 const settle = 500 * time.Millisecond
 
-// NewController returns what watches Batches and all that runs them.
-func NewController(worker resources.Worker) injection.ControllerConstructor {
+// NewController returns what watches Batches and all that runs them. The follower knows how
+// far they are, and what becomes of them is told to the sender.
+func NewController(worker resources.Worker, follower Follower, sender Sender) injection.ControllerConstructor {
 	return func(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 		batches, models := batchinformer.Get(ctx), modelinformer.Get(ctx)
 		runs := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), 0, kubeinformers.WithTransform(slim),
 			kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = sluice.BatchLabelKey }))
 		jobs, pods := runs.Batch().V1().Jobs(), runs.Core().V1().Pods()
 
+		told := newNews(sender)
+		go told.run(ctx)
 		var impl *controller.Impl
 		r := newReconciler(cluster{
 			kube: kubeclient.Get(ctx), sluice: sluiceclient.Get(ctx),
 			batches: batches.Lister(), models: models.Lister(), jobs: jobs.Lister(), pods: pods.Lister(),
-		}, worker, schedule{PassiveClock: clock.RealClock{}, later: func(b any, after time.Duration) { impl.EnqueueAfter(b, after) }})
+		}, worker, outside{follower: follower, news: told}, schedule{PassiveClock: clock.RealClock{}, later: func(b any, after time.Duration) { impl.EnqueueAfter(b, after) }})
 		impl = batchreconciler.NewImpl(recording.WithRecorder(ctx, "batch-controller"), r)
 
 		watch(batches.Informer(), controller.HandleAll(impl.Enqueue))

@@ -49,7 +49,7 @@ var (
 )
 
 func TestReconcile(t *testing.T) {
-	slices.Concat(startRows(), planRows(), workRows(), holdRows(), endRows(), jobRows()).Test(t, factory)
+	slices.Concat(startRows(), planRows(), workRows(), holdRows(), endRows(), jobRows(), progressRows()).Test(t, factory)
 }
 
 // startRows take a Batch to where it has begun.
@@ -177,7 +177,7 @@ func planRows() rtesting.TableTest {
 		Key:  key,
 		Objects: []runtime.Object{batch(observed, begun, planning), model(), planJob(complete),
 			pod(planJob(), "x", ended(0, `{"items":1000,"parts":4,"shards":4}`))},
-		OtherTestData:     looksAgain(lookAgain),
+		OtherTestData:     looksAgain(followEvery, lookAgain),
 		WantCreates:       []runtime.Object{workJob()},
 		WantStatusUpdates: status(batch(observed, begun, planned, starting, progressed(0, 0, v1alpha1.BatchShards{Total: 4}))),
 		WantEvents:        []string{normal("Planned", "The input has 1000 items, in 4 shards")},
@@ -260,28 +260,32 @@ func workRows() rtesting.TableTest {
 	return rtesting.TableTest{{
 		Name:              "its pods ask",
 		Key:               key,
+		OtherTestData:     looksAgain(followEvery),
 		Objects:           with(nil, batch(observed, begun, planned, starting, at(0), seconds(1)), model(), workJob(active(2, "")), pod(workJob(), "0", shard(0), running)),
 		WantStatusUpdates: status(batch(observed, begun, planned, working, at(0), seconds(1))),
 	}, {
 		Name:              "a shard is complete",
 		Key:               key,
+		OtherTestData:     looksAgain(followEvery),
 		Objects:           with(shards(1), batch(observed, begun, planned, working, at(0), seconds(5)), model(), workJob(active(2, "0")), pod(workJob(), "1", shard(1), running)),
 		WantStatusUpdates: status(batch(observed, begun, planned, working, at(1), seconds(0))),
 	}, {
 		Name:          "which was written a moment ago",
 		Key:           key,
 		Objects:       with(shards(2), batch(observed, begun, planned, working, at(1), seconds(2)), model(), workJob(active(2, "0,1")), pod(workJob(), "2", shard(2), running)),
-		OtherTestData: looksAgain(3 * time.Second),
+		OtherTestData: looksAgain(followEvery, 3*time.Second),
 	}, {
-		Name: "a pod has gone with its report, and what was known stays",
-		Key:  key,
+		Name:          "a pod has gone with its report, and what was known stays",
+		Key:           key,
+		OtherTestData: looksAgain(followEvery),
 		Objects: with(shards(1), batch(observed, begun, planned, working, at(2), seconds(9)), model(), workJob(active(2, "0-2")),
 			pod(workJob(), "3", shard(3), running)),
 		WantStatusUpdates: status(batch(observed, begun, planned, working, at(2), seconds(0), func(b *v1alpha1.Batch) { b.Status.Shards.Complete = 3 })),
 	}, {
-		Name:    "more workers",
-		Key:     key,
-		Objects: with(nil, batch(observed, begun, planned, working, at(0), workers(3)), model(), workJob(active(2, "")), pod(workJob(), "0", shard(0), running)),
+		Name:          "more workers",
+		Key:           key,
+		OtherTestData: looksAgain(followEvery),
+		Objects:       with(nil, batch(observed, begun, planned, working, at(0), workers(3)), model(), workJob(active(2, "")), pod(workJob(), "0", shard(0), running)),
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: workJob(active(2, ""), func(j *batchv1.Job) {
 			j.Spec.Parallelism = ptr(int32(3))
 		})}},
@@ -351,7 +355,7 @@ func holdRows() rtesting.TableTest {
 		Name:              "and again at work",
 		Key:               key,
 		Objects:           []runtime.Object{batch(observed, begun, planned, waits("Suspended", off), none), model(), workJob(suspendedJob)},
-		OtherTestData:     looksAgain(lookAgain),
+		OtherTestData:     looksAgain(followEvery, lookAgain),
 		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: workJob()}},
 		WantStatusUpdates: status(batch(observed, begun, planned, starting, none)),
 		WantEvents:        []string{normal("Resumed", "The run goes on")},
@@ -403,7 +407,7 @@ func endRows() rtesting.TableTest {
 		Name:          "a deadline that is to come",
 		Key:           key,
 		Objects:       []runtime.Object{batch(observed, anHourAgo, planned, working, none, deadline(90*time.Minute)), model(), workJob(), pod(workJob(), "0", shard(0), running)},
-		OtherTestData: looksAgain(30 * time.Minute),
+		OtherTestData: looksAgain(30*time.Minute, followEvery),
 	}, {
 		Name:              "a deadline that has passed",
 		Key:               key,
@@ -464,11 +468,12 @@ func jobRows() rtesting.TableTest {
 		Name:          "a Job that somebody deleted comes back",
 		Key:           key,
 		Objects:       []runtime.Object{batch(observed, begun, planned, starting, none), model()},
-		OtherTestData: looksAgain(lookAgain),
+		OtherTestData: looksAgain(followEvery, lookAgain),
 		WantCreates:   []runtime.Object{workJob()},
 	}, {
-		Name: "what others changed of it is put right, and what it was made with stays",
-		Key:  key,
+		Name:          "what others changed of it is put right, and what it was made with stays",
+		Key:           key,
+		OtherTestData: looksAgain(followEvery),
 		Objects: []runtime.Object{batch(observed, begun, planned, working, none), model(), pod(workJob(), "0", shard(0), running),
 			workJob(ofAnEarlierVersion, suspendedJob, func(j *batchv1.Job) { j.Spec.Parallelism = ptr(int32(99)) })},
 		WantUpdates: []clientgotesting.UpdateActionImpl{{Object: workJob(ofAnEarlierVersion)}},
@@ -701,13 +706,13 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		kube.PrependReactor("*", "*", reactor)
 	}
 	batches := sluicelisters.NewBatchLister(objects.IndexerForObjectType(&v1alpha1.Batch{}))
-	waited := []time.Duration{}
+	waited, told := []time.Duration{}, newNews(nil)
 	c := batchreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluice, batches, recorder, newReconciler(cluster{
 		kube: kube, sluice: sluice, batches: batches,
 		models: sluicelisters.NewModelLister(objects.IndexerForObjectType(&v1alpha1.Model{})),
 		jobs:   batchlisters.NewJobLister(objects.IndexerForObjectType(&batchv1.Job{})),
 		pods:   corev1listers.NewPodLister(objects.IndexerForObjectType(&corev1.Pod{})),
-	}, worker, schedule{
+	}, worker, outside{follower: followerOf(row), news: told}, schedule{
 		PassiveClock: clocktesting.NewFakePassiveClock(noon),
 		later:        func(_ any, after time.Duration) { waited = append(waited, after) },
 	}))
@@ -715,6 +720,9 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		want, _ := row.OtherTestData["again"].([]time.Duration)
 		if !slices.Equal(waited, want) {
 			t.Errorf("looks again after %v, want %v", waited, want)
+		}
+		if want, ok := row.OtherTestData["told"].([]string); ok && !slices.Equal(typesOf(told), want) {
+			t.Errorf("another series of events is told than %v", want)
 		}
 	})
 	if leader, ok := c.(reconciler.LeaderAware); ok {

@@ -9,6 +9,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/batch/resources"
 )
@@ -21,8 +22,10 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 	if err != nil || job == nil {
 		return err
 	}
-	whole := count(&p.Status, job, pods)
+	far := r.follower.Progress(p.UID)
+	whole := count(&p.Status, job, pods, far)
 	end, most := over(job), p.Spec.MaxFailedItems
+	p.Status.InFlight, p.Status.RequestsPerSecond, p.Status.EstimatedEnd = nil, nil, nil
 	switch {
 	case most != nil && p.Status.Failed != nil && *p.Status.Failed > *most:
 		p.Status.MarkFailed(r.Now(), reasonTooManyFailedItems, fmt.Sprintf("%d items have failed, and %d may (spec.maxFailedItems). %s",
@@ -30,6 +33,7 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 	case end == nil && p.hold != nil:
 		p.Status.MarkHeld(p.hold.reason, p.hold.message)
 	case end == nil:
+		r.pace(p, far)
 		return r.follow(ctx, p, job, pods)
 	case end.Type == batchv1.JobFailed:
 		reason, message := whyFailed(job, pods)
@@ -46,9 +50,10 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 }
 
 // count takes over how far a Job is, and returns whether it is known of all shards how many
-// items they came to. Pods tell that when their shards are complete; where some have gone by
-// then, what was known before stays.
-func count(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod) (whole bool) {
+// items they came to. Pods tell that when their shards are complete, and of others their
+// workers say how far they are; where some have gone, or haven't said it yet to whoever is
+// asked now, what was known before stays.
+func count(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod, far task.Progress) (whole bool) {
 	done, active := indexes(job.Status.CompletedIndexes), job.Status.Active
 	if over(job) != nil || (job.Spec.Suspend != nil && *job.Spec.Suspend) {
 		active = 0
@@ -58,15 +63,31 @@ func count(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod) (whole
 		failed = indexes(*job.Status.FailedIndexes)
 	}
 	s.Shards = &v1alpha1.BatchShards{Total: s.Shards.Total, Complete: int32(done), Failed: int32(failed), Active: active}
-	var items, errors int64
 	told := successes(pods)
+	whole = len(told) >= int(s.Shards.Total)
+	if tally := tallyOf(told, far, s); whole || s.Succeeded == nil || tally.Items() >= s.ItemsDone() {
+		s.Succeeded, s.Failed = &tally.Succeeded, &tally.Failed
+	}
+	return whole
+}
+
+// tallyOf is what pods ended with, and what workers say of the other shards, unless that is
+// more than there is.
+func tallyOf(told map[string]task.Report, far task.Progress, s *v1alpha1.BatchStatus) task.Tally {
+	var ended, all task.Tally
 	for _, report := range told {
-		items, errors = items+report.Succeeded, errors+report.Failed
+		ended.Succeeded, ended.Failed = ended.Succeeded+report.Succeeded, ended.Failed+report.Failed
 	}
-	if len(told) >= done {
-		s.Succeeded, s.Failed = &items, &errors
+	all = ended
+	for shard, tally := range far.Shards {
+		if _, known := told[strconv.Itoa(int(shard))]; !known && shard < s.Shards.Total {
+			all.Succeeded, all.Failed = all.Succeeded+tally.Succeeded, all.Failed+tally.Failed
+		}
 	}
-	return len(told) >= int(s.Shards.Total)
+	if s.Total != nil && all.Items() > *s.Total {
+		return ended
+	}
+	return all
 }
 
 // indexes is how many there are in a Job's list of them, as in "1,3-5,7".

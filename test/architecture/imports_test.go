@@ -142,7 +142,7 @@ var rules = []rule{
 // pure are the rooms that decide: functions over plain values.
 var pure = oneOf(
 	"reconciler/apis/metadata", "reconciler/apis/obstacle", "reconciler/apis/spelling",
-	"functions/batch/credits", "functions/batch/pace", "functions/batch/plan", "functions/batch/rows",
+	"functions/batch/credits", "functions/batch/pace", "functions/batch/plan", "functions/batch/progress", "functions/batch/rows",
 	"functions/limit/capacity", "functions/limit/division", "functions/limit/queue", "functions/limit/slack", "functions/limit/slots",
 )
 

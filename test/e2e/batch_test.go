@@ -27,8 +27,8 @@ import (
 const (
 	// batchWithin bounds the wait for a run.
 	batchWithin = 3 * time.Minute
-	// batchItems at what is left of 40/s beside 20/s take some fifteen seconds.
-	batchItems = 300
+	// batchItems at what is left of 40/s beside 20/s take some twenty seconds.
+	batchItems = 400
 )
 
 // A batch takes what online callers leave, who don't notice; each item has one effect, though
@@ -52,6 +52,7 @@ func TestBatchTakesTheSlack(t *testing.T) {
 		online <- report
 	}()
 	s.batch("nightly", "results", "run")
+	s.progresses("nightly", batchItems)
 	s.killWorker("nightly")
 	s.complete("nightly", batchItems)
 	close(stop)
@@ -82,6 +83,63 @@ func TestBatchWakesAModel(t *testing.T) {
 	s.atRest("ranker")
 }
 
+// A batch that one replica couldn't do in time has more, which the autoscaler wouldn't want by
+// itself, and is over by its deadline.
+func TestBatchMeetsItsDeadline(t *testing.T) {
+	t.Parallel()
+	const items, deadline = 300, time.Minute
+	s := newStage(t)
+	folder := s.shelf("results")
+	s.create(s.ranker("ranker", func(m *v1alpha1.Model) {
+		slow := resource.MustParse("5") // a minute for all items; it settles at 15/s
+		m.Spec.Limit.RequestsPerSecondPerReplica = &slow
+	}))
+	s.serving("ranker")
+	s.items("items", items)
+	s.batch("hasty", "results", "run", func(b *v1alpha1.Batch) { b.Spec.Deadline = &metav1.Duration{Duration: deadline} })
+	s.until(deadline, "more replicas to be called for", func(ctx context.Context) (string, error) {
+		m, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Get(ctx, "ranker", metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		for _, floor := range m.Status.Floors {
+			if floor.Demand >= 2 {
+				return "", nil
+			}
+		}
+		return fmt.Sprintf("floors %+v", m.Status.Floors), nil
+	})
+	b := s.complete("hasty", items)
+	if took := b.Status.CompletionTime.Sub(b.Status.StartTime.Time); took > deadline {
+		s.Errorf("it took %s", took)
+	}
+	s.oneEffectEach(filepath.Join(folder, "run"), items)
+}
+
+// progresses waits until a batch that is at work says how far it is, how fast, and when it
+// will be over.
+func (s *stage) progresses(name string, items int64) {
+	s.Helper()
+	s.until(time.Minute, "the batch to say how far it is", func(ctx context.Context) (string, error) {
+		b, err := s.Sluice.SluiceV1alpha1().Batches(s.namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		p := b.Status.BatchProgress
+		switch {
+		case b.Status.IsFinished():
+			return "", fmt.Errorf("it is over, and never said so: %+v", p)
+		case p.RequestsPerSecond == nil || p.EstimatedEnd == nil || p.InFlight == nil || p.Succeeded == nil || *p.Succeeded == 0:
+			return fmt.Sprintf("%+v", p), nil
+		}
+		rate := p.RequestsPerSecond.AsApproximateFloat64()
+		if *p.Succeeded > items || rate <= 0 || rate > 40 || p.EstimatedEnd.Before(b.Status.StartTime) {
+			return "", fmt.Errorf("that can't be: %+v, at %g/s", p, rate)
+		}
+		return "", nil
+	})
+}
+
 // atRest waits until no replica of a Model is wanted.
 func (s *stage) atRest(model string) {
 	s.Helper()
@@ -97,8 +155,8 @@ func (s *stage) atRest(model string) {
 	})
 }
 
-// complete waits until a batch is.
-func (s *stage) complete(name string, items int64) {
+// complete waits until a batch is, and returns it.
+func (s *stage) complete(name string, items int64) (done *v1alpha1.Batch) {
 	s.Helper()
 	took := s.until(batchWithin, "the batch to be complete", func(ctx context.Context) (string, error) {
 		b, err := s.Sluice.SluiceV1alpha1().Batches(s.namespace).Get(ctx, name, metav1.GetOptions{})
@@ -112,11 +170,13 @@ func (s *stage) complete(name string, items int64) {
 		case c.IsTrue() && (b.Status.Total == nil || *b.Status.Total != items):
 			return "", fmt.Errorf("it had other items than %d: %+v", items, b.Status)
 		case c.IsTrue():
+			done = b
 			return "", nil
 		}
 		return fmt.Sprintf("%+v, %+v", b.Status.GetCondition(apis.ConditionSucceeded), b.Status.BatchProgress), nil
 	})
 	s.Logf("%d items in %.1f s", items, took.Seconds())
+	return done
 }
 
 // shelf is a volume, with a claim of that name, that is a folder of the node, which tests and
@@ -197,13 +257,16 @@ func (s *stage) items(name string, n int64) {
 }
 
 // batch asks the ranker for each of the items.
-func (s *stage) batch(name, claim, folder string) {
+func (s *stage) batch(name, claim, folder string, changes ...func(*v1alpha1.Batch)) {
 	s.Helper()
 	b := &v1alpha1.Batch{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
 	b.Spec.Model = "ranker"
 	b.Spec.Input.ConfigMap = &v1alpha1.BatchConfigMapInput{Name: "items", Key: "items.jsonl"}
 	b.Spec.Request.Path = "/v2/models/ranker/infer"
 	b.Spec.Output.Volume = &v1alpha1.BatchVolumeOutput{ClaimName: claim, Folder: folder}
+	for _, change := range changes {
+		change(b)
+	}
 	if _, err := s.Sluice.SluiceV1alpha1().Batches(s.namespace).Create(s.Context(), b, metav1.CreateOptions{}); err != nil {
 		s.Fatal("creating the batch:", err)
 	}

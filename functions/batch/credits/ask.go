@@ -32,10 +32,13 @@ type Ask struct {
 	// Lease is the number of the one that it goes by, 0 for none.
 	Lease int64 `json:"lease,omitempty"`
 	// InFlight are requests that wait for their answers. Succeeded and Failed are items of
-	// the shard, those of earlier workers too.
+	// the shard, those of earlier workers too that are in the output.
 	InFlight  int64 `json:"inFlight"`
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`
+	// Requests are those that this worker alone was answered, Items what these settled.
+	Requests int64 `json:"requests,omitempty"`
+	Items    int64 `json:"items,omitempty"`
 }
 
 // Lease is what a worker may send, and for how long.
@@ -61,16 +64,19 @@ func (a Ask) Check() error {
 		return nil
 	}
 	counted := func(field string, n int64) error {
-		if n < 0 {
-			return fmt.Errorf("%s is %d, want 0 or more", field, n)
+		if n < 0 || n > mostCounted {
+			return fmt.Errorf("%s is %d, want 0 to %d", field, n, int64(mostCounted))
 		}
 		return nil
 	}
 	errs := []error{
 		named("namespace", a.Namespace, validation.IsDNS1123Label), named("batch", a.Batch, validation.IsDNS1123Subdomain),
 		named("uid", string(a.UID), validation.IsDNS1123Label), named("worker", a.Worker, validation.IsDNS1123Subdomain),
-		counted("shard", int64(a.Shard)), counted("lease", a.Lease), counted("inFlight", a.InFlight),
-		counted("succeeded", a.Succeeded), counted("failed", a.Failed),
+		counted("shard", int64(a.Shard)), counted("inFlight", a.InFlight), counted("succeeded", a.Succeeded),
+		counted("failed", a.Failed), counted("requests", a.Requests), counted("items", a.Items),
+	}
+	if a.Lease < 0 {
+		errs = append(errs, fmt.Errorf("lease is %d, want 0 or more", a.Lease))
 	}
 	if math.IsNaN(a.Wanted) || a.Wanted < 0 || a.Wanted > mostWanted {
 		errs = append(errs, fmt.Errorf("wanted is %g, want 0 to %g requests per second", a.Wanted, float64(mostWanted)))
@@ -78,5 +84,9 @@ func (a Ask) Check() error {
 	return errors.Join(errs...)
 }
 
-// mostWanted is more than any worker can send.
-const mostWanted = 1e6
+const (
+	// mostWanted is more than any worker can send.
+	mostWanted = 1e6
+	// mostCounted is more items than a shard can have: those of a thousand can be added up.
+	mostCounted = 1e12
+)

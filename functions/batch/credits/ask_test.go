@@ -21,6 +21,8 @@ func TestCheck(t *testing.T) {
 		"inFlight":  func(a *Ask) { a.InFlight = -1 },
 		"succeeded": func(a *Ask) { a.Succeeded = -1 },
 		"failed":    func(a *Ask) { a.Failed = -1 },
+		"requests":  func(a *Ask) { a.Requests = -1 },
+		"items":     func(a *Ask) { a.Items = mostCounted + 1 },
 		"wanted":    func(a *Ask) { a.Wanted = math.NaN() },
 		"wanted is": func(a *Ask) { a.Wanted = math.Inf(1) },
 	} {

@@ -44,6 +44,8 @@ type Ledger struct {
 	// offers are the last ones, the newest last.
 	offers []map[string]slack.Slack
 	models map[string]batches
+	// needs is the rate that batches have to have to meet their deadlines, by UID.
+	needs map[types.UID]float64
 	// workers are how many are known; swept is when those were last looked for that have gone.
 	workers int
 	swept   time.Time
@@ -81,14 +83,20 @@ func (l *Ledger) Offer(slacks map[string]slack.Slack) {
 	l.offers = append(l.offers[max(0, len(l.offers)-offersKept+1):], slacks)
 }
 
-// Models are those of which somebody wants credits, sorted.
-func (l *Ledger) Models() []string { return slices.Sorted(maps.Keys(l.models)) }
+// Need sets the rates that batches have to have to meet their deadlines, in requests per
+// second: these they have before others have any.
+func (l *Ledger) Need(rates map[types.UID]float64) { l.needs = rates }
+
+// Models are those of which somebody wants credits, sorted. Who asks no more is forgotten
+// here, too: there may be nobody left who asks.
+func (l *Ledger) Models(now time.Time) []string {
+	l.sweepIfDue(now)
+	return slices.Sorted(maps.Keys(l.models))
+}
 
 // Lease answers an ask for credits of a Model.
 func (l *Ledger) Lease(model string, ask Ask, now time.Time) (Lease, error) {
-	if now.Sub(l.swept) >= AskEvery {
-		l.sweep(now)
-	}
+	l.sweepIfDue(now)
 	w, err := l.worker(model, ask)
 	if err != nil {
 		return Lease{}, err
@@ -116,7 +124,7 @@ func (l *Ledger) grant(model string, ask Ask, others float64, now time.Time) (be
 		return best
 	}
 	newest := len(l.offers) - 1
-	share := l.models[model].share(l.offers[newest][model].At(now), ask, now)
+	share := l.models[model].share(l.offers[newest][model].At(now), ask, l.needs, now)
 	for i := newest; i >= 0 && best.rate < share; i-- {
 		of := l.offers[i][model]
 		until := now.Add(Longest)
@@ -159,8 +167,11 @@ func (l *Ledger) worker(model string, ask Ask) (*worker, error) {
 	return of[ask.Worker], nil
 }
 
-// sweep forgets who asks no more.
-func (l *Ledger) sweep(now time.Time) {
+// sweepIfDue forgets who asks no more.
+func (l *Ledger) sweepIfDue(now time.Time) {
+	if now.Sub(l.swept) < AskEvery {
+		return
+	}
 	l.swept = now
 	for model, of := range l.models {
 		for uid, all := range of {
@@ -179,12 +190,14 @@ func (l *Ledger) sweep(now time.Time) {
 
 // share is what the worker that asks should have of a rate: of its batch's part, as the
 // batches of a Model share the rate, and its workers that part.
-func (of batches) share(rate float64, ask Ask, now time.Time) float64 {
-	wants := make([]float64, 0, len(of))
-	for _, all := range of {
-		wants = append(wants, all.want(now))
+func (of batches) share(rate float64, ask Ask, needs map[types.UID]float64, now time.Time) float64 {
+	wants, least := make([]float64, 0, len(of)), make([]float64, 0, len(of))
+	for uid, all := range of {
+		want := all.want(now)
+		wants, least = append(wants, want), append(least, min(needs[uid], want))
 	}
-	part := min(level(rate, wants), of[ask.UID].want(now))
+	want := of[ask.UID].want(now)
+	part := levelAbove(rate, wants, least).of(want, min(needs[ask.UID], want))
 	wants = wants[:0]
 	for _, w := range of[ask.UID] {
 		wants = append(wants, w.want(now))

@@ -359,4 +359,25 @@ func TestKnownWorkersAreBounded(t *testing.T) {
 	if _, err := l.Lease(model, ask("new", 0, 1), now); err != nil || l.workers != 1 || len(l.models) != 1 {
 		t.Errorf("%d workers of %d models are known once they ask no more, %v", l.workers, len(l.models), err)
 	}
+	if got := l.Models(now.Add(forgetAfter)); len(got) != 0 || l.workers != 0 {
+		t.Errorf("of %v credits are wanted, though nobody asks", got)
+	}
+}
+
+// A batch that needs more than a fair part to meet its deadline has that, and no more than a
+// fair part where that is enough.
+func TestNeedIsLeasedFirst(t *testing.T) {
+	for need, want := range map[float64][2]float64{0: {50, 50}, 30: {50, 50}, 80: {80, 20}, 200: {100, 0}} {
+		l, now := opened(t, 100)
+		now = now.Add(Longest)
+		l.Need(map[types.UID]float64{"a": need})
+		both := peers{{ask: ask("a", 0, 500)}, {ask: ask("b", 0, 500)}}
+		for range 5 {
+			now = now.Add(AskEvery)
+			both.round(t, l, now)
+		}
+		if a, b := both[0].Rate(now), both[1].Rate(now); math.Abs(a-want[0]) > 1e-6 || math.Abs(b-want[1]) > 1e-6 {
+			t.Errorf("with a need of %g, they have %g and %g, want %v", need, a, b, want)
+		}
+	}
 }

@@ -7,9 +7,11 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 
 	"sluice.dev/sluice/functions/batch/credits"
+	"sluice.dev/sluice/functions/batch/progress"
 	"sluice.dev/sluice/functions/limit/slack"
 )
 
@@ -18,8 +20,10 @@ const fetchEvery = time.Second
 
 // Function leases what is left of Models to the workers of batches.
 type Function struct {
-	// Left asks what is left of Models, each named namespace/name.
-	Left func(ctx context.Context, models []string) (map[string]slack.Slack, error)
+	// Left asks what is left of Models, and tells what batches need of them.
+	Left func(ctx context.Context, q slack.Question) (map[string]slack.Slack, error)
+	// Runs are the batches that aren't over, suspended ones left out.
+	Runs func() ([]Run, error)
 	// Model is the Model, named so, that a batch asks now; an error says why there is none.
 	Model func(namespace, batch string, uid types.UID) (string, error)
 	Clock clock.WithTicker
@@ -27,6 +31,7 @@ type Function struct {
 
 	mu     sync.Mutex
 	ledger *credits.Ledger
+	book   *progress.Book
 	// underWay bounds the asks that are answered at a time.
 	underWay chan struct{}
 }
@@ -34,7 +39,7 @@ type Function struct {
 // New returns a Function that begins now: it leases from when on everything has ended that
 // one before it leased.
 func New(c clock.WithTicker, log *zap.SugaredLogger) *Function {
-	return &Function{Clock: c, Log: log, ledger: credits.NewLedger(c.Now()), underWay: make(chan struct{}, atOnce)}
+	return &Function{Clock: c, Log: log, ledger: credits.NewLedger(c.Now()), book: progress.New(), underWay: make(chan struct{}, atOnce)}
 }
 
 // Run keeps in step with what is left, until the context ends. While that can't be told,
@@ -65,13 +70,13 @@ func (f *Function) Run(ctx context.Context) {
 }
 
 func (f *Function) fetch(ctx context.Context) error {
-	f.mu.Lock()
-	models := f.ledger.Models()
-	f.mu.Unlock()
+	q, err := f.ask()
+	if err != nil {
+		return err
+	}
 	left := map[string]slack.Slack{}
-	if len(models) > 0 {
-		var err error
-		if left, err = f.Left(ctx, models[:min(len(models), slack.MostModels)]); err != nil {
+	if len(q.Models) > 0 {
+		if left, err = f.Left(ctx, q); err != nil {
 			return err
 		}
 	}
@@ -81,8 +86,29 @@ func (f *Function) fetch(ctx context.Context) error {
 	return nil
 }
 
+// ask is what the limiter is asked next. What is known of batches that are over is forgotten.
+func (f *Function) ask() (slack.Question, error) {
+	runs, err := f.Runs()
+	if err != nil {
+		return slack.Question{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	are, needs, rates, now := sets.New[string](), map[types.UID]slack.Need{}, map[types.UID]float64{}, f.Clock.Now()
+	for _, r := range runs {
+		are.Insert(string(r.UID))
+		if n, ok := r.Need(f.book.Of(string(r.UID), now), now); ok {
+			needs[r.UID], rates[r.UID] = n, n.Rate()
+		}
+	}
+	f.book.Keep(are.Has)
+	f.ledger.Need(rates)
+	return question(f.ledger.Models(now), runs, needs), nil
+}
+
 func (f *Function) lease(model string, ask credits.Ask) (credits.Lease, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.note(ask)
 	return f.ledger.Lease(model, ask, f.Clock.Now())
 }

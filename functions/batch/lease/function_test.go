@@ -40,6 +40,7 @@ func newFunction() (*Function, *clocktesting.FakeClock) {
 		}
 		return "team/ranker", nil
 	}
+	f.Runs = func() ([]Run, error) { return []Run{{UID: "b-1", Model: "team/ranker", Items: 1000}}, nil }
 	return f, c
 }
 
@@ -117,8 +118,8 @@ func TestLeases(t *testing.T) {
 	f, clock := newFunction()
 	var asked [][]string
 	var fails error
-	f.Left = func(_ context.Context, models []string) (map[string]slack.Slack, error) {
-		asked = append(asked, models)
+	f.Left = func(_ context.Context, q slack.Question) (map[string]slack.Slack, error) {
+		asked = append(asked, q.Models)
 		return map[string]slack.Slack{"team/ranker": {Rate: 30, Expires: clock.Now().Add(4 * time.Second)}}, fails
 	}
 	var rates [2]float64
@@ -180,17 +181,17 @@ func TestLimiter(t *testing.T) {
 	for _, replicas := range []int32{0, attempts - 1} {
 		standby.Store(replicas)
 		before := time.Now()
-		left, err := l.Left(t.Context(), []string{"team/ranker"})
+		left, err := l.Left(t.Context(), slack.Question{Models: []string{"team/ranker"}})
 		if got := left["team/ranker"]; err != nil || got.Rate != 12 || got.Expires.Before(before.Add(3*time.Second)) || got.Expires.After(time.Now().Add(3*time.Second)) {
 			t.Errorf("after %d that don't know: %+v, %v", replicas, left, err)
 		}
 	}
 	standby.Store(1000)
-	if left, err := l.Left(t.Context(), []string{"team/ranker"}); err == nil {
+	if left, err := l.Left(t.Context(), slack.Question{Models: []string{"team/ranker"}}); err == nil {
 		t.Errorf("nobody knows, and there is left %v", left)
 	}
 	l.TokenFile += "-gone"
-	if _, err := l.Left(t.Context(), nil); err == nil {
+	if _, err := l.Left(t.Context(), slack.Question{}); err == nil {
 		t.Error("asked without a token")
 	}
 }
@@ -200,7 +201,7 @@ func TestRun(t *testing.T) {
 	f, clock := newFunction()
 	fetched := make(chan struct{}, 1)
 	n := 0
-	f.Left = func(context.Context, []string) (map[string]slack.Slack, error) {
+	f.Left = func(context.Context, slack.Question) (map[string]slack.Slack, error) {
 		n++
 		fetched <- struct{}{}
 		if n == 1 {

@@ -31,10 +31,10 @@ func NewLimiter(url, tokenFile string) *Limiter {
 	return &Limiter{URL: strings.TrimRight(url, "/"), TokenFile: tokenFile, client: &http.Client{Timeout: fetchWithin, Transport: http.DefaultTransport.(*http.Transport).Clone()}}
 }
 
-// Left is what batch may take of each of the Models, named namespace/name.
-func (l *Limiter) Left(ctx context.Context, models []string) (left map[string]slack.Slack, err error) {
+// Left is what batch may take of each of the Models that are asked for.
+func (l *Limiter) Left(ctx context.Context, q slack.Question) (left map[string]slack.Slack, err error) {
 	for range attempts {
-		if left, err = l.ask(ctx, models); err == nil || ctx.Err() != nil {
+		if left, err = l.ask(ctx, q); err == nil || ctx.Err() != nil {
 			return left, err
 		}
 		// A new connection may be to another replica.
@@ -43,10 +43,10 @@ func (l *Limiter) Left(ctx context.Context, models []string) (left map[string]sl
 	return nil, err
 }
 
-func (l *Limiter) ask(ctx context.Context, models []string) (map[string]slack.Slack, error) {
+func (l *Limiter) ask(ctx context.Context, q slack.Question) (map[string]slack.Slack, error) {
 	asked := time.Now()
 	var says slack.Answer
-	if err := post.JSON(ctx, l.client, l.URL+slack.Path, l.TokenFile, slack.Question{Models: models}, maxAnswer, &says); err != nil {
+	if err := post.JSON(ctx, l.client, l.URL+slack.Path, l.TokenFile, q, maxAnswer, &says); err != nil {
 		return nil, fmt.Errorf("asking what is left: %w", err)
 	}
 	left := make(map[string]slack.Slack, len(says.Models))

@@ -101,6 +101,7 @@ func (l *Leases) renew(ctx context.Context) error {
 func (l *Leases) next() credits.Ask {
 	ask, far := l.ask, l.progress()
 	ask.Succeeded, ask.Failed, ask.InFlight = far.Succeeded, far.Failed, far.InFlight
+	ask.Requests, ask.Items = far.Requests, far.Items
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ask.Lease = l.bucket.Lease()

@@ -42,8 +42,10 @@ type Worker struct {
 	// Folder is where results wait for their part.
 	Folder string
 
-	// heard counts the answers that say that the Model is there.
+	// heard counts the answers that say that the Model is there, own the items of which this
+	// worker has a result itself.
 	heard     atomic.Int64
+	own       atomic.Int64
 	inFlight  atomic.Int64
 	succeeded atomic.Int64
 	failed    atomic.Int64
@@ -55,6 +57,8 @@ type Progress struct {
 	output.Tally
 
 	InFlight int64
+	// Requests are those that the Model has answered this worker, Items what these settled.
+	Requests, Items int64
 }
 
 // Progress returns how far it is. Items of a part that isn't committed count; if another
@@ -63,6 +67,7 @@ func (w *Worker) Progress() Progress {
 	return Progress{
 		Tally:    output.Tally{Succeeded: w.succeeded.Load(), Failed: w.failed.Load()},
 		InFlight: w.inFlight.Load(),
+		Requests: w.heard.Load(), Items: w.own.Load(),
 	}
 }
 
@@ -106,6 +111,7 @@ func (w *Worker) part(ctx context.Context, part plan.Part, end plan.Position) (*
 			return err
 		}
 		w.count(output.Tally{}.Count(record))
+		w.own.Add(1)
 		return w.bearable(record)
 	}
 	group, asking := errgroup.WithContext(ctx)

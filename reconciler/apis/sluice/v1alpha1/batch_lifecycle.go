@@ -26,6 +26,9 @@ const (
 	// BatchConditionRunning is true while pods work on the run, and false while something
 	// keeps them from it, which it names. It is gone when the run is over.
 	BatchConditionRunning apis.ConditionType = "Running"
+	// BatchConditionOnTime is there while a run with a deadline is at work: true while it will
+	// be over by then at its rate, and false where it won't for a while.
+	BatchConditionOnTime apis.ConditionType = "OnTime"
 )
 
 var batchConditions = apis.NewBatchConditionSet(BatchConditionPlanned, BatchConditionComplete)
@@ -77,7 +80,13 @@ const (
 	reasonBatchRunning   = "Running"
 	reasonBatchStarting  = "Starting"
 	reasonBatchCompleted = "Completed"
+	reasonBatchBehind    = "Behind"
+	reasonBatchTooSlow   = "TooSlow"
 )
+
+// behindFor is how long a run has to be behind before it is too slow: replicas are called
+// for, and take some time to start.
+const behindFor = 20 * time.Second
 
 // MarkPlanning says that the input is being read.
 func (s *BatchStatus) MarkPlanning() {
@@ -122,6 +131,29 @@ func (s *BatchStatus) MarkPlanned(items int64, shards int32) {
 	batchConditions.Manage(s).MarkTrue(BatchConditionPlanned)
 }
 
+// MarkPace says whether a run that is over at its rate at a time is by its deadline. It is
+// told at most as often as a progress is written.
+func (s *BatchStatus) MarkPace(estimate, end, now time.Time) {
+	m, was := batchConditions.Manage(s), s.GetCondition(BatchConditionOnTime)
+	switch {
+	case !s.ProgressIsDue(now):
+	case !estimate.After(end):
+		m.MarkTrue(BatchConditionOnTime)
+	case was.IsFalse() || was.IsUnknown() && was != nil && now.Sub(was.LastTransitionTime.Inner.Time) >= behindFor:
+		m.MarkFalse(BatchConditionOnTime, reasonBatchTooSlow, "At its rate the run is over at %s, %s after its deadline (spec.deadline). "+
+			"See whether the Model has the replicas that it is held at (its status.floors and condition Scaled); raise spec.workers and spec.maxReplicas here, "+
+			"the Model's autoscaling.maxReplicas, or the deadline.",
+			estimate.UTC().Format(time.RFC3339), estimate.Sub(end).Round(time.Second))
+	default:
+		m.MarkUnknown(BatchConditionOnTime, reasonBatchBehind, "At its rate the run isn't over by its deadline. More replicas are called for, as far as there may be more.")
+	}
+}
+
+// ForgetPace is for a run without a deadline.
+func (s *BatchStatus) ForgetPace() {
+	_ = batchConditions.Manage(s).ClearCondition(BatchConditionOnTime) // fails for those of Succeeded only
+}
+
 // MarkCompleted says that each item is in the output or among its errors.
 func (s *BatchStatus) MarkCompleted(now time.Time) {
 	m := batchConditions.Manage(s)
@@ -144,6 +176,7 @@ func (s *BatchStatus) MarkFailed(now time.Time, reason, message string) {
 func (s *BatchStatus) finish(now time.Time) {
 	s.CompletionTime = &metav1.Time{Time: now.Truncate(time.Second)}
 	s.InFlight, s.RequestsPerSecond, s.EstimatedEnd = nil, nil, nil
+	s.ForgetPace()
 	_ = batchConditions.Manage(s).ClearCondition(BatchConditionRunning) // fails for those of Succeeded only
 }
 

@@ -29,6 +29,22 @@ func (s *BatchStatus) PaceProgress(before *BatchStatus, now time.Time) time.Dura
 	return 0
 }
 
+// ProgressIsDue tells whether a progress may be written.
+func (s *BatchStatus) ProgressIsDue(now time.Time) bool {
+	return s.ProgressTime == nil || now.Sub(s.ProgressTime.Time) >= progressEvery
+}
+
+// ItemsDone are those that have a result, as far as the status knows.
+func (s *BatchStatus) ItemsDone() int64 {
+	done := int64(0)
+	for _, n := range []*int64{s.Succeeded, s.Failed} {
+		if n != nil {
+			done += *n
+		}
+	}
+	return done
+}
+
 // besidesProgress is all else that a status says. When a condition changed isn't known
 // before all are marked.
 func (s *BatchStatus) besidesProgress() *BatchStatus {

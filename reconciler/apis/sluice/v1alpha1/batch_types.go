@@ -176,25 +176,29 @@ type BatchStatus struct {
 	BatchProgress `json:",inline"`
 }
 
-// BatchProgress is how far a run is. It is written at most once in 5 s, unless a condition
-// changes.
+// BatchProgress is how far a run is, by what its workers say while they are at it, and by
+// what they ended with. It is written at most once in 5 s, unless a condition changes.
 type BatchProgress struct {
 	// ProgressTime is when the rest of the progress was seen.
 	// +optional
 	ProgressTime *metav1.MicroTime `json:"progressTime,omitempty"`
-	// Succeeded is how many items are answered in the output, of the shards that are complete.
+	// Succeeded is how many items are answered: those in the output, and those that are on
+	// their way there. With Failed it never goes back. Items of which a worker that was killed
+	// had results, and had not put them in the output, are asked again: they count, and aren't
+	// counted twice.
 	// +optional
 	Succeeded *int64 `json:"succeeded,omitempty"`
-	// Failed is how many items are among the errors there, of the shards that are complete.
+	// Failed is how many items are, or will be, among the errors there.
 	// +optional
 	Failed *int64 `json:"failed,omitempty"`
 	// InFlight is how many requests the Model is working on.
 	// +optional
 	InFlight *int32 `json:"inFlight,omitempty"`
-	// RequestsPerSecond is the rate at which it answered last.
+	// RequestsPerSecond is the rate at which it answers, averaged over ten seconds, or over as
+	// many more as ten answers take. It isn't there while nobody asks.
 	// +optional
 	RequestsPerSecond *Rate `json:"requestsPerSecond,omitempty"`
-	// EstimatedEnd is when the run is over at that rate.
+	// EstimatedEnd is when the run is over at the rate at which items get their results now.
 	// +optional
 	EstimatedEnd *metav1.Time `json:"estimatedEnd,omitempty"`
 	// Shards are the ranges of the input that workers take up one by one.

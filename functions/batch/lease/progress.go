@@ -1,0 +1,97 @@
+package lease
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"sluice.dev/sluice/functions/batch/credits"
+	"sluice.dev/sluice/functions/batch/progress"
+	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/functions/limit/slack"
+)
+
+// Run is a batch that isn't over.
+type Run struct {
+	UID types.UID
+	// Model that it asks, named namespace/name.
+	Model string
+	// Items are all that it has, 0 until they are counted, and Done those that are known to
+	// have a result; PerRequest is how many go into one request, at most.
+	Items, Done int64
+	PerRequest  int
+	// End is when it has to be over, zero if it needn't.
+	End time.Time
+	// MaxReplicas bounds the replicas that it may cause; 0 doesn't.
+	MaxReplicas int32
+}
+
+// left is how many requests it takes yet, by what is known of how far the run is. What was
+// done before that was known of counts as its status has it.
+func (r Run) left(far progress.Far) float64 {
+	done := int64(0)
+	for _, tally := range far.Shards {
+		done += tally.Items()
+	}
+	left := min(r.Items, max(0, r.Items-max(done, r.Done))+far.Again)
+	perItem := far.PerItem
+	if perItem == 0 {
+		perItem = 1 / float64(max(1, r.PerRequest))
+	}
+	return math.Ceil(float64(left) * perItem)
+}
+
+// Need is what the run needs to be over by its deadline; false where it has none, or none of
+// its workers asks: a run that isn't at work calls for nothing.
+func (r Run) Need(far progress.Far, now time.Time) (slack.Need, bool) {
+	if r.End.IsZero() || !far.Heard {
+		return slack.Need{}, false
+	}
+	return slack.NeedOf(r.left(far), r.End.Sub(now), r.MaxReplicas)
+}
+
+// question is what the limiter is asked: what is left of Models, and what is needed. The
+// runs that end first come first, where there are more than can be told.
+func question(models []string, runs []Run, needs map[types.UID]slack.Need) slack.Question {
+	q := slack.Question{Models: models[:min(len(models), slack.MostModels)]}
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.UID, b.UID)) })
+	told := 0
+	for _, r := range runs {
+		n, ok := needs[r.UID]
+		if _, asked := slices.BinarySearch(q.Models, r.Model); !ok || !asked || told == slack.MostNeeds {
+			continue
+		}
+		if q.Needs == nil {
+			q.Needs = map[string][]slack.Need{}
+		}
+		q.Needs[r.Model] = append(q.Needs[r.Model], n)
+		told++
+	}
+	return q
+}
+
+// note takes in how far a worker says that it is.
+func (f *Function) note(ask credits.Ask) {
+	f.book.Note(string(ask.UID), progress.Said{
+		Worker: ask.Worker, Shard: ask.Shard, InFlight: ask.InFlight, Requests: ask.Requests, Items: ask.Items,
+		Tally: progress.Tally{Succeeded: ask.Succeeded, Failed: ask.Failed},
+	}, f.Clock.Now())
+}
+
+// Progress is how far a run is, by what its workers say.
+func (f *Function) Progress(uid types.UID) task.Progress {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	far := f.book.Of(string(uid), f.Clock.Now())
+	told := task.Progress{
+		Shards: make(map[int32]task.Tally, len(far.Shards)), Again: far.Again, Heard: far.Heard, InFlight: far.InFlight,
+		RequestsPerSecond: far.Requests, ItemsPerSecond: far.Items,
+	}
+	for shard, tally := range far.Shards {
+		told.Shards[shard] = task.Tally{Succeeded: tally.Succeeded, Failed: tally.Failed}
+	}
+	return told
+}

@@ -1,0 +1,110 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"math"
+	"reflect"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"sluice.dev/sluice/functions/batch/progress"
+	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/functions/limit/slack"
+)
+
+func TestNeed(t *testing.T) {
+	far := progress.Far{Heard: true, Shards: map[int32]progress.Tally{0: {Succeeded: 290, Failed: 10}, 1: {Succeeded: 100}}}
+	run := Run{UID: "b-1", Model: "team/ranker", Items: 1000, PerRequest: 1, End: began.Add(time.Minute)}
+	for name, tt := range map[string]struct {
+		change func(*Run, *progress.Far)
+		want   float64 // requests; 0 for no need
+	}{
+		"what is left":                              {func(*Run, *progress.Far) {}, 600},
+		"no deadline":                               {func(r *Run, _ *progress.Far) { r.End = time.Time{} }, 0},
+		"the deadline is over":                      {func(r *Run, _ *progress.Far) { r.End = began }, 0},
+		"nobody is at work":                         {func(_ *Run, f *progress.Far) { f.Heard = false }, 0},
+		"not counted yet":                           {func(r *Run, _ *progress.Far) { r.Items = 0 }, 0},
+		"all is done":                               {func(r *Run, _ *progress.Far) { r.Items = 400 }, 0},
+		"what was done before this function":        {func(r *Run, _ *progress.Far) { r.Done = 700 }, 300},
+		"what is asked again":                       {func(_ *Run, f *progress.Far) { f.Again = 50 }, 650},
+		"no more than there is":                     {func(_ *Run, f *progress.Far) { f.Again = 5000 }, 1000},
+		"rows, of which none is known":              {func(r *Run, _ *progress.Far) { r.PerRequest = 64 }, 10},
+		"rows, as many as there were in requests":   {func(r *Run, f *progress.Far) { r.PerRequest, f.PerItem = 64, .5 }, 300},
+		"items that are asked more than once":       {func(_ *Run, f *progress.Far) { f.PerItem = 1.5 }, 900},
+		"workers that tell of more than there were": {func(_ *Run, f *progress.Far) { f.Shards[1] = progress.Tally{Failed: 1e9} }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, f := run, far
+			f.Shards = map[int32]progress.Tally{0: far.Shards[0], 1: far.Shards[1]}
+			tt.change(&r, &f)
+			n, ok := r.Need(f, began)
+			if got := n.RequestsPerSecond * n.Seconds; ok != (tt.want > 0) || math.Abs(got-tt.want) > 1e-6 {
+				t.Errorf("%+v, %t: %g requests, want %g", n, ok, got, tt.want)
+			}
+		})
+	}
+}
+
+// The limiter is told what is needed of Models that are asked for, by who ends first.
+func TestQuestion(t *testing.T) {
+	end := func(after time.Duration) time.Time { return began.Add(after) }
+	runs := []Run{
+		{UID: "c", Model: "team/ranker", End: end(3 * time.Hour)}, {UID: "a", Model: "team/ranker", End: end(time.Hour)},
+		{UID: "b", Model: "team/ranker"}, {UID: "d", Model: "team/idle", End: end(time.Hour)},
+	}
+	needs := map[types.UID]slack.Need{"a": {RequestsPerSecond: 1}, "c": {RequestsPerSecond: 3}, "d": {RequestsPerSecond: 4}}
+	got := question([]string{"team/bidder", "team/ranker"}, runs, needs)
+	want := slack.Question{
+		Models: []string{"team/bidder", "team/ranker"},
+		Needs:  map[string][]slack.Need{"team/ranker": {{RequestsPerSecond: 1}, {RequestsPerSecond: 3}}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// What workers say is there for who asks, as long as the batch is, and calls for what its
+// deadline needs, of which it has a part before others.
+func TestProgress(t *testing.T) {
+	f, clock := newFunction()
+	runs := []Run{{UID: "b-1", Model: "team/ranker", Items: 1000, PerRequest: 1, End: clock.Now().Add(time.Minute)}}
+	f.Runs = func() ([]Run, error) { return runs, nil }
+	var asked slack.Question
+	f.Left = func(_ context.Context, q slack.Question) (map[string]slack.Slack, error) {
+		asked = q
+		return map[string]slack.Slack{"team/ranker": {Rate: 30, Expires: clock.Now().Add(4 * time.Second)}}, nil
+	}
+	say := ask("w-0")
+	for i := range int64(5) {
+		clock.Step(time.Second)
+		say.Succeeded, say.Failed, say.InFlight, say.Requests, say.Items = 90*i, 10*i, 7, 100*i, 100*i
+		sends(t, f, "team/w-0", say)
+		if err := f.fetch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := task.Progress{Heard: true, InFlight: 7, RequestsPerSecond: 100, ItemsPerSecond: 100, Shards: map[int32]task.Tally{0: {Succeeded: 360, Failed: 40}}}
+	if got := f.Progress("b-1"); !reflect.DeepEqual(got, want) {
+		t.Errorf("it says %+v, want %+v", got, want)
+	}
+	if needs := asked.Needs["team/ranker"]; len(needs) != 1 || math.Abs(needs[0].RequestsPerSecond-600./55) > 1e-6 || math.Abs(needs[0].Seconds-55) > 1e-6 {
+		t.Errorf("of 600 requests that are left in 55 s, the limiter is told %+v", needs)
+	}
+	runs = nil // over, or suspended
+	if err := f.fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Progress("b-1"); len(got.Shards) > 0 || got.Heard {
+		t.Errorf("of what is over it says %+v", got)
+	}
+	if len(asked.Needs) > 0 {
+		t.Errorf("what is over needs %+v", asked.Needs)
+	}
+	f.Runs = func() ([]Run, error) { return nil, errors.New("no cache") }
+	if err := f.fetch(t.Context()); err == nil {
+		t.Error("it goes on without knowing what there is")
+	}
+}

@@ -1,0 +1,22 @@
+package task
+
+// Tally counts items that have a result.
+type Tally struct{ Succeeded, Failed int64 }
+
+// Items are all of them.
+func (t Tally) Items() int64 { return t.Succeeded + t.Failed }
+
+// Progress is how far a batch is, by what its workers say while they are at it.
+type Progress struct {
+	// Shards are those of which something is known, by number: the most that a worker said of
+	// each. Items that a killed worker had results of, and had not put in the output, count;
+	// Again is how many of those are being asked again.
+	Shards map[int32]Tally
+	Again  int64
+	// Heard is true as long as some worker says something; what follows is 0 where none does.
+	Heard    bool
+	InFlight int64
+	// RequestsPerSecond is the rate at which the Model answers, averaged over some seconds,
+	// ItemsPerSecond that at which items get a result.
+	RequestsPerSecond, ItemsPerSecond float64
+}

@@ -1,0 +1,283 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgotesting "k8s.io/client-go/testing"
+	"knative.dev/pkg/apis"
+	rtesting "knative.dev/pkg/reconciler/testing"
+	"pgregory.net/rapid"
+
+	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+// said is what workers say in a row of a table; nothing where it has none.
+type said task.Progress
+
+func (s said) Progress(types.UID) task.Progress { return task.Progress(s) }
+
+func followerOf(row *rtesting.TableRow) Follower {
+	of, _ := row.OtherTestData["said"].(said)
+	return of
+}
+
+// typesOf are the types of the events that wait, without their beginning.
+func typesOf(n *news) []string {
+	var got []string
+	for len(n.waiting) > 0 {
+		e := <-n.waiting
+		got = append(got, strings.TrimSuffix(strings.TrimPrefix(e.Type(), "dev.sluice.batch."), ".v1"))
+	}
+	return got
+}
+
+// progressRows are about what workers say while they are at it.
+func progressRows() rtesting.TableTest {
+	at := func(items, errors int64) func(*v1alpha1.Batch) {
+		return progressed(items, errors, v1alpha1.BatchShards{Total: 4, Complete: 1, Active: 2})
+	}
+	ago := func(d time.Duration) func(*v1alpha1.Batch) {
+		return func(b *v1alpha1.Batch) { b.Status.ProgressTime = &metav1.MicroTime{Time: noon.Add(-d)} }
+	}
+	fast := func(inFlight int32, rate float64, end time.Duration) func(*v1alpha1.Batch) {
+		return func(b *v1alpha1.Batch) {
+			b.Status.InFlight, b.Status.RequestsPerSecond, b.Status.EstimatedEnd = &inFlight, rateOf(rate), &metav1.Time{Time: noon.Add(end)}
+		}
+	}
+	deadline := func(after time.Duration) func(*v1alpha1.Batch) {
+		return func(b *v1alpha1.Batch) { b.Spec.Deadline = &metav1.Duration{Duration: after} }
+	}
+	anHourAgo := func(b *v1alpha1.Batch) { b.Status.StartTime = &metav1.Time{Time: noon.Add(-time.Hour)} }
+	pace := func(c apis.Condition) func(*v1alpha1.Batch) {
+		return func(b *v1alpha1.Batch) {
+			c.Type, c.Severity = v1alpha1.BatchConditionOnTime, apis.ConditionSeverityInfo
+			b.GetConditionSet().Manage(&b.Status).SetCondition(c)
+			for i := range b.Status.Conditions { // which is by the real clock
+				if b.Status.Conditions[i].Type == c.Type {
+					b.Status.Conditions[i].LastTransitionTime = c.LastTransitionTime
+				}
+			}
+		}
+	}
+	behind := func(since time.Duration) func(*v1alpha1.Batch) {
+		return pace(apis.Condition{
+			Status: corev1.ConditionUnknown, Reason: "Behind", LastTransitionTime: apis.VolatileTime{Inner: metav1.NewTime(noon.Add(-since))},
+			Message: "At its rate the run isn't over by its deadline. More replicas are called for, as far as there may be more.",
+		})
+	}
+	onTime := pace(apis.Condition{Status: corev1.ConditionTrue})
+	const slow = "At its rate the run is over at 2026-06-01T12:00:59Z, 9s after its deadline (spec.deadline). " +
+		"See whether the Model has the replicas that it is held at (its status.floors and condition Scaled); raise spec.workers and spec.maxReplicas here, " +
+		"the Model's autoscaling.maxReplicas, or the deadline."
+	tooSlow := pace(apis.Condition{Status: corev1.ConditionFalse, Reason: "TooSlow", Message: slow})
+	// One shard is complete, with 250; of two others 100 and 60 have a result, and there are
+	// 590 left, which take 59 s.
+	works := said{
+		Shards: map[int32]task.Tally{0: {Succeeded: 240}, 1: {Succeeded: 90, Failed: 10}, 2: {Succeeded: 60}},
+		Heard:  true, InFlight: 8, RequestsPerSecond: 10.04, ItemsPerSecond: 10,
+	}
+	again, silent, restarted, wrong, idle := works, works, works, works, works
+	again.Again = 20
+	silent.Heard, silent.InFlight, silent.RequestsPerSecond, silent.ItemsPerSecond = false, 0, 0, 0
+	restarted.Shards = map[int32]task.Tally{2: {Succeeded: 60}}
+	wrong.Shards = map[int32]task.Tally{1: {Succeeded: 1 << 40}, 9: {Failed: 7}}
+	idle.RequestsPerSecond, idle.ItemsPerSecond = 0, 0
+	row := func(name string, says said, before, after *v1alpha1.Batch, told ...string) rtesting.TableRow {
+		r := rtesting.TableRow{
+			Name: "progress: " + name, Key: key,
+			Objects: []runtime.Object{
+				before, model(), workJob(active(2, "0")), pod(workJob(), "0", shard(0), ended(0, `{"succeeded":250}`)), pod(workJob(), "1", shard(1), running),
+			},
+			OtherTestData: map[string]any{"again": []time.Duration{followEvery}, "said": says, "told": told},
+		}
+		if before.Spec.Deadline != nil {
+			end, _ := before.End()
+			r.OtherTestData["again"] = []time.Duration{end.Sub(noon), followEvery}
+		}
+		if after != nil {
+			r.WantStatusUpdates = []clientgotesting.UpdateActionImpl{{Object: after}}
+		}
+		return r
+	}
+	b := func(changes ...func(*v1alpha1.Batch)) *v1alpha1.Batch {
+		return batch(append([]func(*v1alpha1.Batch){observed, anHourAgo, planned, working}, changes...)...)
+	}
+	late := row("it is late for a while", works, b(deadline(time.Hour+50*time.Second), behind(30*time.Second), at(400, 10), ago(5*time.Second)),
+		b(deadline(time.Hour+50*time.Second), tooSlow, at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed")
+	late.WantEvents = []string{warning("TooSlow", slow)}
+	tooMany := "10 items have failed, and 9 may (spec.maxFailedItems). See the errors in the output, mend what they tell of, or raise spec.maxFailedItems. Then create the Batch again, with an output of its own."
+	most := func(b *v1alpha1.Batch) { b.Spec.MaxFailedItems = ptr(int64(9)) }
+	over := row("items fail in shards that are worked on, more than may", works, b(most, at(400, 0), ago(time.Second)), b(most, failed("TooManyFailedItems", tooMany), at(400, 10), ago(0)), "failed")
+	over.OtherTestData["again"] = []time.Duration(nil)
+	over.WantUpdates = []clientgotesting.UpdateActionImpl{{Object: workJob(active(2, "0"), suspendedJob)}}
+	over.WantEvents = []string{warning("TooManyFailedItems", tooMany)}
+	return rtesting.TableTest{
+		row("as workers say", works, b(at(250, 0), ago(5*time.Second)), b(at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
+		row("some is asked again", again, b(at(400, 10), ago(5*time.Second)), b(at(400, 10), ago(0), fast(8, 10.04, 61*time.Second)), "progressed"),
+		row("nobody asks any more", silent, b(at(400, 10), ago(5*time.Second), fast(8, 10, time.Minute)), b(at(400, 10), ago(0)), "progressed"),
+		row("nobody answers", idle, b(at(400, 10), ago(5*time.Second), fast(8, 10, time.Minute)), b(at(400, 10), ago(0), fast(8, 0, 0), func(b *v1alpha1.Batch) { b.Status.EstimatedEnd = nil }), "progressed"),
+		row("whoever is asked knows less than the status", restarted, b(at(400, 10), ago(5*time.Second)), b(at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
+		row("more than there is isn't believed", wrong, b(at(250, 0), ago(5*time.Second)), b(at(250, 0), ago(0), fast(8, 10.04, 75*time.Second)), "progressed"),
+		row("it will be on time", works, b(deadline(2*time.Hour), at(400, 10), ago(5*time.Second)),
+			b(deadline(2*time.Hour), onTime, at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
+		row("it is behind", works, b(deadline(time.Hour+50*time.Second), at(400, 10), ago(5*time.Second)),
+			b(deadline(time.Hour+50*time.Second), behind(0), at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
+		late, over,
+	}
+}
+
+func TestRateOf(t *testing.T) {
+	t.Parallel()
+	for perSecond, want := range map[float64]string{0: "", .0004: "", .0333333: "0.033", 9.9996: "10", 10.04: "10", 123.456: "123.5", math.Inf(1): "", math.NaN(): ""} {
+		got := ""
+		if rate := rateOf(perSecond); rate != nil {
+			got = rate.String()
+		}
+		if got != want {
+			t.Errorf("%g is told as %q, want %q", perSecond, got, want)
+		}
+	}
+}
+
+// Whatever workers say, of whatever shards pods have told, in whatever order: what is counted
+// never goes back, and is never more than there is.
+func TestCountNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := batch(planned).Status
+		before := int64(0)
+		for range rapid.IntRange(1, 20).Draw(t, "passes") {
+			far, told := task.Progress{Shards: map[int32]task.Tally{}}, map[string]task.Report{}
+			for shard := range int32(5) {
+				if rapid.Bool().Draw(t, "says") {
+					far.Shards[shard] = task.Tally{Succeeded: rapid.Int64Range(0, 300).Draw(t, "succeeded"), Failed: rapid.Int64Range(0, 20).Draw(t, "failed")}
+				}
+				if shard < 3 && rapid.IntRange(0, 4).Draw(t, "ended") == 0 {
+					told[fmt.Sprint(shard)] = task.Report{Succeeded: 240, Failed: 10}
+				}
+			}
+			tally := tallyOf(told, far, &s)
+			if tally.Items() > *s.Total {
+				t.Fatalf("%d items of %d", tally.Items(), *s.Total)
+			}
+			if s.Succeeded == nil || tally.Items() >= s.ItemsDone() {
+				s.Succeeded, s.Failed = &tally.Succeeded, &tally.Failed
+			}
+			if s.ItemsDone() < before {
+				t.Fatalf("%d items after %d", s.ItemsDone(), before)
+			}
+			before = s.ItemsDone()
+		}
+	})
+}
+
+// The events of a run come when it begins and ends, and now and then of how far it is.
+func TestNews(t *testing.T) {
+	t.Parallel()
+	n := newNews(nil)
+	fresh, running := batch(), batch(observed, begun, planned, working, progressed(10, 1, v1alpha1.BatchShards{Total: 4}))
+	end := batch(observed, begun, planned, completed, progressed(990, 10, v1alpha1.BatchShards{Total: 4, Complete: 4}))
+	broken := batch(observed, begun, planned, failed("StoreAway", "Have it seen to."))
+	at := func(seconds int) *v1alpha1.Batch {
+		b := running.DeepCopy()
+		b.Status.ProgressTime = &metav1.MicroTime{Time: noon.Add(time.Duration(seconds) * time.Second)}
+		return b
+	}
+	for _, step := range []struct {
+		what          string
+		before, after *v1alpha1.Batch
+		seconds       int
+		want          []string
+	}{
+		{"it begins", fresh, batch(observed, begun, starting), 0, []string{"started"}},
+		{"it goes on", batch(observed, begun, starting), batch(observed, begun, planning), 0, nil},
+		{"how far it is", at(0), at(5), 5, []string{"progressed"}},
+		{"too soon", at(5), at(34), 34, nil},
+		{"nothing new", at(34), at(34), 60, nil},
+		{"time again", at(34), at(60), 60, []string{"progressed"}},
+		{"it completes", at(60), end, 61, []string{"completed"}},
+		{"once", end, end, 99, nil},
+		{"it fails", at(60), broken, 62, []string{"failed"}},
+	} {
+		n.tell(t.Context(), step.after, &step.before.Status, noon.Add(time.Duration(step.seconds)*time.Second))
+		if got := typesOf(n); !slices.Equal(got, step.want) {
+			t.Errorf("%s: told %v, want %v", step.what, got, step.want)
+		}
+	}
+	for i := range 2 * newsKept {
+		b := fresh.DeepCopy()
+		b.UID = types.UID(fmt.Sprint(i))
+		n.mayTell(b.UID, noon)
+		n.tell(t.Context(), batch(observed, begun), &fresh.Status, noon)
+	}
+	if n.mayTell("new", noon.Add(time.Hour)); len(n.waiting) != newsKept || len(n.progressed) != 1 {
+		t.Errorf("%d events wait, and %d runs are remembered", len(n.waiting), len(n.progressed))
+	}
+}
+
+// What an event says is what the status does.
+func TestWhatNewsSay(t *testing.T) {
+	t.Parallel()
+	b := batch(observed, begun, planned, completed, progressed(990, 10, v1alpha1.BatchShards{Total: 4, Complete: 4}))
+	b.Status.CompletionTime = &metav1.Time{Time: noon.Add(90 * time.Second)}
+	events, err := changes(b, &v1alpha1.BatchStatus{StartTime: b.Status.StartTime}, func() bool { return false })
+	if err != nil || len(events) != 1 {
+		t.Fatal(events, err)
+	}
+	var got eventing.BatchCompleted
+	if err := events[0].DataAs(&got); err != nil {
+		t.Fatal(err)
+	}
+	want := eventing.BatchCompleted{
+		BatchRun:   eventing.BatchRun{Batch: eventing.Ref{Namespace: namespace, Name: name}, UID: "b", Model: "ranker"},
+		BatchItems: eventing.BatchItems{Succeeded: 990, Failed: 10}, Total: 1000, Since: noon.Add(90 * time.Second), Seconds: 90,
+	}
+	if got != want || events[0].Subject() != key {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// broker takes events, but for the first.
+type broker struct{ got []string }
+
+func (b *broker) Send(_ context.Context, e cloudevents.Event) error {
+	b.got = append(b.got, e.Type())
+	if len(b.got) == 1 {
+		return errors.New("away")
+	}
+	return nil
+}
+
+// A Broker that takes one event not gets the next.
+func TestNewsAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &broker{}
+		n := newNews(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		go n.run(ctx)
+		for range 2 {
+			n.tell(ctx, batch(observed, begun), &v1alpha1.BatchStatus{}, noon)
+		}
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if len(b.got) != 2 {
+			t.Errorf("got %v", b.got)
+		}
+	})
+}
