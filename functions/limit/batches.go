@@ -2,10 +2,12 @@ package limit
 
 import (
 	"errors"
+	"fmt"
 	"math/big"
 	"sync"
 	"time"
 
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -27,10 +29,8 @@ var ErrStandby = errors.New("another replica of the limiter leads")
 // batches are what passes and those who ask for slack have in common.
 type batches struct {
 	mu sync.Mutex
-	// asked is when batch asked last and what it needs, by RateLimit; known are those that
-	// there are.
+	// asked is when batch asked last and what it needs, by RateLimit.
 	asked map[string]asking
-	known sets.Set[string]
 	left  map[string]slack.Slack
 }
 
@@ -45,7 +45,8 @@ type Wanted map[types.NamespacedName][]slack.Need
 
 // Left is what batch may take of Models, by namespace and name, as of the last pass. A Model
 // without is one that isn't there, or of which nothing is left, or isn't known yet: it is
-// from the next pass on.
+// from the next pass on. What is known of them is by the cache: a replica that takes over knows
+// them before its first pass.
 func (f *Function) Left(models Wanted) (map[types.NamespacedName]slack.Slack, error) {
 	if !f.leads.Load() {
 		return nil, ErrStandby
@@ -55,8 +56,10 @@ func (f *Function) Left(models Wanted) (map[types.NamespacedName]slack.Slack, er
 	defer f.batches.mu.Unlock()
 	for model, needs := range models {
 		k := model.String()
-		if !f.batches.known.Has(k) {
+		if _, err := f.Caches.RateLimits.RateLimits(model.Namespace).Get(model.Name); apierrs.IsNotFound(err) {
 			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("looking up rate limit %s: %w", k, err)
 		}
 		if _, ok := f.batches.asked[k]; !ok {
 			fresh = true
@@ -76,19 +79,31 @@ func (f *Function) Left(models Wanted) (map[types.NamespacedName]slack.Slack, er
 func (b *batches) runsOn(limits []*v1alpha1.RateLimit, now time.Time) sets.Set[string] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.known = make(sets.Set[string], len(limits))
+	known := make(sets.Set[string], len(limits))
 	for _, l := range limits {
-		b.known.Insert(key(l))
+		known.Insert(key(l))
 	}
 	on := sets.New[string]()
 	for k, of := range b.asked {
-		if b.known.Has(k) && now.Sub(of.at) < askedFor {
+		if known.Has(k) && now.Sub(of.at) < askedFor {
 			on.Insert(k)
 		} else {
 			delete(b.asked, k)
 		}
 	}
 	return on
+}
+
+// recall takes those of the RateLimits for asked for now of which an earlier limiter was, as
+// long as nobody has asked here: those that still are will be within that time.
+func (b *batches) recall(limits []*v1alpha1.RateLimit, told func(virtualService string) bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range limits {
+		if _, ok := b.asked[key(l)]; !ok && told(l.Spec.VirtualService) {
+			b.asked[key(l)] = asking{at: now}
+		}
+	}
 }
 
 // needs are what batch needs of a Model at a time, as far as it said so: what was answered

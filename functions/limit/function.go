@@ -226,6 +226,9 @@ func (f *Function) pass(ctx context.Context) error {
 	f.expect(s, f.Clock.Now())
 	inTheWay, expelled := f.expel(ctx, s.strangers)
 	f.inTheWay = inTheWay
+	if f.divisions == nil {
+		f.batches.recall(s.limits, f.toldMarks(s), began)
+	}
 	s.batches = f.batches.runsOn(s.limits, began)
 	plans := decide(s, f.plans)
 	f.divide(s, plans)
@@ -307,6 +310,23 @@ func (f *Function) toldShares(s *state) map[string][]resources.WrittenShares {
 		told[name] = append(told[name], shares)
 	}
 	return told
+}
+
+// toldMarks are the virtual services whose limits have a bucket for the mark, as the slots
+// say.
+func (f *Function) toldMarks(s *state) func(virtualService string) bool {
+	var told []resources.WrittenMarks
+	for _, slot := range s.slots {
+		marks, err := resources.MarksIn(slot)
+		if err != nil {
+			f.Log.Warnw("Buckets for batch in a slot go until they are asked for", zap.Error(err))
+			continue
+		}
+		told = append(told, marks)
+	}
+	return func(virtualService string) bool {
+		return slices.ContainsFunc(told, func(marks resources.WrittenMarks) bool { return marks.Has(virtualService) })
+	}
 }
 
 // restored is the division of a limit that slots tell of.
@@ -414,7 +434,8 @@ func (f *Function) build(contents []resources.Slot) (map[string]*slot, error) {
 func (s *slot) stands(have *metav1.PartialObjectMetadata) bool {
 	return have != nil && s.standing != nil && have.UID == s.standing.UID && have.Generation == s.standing.Generation &&
 		maps.Equal(have.Labels, s.filter.Labels) &&
-		have.Annotations[resources.SharesAnnotationKey] == s.filter.Annotations[resources.SharesAnnotationKey]
+		have.Annotations[resources.SharesAnnotationKey] == s.filter.Annotations[resources.SharesAnnotationKey] &&
+		have.Annotations[resources.MarksAnnotationKey] == s.filter.Annotations[resources.MarksAnnotationKey]
 }
 
 // overlay puts what was written, and is newer than the cache, in its place.

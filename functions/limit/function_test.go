@@ -234,6 +234,22 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 // start runs a Function, with caches of its own.
 func (b *bench) start() {
 	b.t.Helper()
+	b.build()
+	ctx, cancel := context.WithCancel(b.t.Context())
+	ended, function := make(chan struct{}), b.Function
+	go func() {
+		defer close(ended)
+		function.Run(ctx)
+	}()
+	b.end = func() {
+		cancel()
+		<-ended
+	}
+}
+
+// build has another Function, which doesn't run.
+func (b *bench) build() {
+	b.t.Helper()
 	t := b.t
 	b.Function = New()
 	informers, err := NewInformers(Clients{
@@ -253,16 +269,6 @@ func (b *bench) start() {
 	b.Limits, b.ProbeToken = b.sluice.SluiceV1alpha1(), func() string { return "token" }
 	b.Log = zap.NewNop().Sugar()
 	b.Recorder = b
-	ctx, cancel := context.WithCancel(t.Context())
-	ended, function := make(chan struct{}), b.Function
-	go func() {
-		defer close(ended)
-		function.Run(ctx)
-	}()
-	b.end = func() {
-		cancel()
-		<-ended
-	}
 }
 
 func (b *bench) until(what string, ok func() bool) {

@@ -10,18 +10,25 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/cache"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/limit/slack"
+	listers "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
 
 func TestLeftHandler(t *testing.T) {
 	now := time.Unix(2_000_000_000, 0)
 	f := New()
 	f.Clock = clocktesting.NewFakeClock(now)
-	f.batches.known = sets.New("team/m", "team/full", "team/old")
+	known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+	for _, name := range []string{"m", "full", "old"} {
+		if err := known.Add(rateLimit(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Caches.RateLimits = listers.NewRateLimitLister(known)
 	f.batches.tell(map[string]slack.Slack{
 		"team/m": {Rate: 12.5, Expires: now.Add(3 * time.Second)}, "team/old": {Rate: 9, Expires: now}, "team/full": {Expires: now.Add(time.Second)},
 	})

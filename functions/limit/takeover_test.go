@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -75,4 +76,37 @@ func TestTakeoverOfASlotThatSaysNonsense(t *testing.T) {
 	b.set(func() { b.unread = true })
 	b.start()
 	b.until("the next limit", b.admits(gateway.Shared, "team.m", 19.96, 0.02, 0.02))
+}
+
+// A limiter that takes over leaves batch its bucket, until it is known whether somebody asks;
+// one that can't read what is told begins without.
+func TestTakeoverLeavesBatchItsBucket(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 2, rateLimit("m"))
+	b.serveBoth()
+	b.until("the limit is proved", b.applied(20))
+	b.leaves("all of it is left", 0.97*20)
+	for _, tt := range []struct {
+		spoil bool
+		want  []float64
+	}{{false, []float64{20}}, {true, nil}} {
+		b.end()
+		if tt.spoil {
+			f, err := b.Filters.Get(t.Context(), slotAt(gateway.Shared, "team.m"), metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Annotations[resources.MarksAnnotationKey] = "x"
+			if _, err := b.Filters.Update(t.Context(), f, metav1.UpdateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.build()
+		if err := b.pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.markedRates(); !slices.Equal(got, tt.want) {
+			t.Errorf("after its first pass, buckets for the mark admit %v, want %v", got, tt.want)
+		}
+	}
 }

@@ -11,14 +11,18 @@ import (
 // longestFill is a fill interval that is written with more digits than any that is used.
 const longestFill = "100000000.000s"
 
-// ShareBytes is what a limit's shares take of the slot's object, at most.
-const ShareBytes = 40
+const (
+	// ShareBytes is what a limit's shares take of the slot's object, at most.
+	ShareBytes = 40
+	// markBytes is what its name takes there among those that have a bucket for the mark.
+	markBytes = 16
+)
 
 // Bytes is what a limit takes of its slot's object at one entry, at most: with the
 // longest numbers, so that a limit that changes doesn't come to need more room.
 func (l Limit) Bytes() int {
 	if l.marked() {
-		return l.descriptorBytes(unmarked) + l.descriptorBytes(byBatch)
+		return l.descriptorBytes(unmarked) + l.descriptorBytes(byBatch) + markBytes
 	}
 	return l.descriptorBytes("")
 }

@@ -186,6 +186,10 @@ func (s Slot) EnvoyFilter() (object *istio.EnvoyFilter, generations []string, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("slot %s: %w", s.Name(), err)
 	}
+	marks, err := s.marks()
+	if err != nil {
+		return nil, nil, fmt.Errorf("slot %s: %w", s.Name(), err)
+	}
 	object = &istio.EnvoyFilter{
 		TypeMeta: metav1.TypeMeta{APIVersion: istio.SchemeGroupVersion.String(), Kind: "EnvoyFilter"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -205,6 +209,9 @@ func (s Slot) EnvoyFilter() (object *istio.EnvoyFilter, generations []string, er
 		Spec: v1alpha3.EnvoyFilter{
 			WorkloadSelector: &v1alpha3.WorkloadSelector{Labels: gateway.PodSelector(s.Gateway, s.Slots)},
 		},
+	}
+	if marks != "" {
+		object.Annotations[MarksAnnotationKey] = marks
 	}
 	for i, entry := range gateway.Entries() {
 		filter, generation, err := s.Filter(i)
