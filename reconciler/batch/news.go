@@ -97,8 +97,8 @@ func (n *news) run(ctx context.Context) {
 	}
 }
 
-// changes are the events that a change of a status comes to. How far the run is is among them
-// where that is written anew, and may be told.
+// changes are the events that a change of a status comes to. That of its progress is among
+// them where that is written anew, and may be told.
 func changes(b *v1alpha1.Batch, before *v1alpha1.BatchStatus, mayTell func() bool) ([]cloudevents.Event, error) {
 	var events []cloudevents.Event
 	var errs []error

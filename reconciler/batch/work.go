@@ -31,6 +31,7 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 		p.Status.MarkFailed(r.Now(), reasonTooManyFailedItems, fmt.Sprintf("%d items have failed, and %d may (spec.maxFailedItems). %s",
 			*p.Status.Failed, *most, remedies[reasonTooManyFailedItems]+again))
 	case end == nil && p.hold != nil:
+		p.Status.ForgetPace()
 		p.Status.MarkHeld(p.hold.reason, p.hold.message)
 	case end == nil:
 		r.pace(p, far)

@@ -359,6 +359,14 @@ func TestKnownWorkersAreBounded(t *testing.T) {
 	if _, err := l.Lease(model, ask("new", 0, 1), now); err != nil || l.workers != 1 || len(l.models) != 1 {
 		t.Errorf("%d workers of %d models are known once they ask no more, %v", l.workers, len(l.models), err)
 	}
+}
+
+// Who asks no more is forgotten though nobody else asks.
+func TestModelsAreThoseThatAreAsked(t *testing.T) {
+	l, now := opened(t, 100)
+	if got := l.Models(now); len(got) != 1 || got[0] != model {
+		t.Errorf("of %v credits are wanted", got)
+	}
 	if got := l.Models(now.Add(forgetAfter)); len(got) != 0 || l.workers != 0 {
 		t.Errorf("of %v credits are wanted, though nobody asks", got)
 	}

@@ -45,9 +45,9 @@ func (r Run) left(far progress.Far) float64 {
 }
 
 // Need is what the run needs to be over by its deadline; false where it has none, or none of
-// its workers asks: a run that isn't at work calls for nothing.
+// its workers has asked lately: a run that isn't at work calls for nothing.
 func (r Run) Need(far progress.Far, now time.Time) (slack.Need, bool) {
-	if r.End.IsZero() || !far.Heard {
+	if r.End.IsZero() || !far.Works {
 		return slack.Need{}, false
 	}
 	return slack.NeedOf(r.left(far), r.End.Sub(now), r.MaxReplicas)

@@ -16,7 +16,7 @@ import (
 )
 
 func TestNeed(t *testing.T) {
-	far := progress.Far{Heard: true, Shards: map[int32]progress.Tally{0: {Succeeded: 290, Failed: 10}, 1: {Succeeded: 100}}}
+	far := progress.Far{Works: true, Shards: map[int32]progress.Tally{0: {Succeeded: 290, Failed: 10}, 1: {Succeeded: 100}}}
 	run := Run{UID: "b-1", Model: "team/ranker", Items: 1000, PerRequest: 1, End: began.Add(time.Minute)}
 	for name, tt := range map[string]struct {
 		change func(*Run, *progress.Far)
@@ -25,7 +25,7 @@ func TestNeed(t *testing.T) {
 		"what is left":                              {func(*Run, *progress.Far) {}, 600},
 		"no deadline":                               {func(r *Run, _ *progress.Far) { r.End = time.Time{} }, 0},
 		"the deadline is over":                      {func(r *Run, _ *progress.Far) { r.End = began }, 0},
-		"nobody is at work":                         {func(_ *Run, f *progress.Far) { f.Heard = false }, 0},
+		"nobody is at work":                         {func(_ *Run, f *progress.Far) { f.Works = false }, 0},
 		"not counted yet":                           {func(r *Run, _ *progress.Far) { r.Items = 0 }, 0},
 		"all is done":                               {func(r *Run, _ *progress.Far) { r.Items = 400 }, 0},
 		"what was done before this function":        {func(r *Run, _ *progress.Far) { r.Done = 700 }, 300},
@@ -50,10 +50,9 @@ func TestNeed(t *testing.T) {
 
 // The limiter is told what is needed of Models that are asked for, by who ends first.
 func TestQuestion(t *testing.T) {
-	end := func(after time.Duration) time.Time { return began.Add(after) }
 	runs := []Run{
-		{UID: "c", Model: "team/ranker", End: end(3 * time.Hour)}, {UID: "a", Model: "team/ranker", End: end(time.Hour)},
-		{UID: "b", Model: "team/ranker"}, {UID: "d", Model: "team/idle", End: end(time.Hour)},
+		{UID: "c", Model: "team/ranker", End: began.Add(3 * time.Hour)}, {UID: "a", Model: "team/ranker", End: began.Add(time.Hour)},
+		{UID: "b", Model: "team/ranker"}, {UID: "d", Model: "team/idle", End: began.Add(time.Hour)},
 	}
 	needs := map[types.UID]slack.Need{"a": {RequestsPerSecond: 1}, "c": {RequestsPerSecond: 3}, "d": {RequestsPerSecond: 4}}
 	got := question([]string{"team/bidder", "team/ranker"}, runs, needs)

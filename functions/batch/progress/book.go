@@ -8,6 +8,9 @@ const (
 	// heardFor is how long what a worker said last is the present: as long as its lease may
 	// last.
 	heardFor = 3 * time.Second
+	// workFor is for how long a batch is at work of which nobody says anything: one worker may
+	// have ended its shard, and the next be about to start.
+	workFor = 10 * time.Second
 )
 
 // Tally counts items that have a result.
@@ -37,6 +40,8 @@ type Far struct {
 	Shards map[int32]Tally
 	// Again is how many items of these are being asked again.
 	Again int64
+	// Works is true as long as some worker has said something lately.
+	Works bool
 	// Heard is true as long as some worker says something. What follows is 0 where none does.
 	Heard    bool
 	InFlight int64
@@ -109,7 +114,7 @@ func (b *Book) Of(batch string, now time.Time) Far {
 	if r == nil {
 		return far
 	}
-	far.Heard = now.Sub(r.heard) < heardFor
+	far.Heard, far.Works = now.Sub(r.heard) < heardFor, now.Sub(r.heard) < workFor
 	for n, s := range r.shards {
 		far.Shards[n] = s.most
 		if s.last.Requests > 0 { // until it asks, it may not know yet what is in the output

@@ -44,8 +44,11 @@ func TestRate(t *testing.T) {
 				t.Errorf("%g requests an item, want %g", far.PerItem, 1/tt.perRequest)
 			}
 			items := far.Shards[0].Items()
-			if far = b.Of("run", now.Add(heardFor)); far.Heard || far.Requests != 0 || far.Items != 0 || far.InFlight != 0 || far.Shards[0].Items() != items {
+			if far = b.Of("run", now.Add(heardFor)); far.Heard || !far.Works || far.Requests != 0 || far.Items != 0 || far.InFlight != 0 || far.Shards[0].Items() != items {
 				t.Errorf("while nobody says anything it says %+v", far)
+			}
+			if far = b.Of("run", now.Add(workFor)); far.Works {
+				t.Errorf("once nobody has said anything for long it says %+v", far)
 			}
 			b.Note("run", Said{Worker: "w", Tally: Tally{Succeeded: items}, Requests: 1e9, Items: 1e9}, now.Add(time.Hour))
 			if far = b.Of("run", now.Add(time.Hour)); far.Requests != 0 || far.Items != 0 {

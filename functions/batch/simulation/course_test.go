@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -44,7 +45,9 @@ type course struct {
 	there, most int32
 	start       time.Duration
 	// hitch is how likely a worker is to stand still for a second.
-	hitch  float64
+	hitch float64
+	// away is when no worker is there; nil for never.
+	away   func(at time.Duration) bool
 	seed   uint64
 	length time.Duration
 }
@@ -72,155 +75,180 @@ type racer struct {
 type racing struct {
 	credits.Bucket
 	name     string
+	shard    int32
 	answered int64
 	stands   time.Duration
 }
 
-// race runs a course. It goes by the real rule, ledger, book and buckets.
+// heat is a course as it goes. It goes by the real rule, ledger, book and buckets.
+type heat struct {
+	course
+	at     time.Duration
+	random *rand.Rand
+	events []event
+	racers []*racer
+	ledger *credits.Ledger
+	book   *progress.Book
+	// ready is when each replica is; those at the end go first. Of serving many the limiter
+	// knows, and floor many the autoscaler is to have.
+	ready          []time.Duration
+	serving, floor int32
+	called         slack.Called
+	ceiling        slack.Ceiling
+	left           slack.Slack
+	asked          slack.Question
+	askedAt        time.Duration
+	result         result
+}
+
+// race runs a course.
 func race(c course) result {
-	random := seeded(c.seed)
-	at := time.Duration(0)
-	now := func() time.Time { return began.Add(at) }
-	ledger, book := credits.NewLedger(began.Add(-time.Minute)), progress.New()
-	out := result{over: make([]time.Duration, len(c.runs))}
-	racers := make([]*racer, len(c.runs))
+	h := &heat{
+		course: c, random: seeded(c.seed), ledger: credits.NewLedger(began.Add(-time.Minute)), book: progress.New(),
+		ready: make([]time.Duration, c.there), serving: c.there, result: result{over: make([]time.Duration, len(c.runs))},
+	}
+	h.every(slack.Usual.Every, h.pass)
+	h.every(fetchEvery, h.fetch)
+	h.every(ticks, h.scale)
 	for i, of := range c.runs {
 		r := &racer{contender: of, uid: types.UID(fmt.Sprint("run-", i))}
-		for w := range of.workers {
-			r.workers = append(r.workers, &racing{name: fmt.Sprint(r.uid, "-", w)})
-		}
-		racers[i] = r
-	}
-	works := func(r *racer) bool {
-		return at >= begins && r.done < r.requests && (r.suspended == 0 || at < r.suspended) && (r.deadline == 0 || at < r.deadline)
-	}
-	var events []event
-	after := func(d time.Duration, do func()) { events = append(events, event{at + d, do}) }
-
-	ready := make([]time.Duration, c.there) // when each replica is; those at the end come last
-	serving, floor := c.there, int32(0)
-	var called slack.Called
-	var ceiling slack.Ceiling
-	var left slack.Slack
-	var asked slack.Question
-	askedAt := at
-	pass := func() {
-		demand := c.demand(at)
-		serves, limit := float64(serving)*c.perReplica, 2*float64(serving)*c.perReplica
-		s := slack.Usual.Of(slack.Model{Limit: limit, Serves: serves, Demand: slack.Demand{At: now(), Mean: demand, Last: demand}})
-		ceiling = ceiling.Next(max(limit, 1), s.Rate, now())
-		left = ceiling.Under(s, limit)
-		var needs []slack.Need
-		for _, n := range asked.Needs[model] {
-			if n, ok := n.After(at - askedAt); ok {
-				needs = append(needs, n)
-			}
-		}
-		before := called.Replicas
-		called = slack.Usual.Call(called, slack.Fleet{
-			PerReplica: c.perReplica, Serves: serves, Demand: demand, Start: c.start + slack.Reaction, Most: c.most,
-		}, needs, now())
-		if called.Replicas != before {
-			out.changes++
-		}
-		next := called.Replicas
-		if len(asked.Models) > 0 {
-			next = max(1, next)
-		}
-		after(told, func() { floor = next })
-	}
-	fetch := func() {
-		needs, rates := []slack.Need{}, map[types.UID]float64{}
-		for _, r := range racers {
-			run := lease.Run{UID: r.uid, Model: model, Items: r.requests, PerRequest: 1, MaxReplicas: r.maxReplicas}
-			if r.deadline > 0 {
-				run.End = began.Add(r.deadline)
-			}
-			if n, ok := run.Need(book.Of(string(r.uid), now()), now()); ok && works(r) {
-				needs, rates[r.uid] = append(needs, n), n.Rate()
-			}
-		}
-		ledger.Need(rates)
-		ledger.Offer(map[string]slack.Slack{model: left})
-		asked, askedAt = slack.Question{Models: ledger.Models(now()), Needs: map[string][]slack.Need{model: needs}}, at
-	}
-	scale := func() {
-		want := max(floor, int32(math.Ceil(c.demand(at)/c.perReplica-1e-9)), 0)
-		for int32(len(ready)) < want {
-			ready = append(ready, at+c.start+time.Duration(random.Int64N(int64(c.start)/4+1)))
-		}
-		ready = ready[:min(int(want), len(ready))]
-	}
-	ask := func(r *racer, w *racing, i int) {
-		if !works(r) {
-			return
-		}
-		lease, err := ledger.Lease(model, credits.Ask{UID: r.uid, Worker: w.name, Wanted: 10 * c.perReplica * float64(c.most), Lease: w.Lease()}, now())
-		if err != nil {
-			panic(err)
-		}
-		book.Note(string(r.uid), progress.Said{
-			Worker: w.name, Shard: int32(i), Tally: progress.Tally{Succeeded: w.answered}, Requests: w.answered, Items: w.answered,
-		}, now())
-		w.Renew(lease, now(), now())
-	}
-	every := func(d time.Duration, do func()) {
-		var again func()
-		again = func() { do(); after(d, again) }
-		after(time.Duration(random.Int64N(int64(d))), again)
-	}
-	every(slack.Usual.Every, pass)
-	every(fetchEvery, fetch)
-	every(ticks, scale)
-	for _, r := range racers {
-		for i, w := range r.workers {
-			every(credits.AskEvery, func() { ask(r, w, i) })
-			if c.hitch > 0 {
-				every(time.Second, func() {
-					if random.Float64() < c.hitch {
-						w.stands = at + time.Second
-					}
-				})
-			}
-		}
-	}
-	for ; at < c.length; at += stride {
-		due := events
-		events = nil
-		for _, e := range due {
-			if e.due <= at {
-				e.do()
-			} else {
-				events = append(events, e)
-			}
-		}
-		there := int32(0)
-		for _, since := range ready {
-			if since+proved <= at {
-				there++
-			}
-		}
-		serving = there
-		going := false
-		for i, r := range racers {
-			for _, w := range r.workers {
-				for works(r) && w.stands <= at && w.Take(now()) {
-					r.done++
-					w.answered++
+		h.racers = append(h.racers, r)
+		for n := range of.workers {
+			w := &racing{name: fmt.Sprint(r.uid, "-", n), shard: int32(n)}
+			r.workers = append(r.workers, w)
+			h.every(credits.AskEvery, func() { h.ask(r, w) })
+			h.every(time.Second, func() {
+				if h.random.Float64() < c.hitch {
+					w.stands = h.at + time.Second
 				}
-			}
-			if r.done == r.requests && out.over[i] == 0 {
-				out.over[i] = at + ends
-			}
-			going = going || works(r)
-		}
-		if going || at < begins {
-			out.seconds += float64(len(ready)) * stride.Seconds()
-			out.peak = max(out.peak, int32(len(ready)))
+			})
 		}
 	}
-	out.called = max(floor, called.Replicas)
-	return out
+	for ; h.at < c.length; h.at += stride {
+		h.step()
+	}
+	h.result.called = max(h.floor, h.called.Replicas)
+	return h.result
+}
+
+func (h *heat) now() time.Time { return began.Add(h.at) }
+
+func (h *heat) after(d time.Duration, do func()) { h.events = append(h.events, event{h.at + d, do}) }
+
+func (h *heat) every(d time.Duration, do func()) {
+	var again func()
+	again = func() { do(); h.after(d, again) }
+	h.after(time.Duration(h.random.Int64N(int64(d))), again)
+}
+
+func (h *heat) goesOn(r *racer) bool {
+	return h.at >= begins && r.done < r.requests && (r.suspended == 0 || h.at < r.suspended) && (r.deadline == 0 || h.at < r.deadline)
+}
+
+func (h *heat) works(r *racer) bool { return h.goesOn(r) && (h.away == nil || !h.away(h.at)) }
+
+// pass is the limiter's.
+func (h *heat) pass() {
+	demand, serves := h.demand(h.at), float64(h.serving)*h.perReplica
+	limit := 2 * serves
+	s := slack.Usual.Of(slack.Model{Limit: limit, Serves: serves, Demand: slack.Demand{At: h.now(), Mean: demand, Last: demand}})
+	h.ceiling = h.ceiling.Next(max(limit, 1), s.Rate, h.now())
+	h.left = h.ceiling.Under(s, limit)
+	var needs []slack.Need
+	for _, n := range h.asked.Needs[model] {
+		if n, ok := n.After(h.at - h.askedAt); ok {
+			needs = append(needs, n)
+		}
+	}
+	before := h.called.Replicas
+	h.called = slack.Usual.Call(h.called, slack.Fleet{
+		PerReplica: h.perReplica, Serves: serves, Demand: demand, Start: h.start + slack.Reaction, Most: h.most,
+	}, needs, h.now())
+	if h.called.Replicas != before {
+		h.result.changes++
+	}
+	next := h.called.Replicas
+	if len(h.asked.Models) > 0 {
+		next = max(1, next)
+	}
+	h.after(told, func() { h.floor = next })
+}
+
+// fetch is of what leases.
+func (h *heat) fetch() {
+	needs, rates := []slack.Need{}, map[types.UID]float64{}
+	for _, r := range h.racers {
+		run := lease.Run{UID: r.uid, Model: model, Items: r.requests, PerRequest: 1, MaxReplicas: r.maxReplicas}
+		if r.deadline > 0 {
+			run.End = began.Add(r.deadline)
+		}
+		if n, ok := run.Need(h.book.Of(string(r.uid), h.now()), h.now()); ok && h.goesOn(r) {
+			needs, rates[r.uid] = append(needs, n), n.Rate()
+		}
+	}
+	h.ledger.Need(rates)
+	h.ledger.Offer(map[string]slack.Slack{model: h.left})
+	h.asked, h.askedAt = slack.Question{Models: h.ledger.Models(h.now()), Needs: map[string][]slack.Need{model: needs}}, h.at
+}
+
+// scale is the autoscaler's.
+func (h *heat) scale() {
+	want := max(h.floor, int32(math.Ceil(h.demand(h.at)/h.perReplica-1e-9)))
+	for int32(len(h.ready)) < want {
+		h.ready = append(h.ready, h.at+h.start+time.Duration(h.random.Int64N(int64(h.start)/4+1)))
+	}
+	h.ready = h.ready[:min(int(want), len(h.ready))]
+}
+
+// ask is a worker's.
+func (h *heat) ask(r *racer, w *racing) {
+	if !h.works(r) {
+		return
+	}
+	lease, err := h.ledger.Lease(model, credits.Ask{UID: r.uid, Worker: w.name, Wanted: 10 * h.perReplica * float64(h.most), Lease: w.Lease()}, h.now())
+	if err != nil {
+		panic(err)
+	}
+	h.book.Note(string(r.uid), progress.Said{
+		Worker: w.name, Shard: w.shard, Tally: progress.Tally{Succeeded: w.answered}, Requests: w.answered, Items: w.answered,
+	}, h.now())
+	w.Renew(lease, h.now(), h.now())
+}
+
+// step lets a step pass.
+func (h *heat) step() {
+	due := h.events
+	h.events = nil
+	for _, e := range due {
+		if e.due <= h.at {
+			e.do()
+		} else {
+			h.events = append(h.events, e)
+		}
+	}
+	h.serving = 0
+	for _, since := range h.ready {
+		if since+proved <= h.at {
+			h.serving++
+		}
+	}
+	going := h.at < begins
+	for i, r := range h.racers {
+		for _, w := range r.workers {
+			for h.works(r) && w.stands <= h.at && w.Take(h.now()) {
+				r.done++
+				w.answered++
+			}
+		}
+		if r.done == r.requests && h.result.over[i] == 0 {
+			h.result.over[i] = h.at + ends
+		}
+		going = going || h.goesOn(r)
+	}
+	if going {
+		h.result.seconds += float64(len(h.ready)) * stride.Seconds()
+		h.result.peak = max(h.result.peak, int32(len(h.ready)))
+	}
 }
 
 // least are the replica-seconds of the fewest replicas that do the one run of a course in

@@ -123,6 +123,32 @@ func TestRunsThatCallForNone(t *testing.T) {
 	}
 }
 
+// While one worker has ended its shard, and the next is starting, replicas stay.
+func TestReplicasStayBetweenShards(t *testing.T) {
+	c := one(2*time.Minute, 3*time.Second, 1)
+	c.away = func(at time.Duration) bool { return at%(20*time.Second) > 16*time.Second }
+	o := race(c)
+	if o.over[0] == 0 || o.over[0] > 2*time.Minute || o.changes > 5 {
+		t.Errorf("over after %s, and other replicas were called for %d times", o.over[0], o.changes)
+	}
+}
+
+// Two runs that end at different times are both over in time.
+func TestDeadlinesOfTwo(t *testing.T) {
+	c := one(time.Minute, 3*time.Second, 1)
+	c.runs[0].requests = 1200
+	c.runs = append(c.runs, contender{requests: 3600, deadline: 3 * time.Minute, workers: 2})
+	o := race(c)
+	for i, r := range c.runs {
+		if o.over[i] == 0 || o.over[i] > r.deadline {
+			t.Errorf("the run of %s is over after %s", r.deadline, o.over[i])
+		}
+	}
+	if least := 4800 / c.perReplica; o.seconds > 1.25*least {
+		t.Errorf("%.0f replica-seconds for work of %.0f", o.seconds, least)
+	}
+}
+
 // Beside an online demand that moves, and another run that would take all it can get, a
 // deadline is met.
 func TestDeadlineBesideOthers(t *testing.T) {

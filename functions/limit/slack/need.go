@@ -11,7 +11,7 @@ const (
 	MostNeeds = 10_000
 	// early is the part of the time until a deadline by which batch is to be over before it,
 	// and ending what it takes from the last answer until that is known.
-	early  = 0.05
+	early  = 0.1
 	ending = 3 * time.Second
 	// leastLeft is the time for which what is left is asked at the end.
 	leastLeft = time.Second

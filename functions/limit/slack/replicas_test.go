@@ -179,7 +179,7 @@ func TestNeed(t *testing.T) {
 	if n.RequestsPerSecond != 10 || n.Seconds != 60 || n.MaxReplicas != 3 {
 		t.Errorf("600 requests in a minute are %+v", n)
 	}
-	if rate := n.Rate(); math.Abs(rate-600/(60*.95-3)) > 1e-9 {
+	if rate := n.Rate(); math.Abs(rate-600/(60*.9-3)) > 1e-9 {
 		t.Errorf("they are to be answered at %g a second", rate)
 	}
 	if later, ok := n.After(30 * time.Second); !ok || math.Abs(later.RequestsPerSecond-20) > 1e-9 || later.Seconds != 30 {

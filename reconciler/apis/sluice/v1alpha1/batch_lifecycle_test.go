@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,5 +156,42 @@ func TestConditionsOfBatchesAreOfItsSet(t *testing.T) {
 		if c := s.GetCondition(of); c == nil || c.Status != corev1.ConditionUnknown {
 			t.Errorf("%s is %v at first", of, c)
 		}
+	}
+}
+
+// A run that is behind for a while is too slow, until it is on time again; that is told no
+// more often than how far it is, and not once it is over.
+func TestMarkPace(t *testing.T) {
+	t.Parallel()
+	now := time.Now() // conditions change by the real clock
+	s, end := initialized(), now.Add(time.Hour)
+	for _, step := range []struct {
+		after, late time.Duration
+		status      corev1.ConditionStatus
+		says        string
+	}{
+		{0, -time.Minute, corev1.ConditionTrue, ""},
+		{5 * time.Second, time.Minute, corev1.ConditionUnknown, "Behind"},
+		{10 * time.Second, -time.Minute, corev1.ConditionTrue, ""},
+		{11 * time.Second, time.Minute, corev1.ConditionTrue, ""}, // too soon to tell
+		{15 * time.Second, time.Minute, corev1.ConditionUnknown, "Behind"},
+		{10 * time.Minute, time.Minute, corev1.ConditionFalse, "1m0s after its deadline"},
+		{10*time.Minute + time.Second, time.Hour, corev1.ConditionFalse, "1m0s after its deadline"},
+		{11 * time.Minute, time.Hour, corev1.ConditionFalse, "1h0m0s after its deadline"},
+		{12 * time.Minute, 0, corev1.ConditionTrue, ""},
+	} {
+		at := now.Add(step.after)
+		due := s.ProgressIsDue(at)
+		s.MarkPace(end.Add(step.late), end, at)
+		if due {
+			s.ProgressTime = &metav1.MicroTime{Time: at}
+		}
+		c := s.GetCondition(BatchConditionOnTime)
+		if c == nil || c.Status != step.status || !strings.Contains(c.Reason+": "+c.Message, step.says) {
+			t.Errorf("after %s, late by %s: %+v, want %s %s", step.after, step.late, c, step.status, step.says)
+		}
+	}
+	if s.MarkFailed(now, "StoreAway", "x"); s.GetCondition(BatchConditionOnTime) != nil {
+		t.Error("what is over is on time")
 	}
 }
