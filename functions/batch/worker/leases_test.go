@@ -51,7 +51,7 @@ func leases(f *function, address, token string) *Leases {
 	described := &task.Task{Namespace: "team", Name: "nightly", UID: "u-1", Credits: address}
 	described.SetDefaults()
 	gate := NewLeases(described, 3, "nightly-3", token, func() Progress {
-		return Progress{Tally: output.Tally{Succeeded: 5, Failed: 1}, InFlight: 2}
+		return Progress{Tally: output.Tally{Succeeded: 5, Failed: 1}, InFlight: 2, Requests: 9, Items: 4}
 	})
 	gate.Log = slog.New(slog.DiscardHandler)
 	if f != nil {
@@ -102,7 +102,7 @@ func TestLeases(t *testing.T) {
 			t.Errorf("%d have entered in 10 s, of 40 a second", n)
 		}
 		ask := f.last
-		if ask.Worker != "nightly-3" || ask.Shard != 3 || ask.Succeeded != 5 || ask.Failed != 1 || ask.InFlight != 2 || ask.Lease != f.count-1 {
+		if ask.Worker != "nightly-3" || ask.Shard != 3 || ask.Succeeded != 5 || ask.Failed != 1 || ask.InFlight != 2 || ask.Requests != 9 || ask.Items != 4 || ask.Lease != f.count-1 {
 			t.Errorf("it asked %+v", ask)
 		}
 		if ask.Wanted < 300 {

@@ -37,6 +37,8 @@ type run struct {
 
 	task  *task.Task
 	store objects.Store
+	// last is what the last worker said in the end.
+	last Progress
 }
 
 func newRun(t *testing.T, lines ...string) *run {
@@ -83,7 +85,9 @@ func (r *run) work(ctx context.Context, p *plan.Plan, model http.HandlerFunc) (o
 	w := &Worker{
 		Task: r.task, Source: input.New(r.store, r.task), Output: output.New(r.store, r.task), Asker: asker, Gate: open{}, Folder: r.TempDir(),
 	}
-	return w.Run(ctx, p, plan.Shard{From: 0, To: len(p.Parts)})
+	tally, err := w.Run(ctx, p, plan.Shard{From: 0, To: len(p.Parts)})
+	r.last = w.Progress()
+	return tally, err
 }
 
 // records are those of a folder of the output, in the order of the names.
@@ -426,22 +430,54 @@ func TestMaxFailedItems(t *testing.T) {
 	}
 }
 
-// Told to end, a worker does so at once; the part that it is in the middle of isn't there.
-func TestInterrupted(t *testing.T) {
+// What a worker says of itself alone doesn't count what was in the output before it, nor is a
+// request less for being asked in vain.
+func TestProgressIsTheWorkersOwn(t *testing.T) {
 	r := newRun(t, "1", "2", "3", "4", "5", "6", "7", "8")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	begin := time.Now()
-	tally, err := r.work(ctx, r.plan(), func(w http.ResponseWriter, q *http.Request) {
+	if _, err := r.work(ctx, r.plan(), func(w http.ResponseWriter, q *http.Request) {
 		body, _ := io.ReadAll(q.Body)
 		if string(body) == "6" {
 			cancel()
 			<-q.Context().Done()
 		}
 		scores(w, q)
+	}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	var failed atomic.Bool
+	if _, err := r.work(t.Context(), r.plan(), func(w http.ResponseWriter, q *http.Request) {
+		if body, _ := io.ReadAll(q.Body); string(body) == "8" && failed.CompareAndSwap(false, true) {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		scores(w, q)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.last; got.Items != 4 || got.Requests != 5 || got.Succeeded != 8 || got.InFlight != 0 {
+		t.Errorf("a worker that found four of eight items in the output, and asked one twice, says %+v", got)
+	}
+}
+
+// Told to end, a worker does so at once; the part that it is in the middle of isn't there.
+func TestInterrupted(t *testing.T) {
+	r := newRun(t, "1", "2", "3", "4", "5", "6", "7", "8")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var told atomic.Int64
+	tally, err := r.work(ctx, r.plan(), func(w http.ResponseWriter, q *http.Request) {
+		body, _ := io.ReadAll(q.Body)
+		if string(body) == "6" {
+			told.Store(time.Now().UnixNano())
+			cancel()
+			<-q.Context().Done()
+		}
+		scores(w, q)
 	})
-	if !errors.Is(err, context.Canceled) || tally.Succeeded != 4 || time.Since(begin) > 5*time.Second {
-		t.Errorf("%+v, %v after %s", tally, err, time.Since(begin))
+	if !errors.Is(err, context.Canceled) || tally.Succeeded != 4 || time.Since(time.Unix(0, told.Load())) > grace {
+		t.Errorf("%+v, %v after %s", tally, err, time.Since(time.Unix(0, told.Load())))
 	}
 	if all, _ := r.results(); len(all) != 4 {
 		t.Errorf("results are %+v", all)
