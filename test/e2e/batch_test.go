@@ -29,6 +29,8 @@ const (
 	batchWithin = 3 * time.Minute
 	// batchItems at what is left of 40/s beside 20/s take some twenty seconds.
 	batchItems = 400
+	// toldOfBatches counts the events about runs.
+	toldOfBatches = "sluice_batch_events_total"
 )
 
 // A batch takes what online callers leave, who don't notice; each item has one effect, though
@@ -96,6 +98,7 @@ func TestBatchMeetsItsDeadline(t *testing.T) {
 	}))
 	s.serving("ranker")
 	s.items("items", items)
+	before := s.outcomes("batch", toldOfBatches)
 	s.batch("hasty", "results", "run", func(b *v1alpha1.Batch) { b.Spec.Deadline = &metav1.Duration{Duration: deadline} })
 	s.until(deadline, "more replicas to be called for", func(ctx context.Context) (string, error) {
 		m, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Get(ctx, "ranker", metav1.GetOptions{})
@@ -114,6 +117,13 @@ func TestBatchMeetsItsDeadline(t *testing.T) {
 		s.Errorf("it took %s", took)
 	}
 	s.oneEffectEach(filepath.Join(folder, "run"), items)
+	s.until(time.Minute, "the Broker to take that it has started, was at it, and is over", func(ctx context.Context) (string, error) {
+		now, err := s.counters(ctx, "batch", toldOfBatches)
+		if err != nil || now["sent"] >= before["sent"]+3 {
+			return "", err
+		}
+		return fmt.Sprintf("%v, and before it began %v", now, before), nil
+	})
 }
 
 // progresses waits until a batch that is at work says how far it is, how fast, and when it
