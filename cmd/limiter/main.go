@@ -183,7 +183,7 @@ func adminServer(port int, synced *atomic.Bool) *http.Server {
 
 // door takes in what the Broker's Trigger delivers.
 func door(ctx context.Context, env environment, config *rest.Config, function *limit.Function) (*receiver.Door, error) {
-	door := guard.Door{Trigger: types.NamespacedName{Namespace: env.Namespace, Name: env.Trigger}, Audience: env.Audience}
+	door := guard.Door{Trigger: guard.Only(types.NamespacedName{Namespace: env.Namespace, Name: env.Trigger}), Audience: env.Audience}
 	watched, err := guard.Watch(logging.WithLogger(ctx, function.Log), config, env.EventingNamespace, door)
 	if err != nil {
 		return nil, fmt.Errorf("guarding the door for events: %w", err)

@@ -33,18 +33,24 @@ type Verifier interface {
 	VerifyRequestFromSubject(ctx context.Context, features feature.Flags, audience *string, subject string, r *http.Request, w http.ResponseWriter) error
 }
 
-// Guard lets in what one Trigger delivers: all there is where Knative Eventing's
+// Guard lets in what a Trigger delivers: all there is where Knative Eventing's
 // feature authentication-oidc is off.
 type Guard struct {
-	features          func() feature.Flags
-	verifier          Verifier
-	audience, subject string
+	features func() feature.Flags
+	verifier Verifier
+	Door
 }
 
-// Door is what is guarded: the subscriber of a Trigger, which has an audience.
+// Door is what is guarded: the subscriber of Triggers, which has an audience.
 type Door struct {
-	Trigger  types.NamespacedName
+	// Trigger is whose event a request has to bring; an error where it can be nobody's.
+	Trigger  func(*http.Request) (types.NamespacedName, error)
 	Audience string
+}
+
+// Only is for the door of one Trigger.
+func Only(trigger types.NamespacedName) func(*http.Request) (types.NamespacedName, error) {
+	return func(*http.Request) (types.NamespacedName, error) { return trigger, nil }
 }
 
 // Watch returns the Guard of a door. It follows the features of the Knative Eventing in
@@ -65,8 +71,7 @@ func Watch(ctx context.Context, config *rest.Config, namespace string, door Door
 	g := &Guard{
 		features: store.Load,
 		verifier: auth.NewVerifier(injection.WithConfig(ctx, config), nil, nil, watcher),
-		audience: door.Audience,
-		subject:  subjectOf(door.Trigger),
+		Door:     door,
 	}
 	go func() {
 		// It waits for as long as the API server doesn't answer.
@@ -91,7 +96,12 @@ func (g *Guard) Admit(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return errUnknown
 	}
-	if err := g.verifier.VerifyRequestFromSubject(r.Context(), features, &g.audience, g.subject, r, w); err != nil {
+	trigger, err := g.Trigger(r)
+	if err != nil {
+		w.WriteHeader(http.StatusNotFound)
+		return err
+	}
+	if err := g.verifier.VerifyRequestFromSubject(r.Context(), features, &g.Audience, subjectOf(trigger), r, w); err != nil {
 		return fmt.Errorf("sender: %w", err)
 	}
 	return nil

@@ -24,7 +24,7 @@ func (v verifier) VerifyRequestFromSubject(_ context.Context, f feature.Flags, a
 
 func TestAdmit(t *testing.T) {
 	trigger := types.NamespacedName{Namespace: "sluice-system", Name: "limiter"}
-	subject := "system:serviceaccount:sluice-system:limiter-oidc-eventing.knative.dev-trigger"
+	const subject = "system:serviceaccount:sluice-system:limiter-oidc-eventing.knative.dev-trigger"
 	on, off := feature.Flags{feature.OIDCAuthentication: feature.Enabled}, feature.Flags{feature.OIDCAuthentication: feature.Disabled}
 	for name, test := range map[string]struct {
 		features feature.Flags
@@ -40,7 +40,7 @@ func TestAdmit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := &Guard{
 				features: func() feature.Flags { return test.features }, verifier: verifier{"good", subject, "limiter"},
-				audience: "limiter", subject: subjectOf(trigger),
+				Door: Door{Trigger: Only(trigger), Audience: "limiter"},
 			}
 			r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
 			r.Header.Set("Authorization", test.token)
@@ -50,5 +50,28 @@ func TestAdmit(t *testing.T) {
 				t.Errorf("Admit() = %v, status %d; want status %d", err, w.Code, test.want)
 			}
 		})
+	}
+}
+
+// One door can be that of many Triggers: a request says whose event it brings, and has to be of
+// that one.
+func TestAdmitByRequest(t *testing.T) {
+	g := &Guard{
+		features: func() feature.Flags { return feature.Flags{feature.OIDCAuthentication: feature.Enabled} },
+		verifier: verifier{"good", "system:serviceaccount:team:score-oidc-eventing.knative.dev-trigger", "triggers"},
+		Door: Door{Audience: "triggers", Trigger: func(r *http.Request) (types.NamespacedName, error) {
+			if r.URL.Path == "/" {
+				return types.NamespacedName{}, errors.New("nobody's")
+			}
+			return types.NamespacedName{Namespace: "team", Name: r.URL.Path[1:]}, nil
+		}},
+	}
+	for path, want := range map[string]int{"/score": http.StatusOK, "/other": http.StatusUnauthorized, "/": http.StatusNotFound} {
+		r := httptest.NewRequest(http.MethodPost, path, http.NoBody)
+		r.Header.Set("Authorization", "good")
+		w := httptest.NewRecorder()
+		if err := g.Admit(w, r); (err == nil) != (want == http.StatusOK) || w.Code != want {
+			t.Errorf("%s: %v, status %d; want %d", path, err, w.Code, want)
+		}
 	}
 }

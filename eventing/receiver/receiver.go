@@ -2,7 +2,8 @@
 // large an event may be, how many may be under way and for how long, which types there
 // are and whether an event is what its schema asks for, and whose Models it may be about;
 // and it counts what came, by type and outcome. What is done about an event is up to who
-// has the door.
+// has the door. A door of Kinds takes events of ours, and says no more than that it did; an open
+// one, in open.go, takes those of users, and has an answer to each.
 package receiver
 
 import (
@@ -16,6 +17,7 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
 )
 
@@ -27,6 +29,8 @@ const (
 	atOnce = 64
 	// headersWithin, readWithin and answeredWithin bound one event's time.
 	headersWithin, readWithin, answeredWithin = 5 * time.Second, 10 * time.Second, 10 * time.Second
+	// writtenWithin bounds the time that an answer takes on its way, once it is there.
+	writtenWithin = 30 * time.Second
 	// idleFor is how long a connection is kept for the next event.
 	idleFor = 2 * time.Minute
 )
@@ -70,7 +74,7 @@ func Of[T any](eventType string, parse func(cloudevents.Event) (T, error), take 
 type Options struct {
 	// Admit returns why a request isn't let in, after it has written the status.
 	Admit func(http.ResponseWriter, *http.Request) error
-	// Namespace is that of whoever Admit lets in.
+	// Namespace is that of whoever Admit lets in, for a door of Kinds.
 	Namespace string
 	// Count is told of each event.
 	Count func(eventType string, outcome Outcome)
@@ -81,16 +85,25 @@ type Options struct {
 // Door takes in events over HTTP.
 type Door struct {
 	Options
+	bounds Bounds
 
-	kinds    map[string]Kind
+	kinds map[string]Kind
+	// answer is set where events of any type are answered.
+	answer   Answerer
 	underWay chan struct{}
+	// held is what the events that are under way may be together, in bytes.
+	held *semaphore.Weighted
 	// rejections that were logged.
 	rejections rejections
 }
 
+func newDoor(o Options, b Bounds) *Door {
+	return &Door{Options: o, bounds: b, kinds: map[string]Kind{}, underWay: make(chan struct{}, b.AtOnce), held: semaphore.NewWeighted(b.Held)}
+}
+
 // New returns a Door for events of these Kinds.
 func New(o Options, kinds ...Kind) *Door {
-	d := &Door{Options: o, kinds: map[string]Kind{}, underWay: make(chan struct{}, atOnce)}
+	d := newDoor(o, Bounds{Bytes: MaxBytes, AtOnce: atOnce, Held: atOnce * MaxBytes, Answered: answeredWithin})
 	for _, k := range kinds {
 		d.kinds[k.eventType] = k
 	}
@@ -101,34 +114,37 @@ func New(o Options, kinds ...Kind) *Door {
 func (d *Door) Server(address string) *http.Server {
 	return &http.Server{
 		Addr: address, Handler: d, MaxHeaderBytes: MaxBytes, IdleTimeout: idleFor,
-		ReadHeaderTimeout: headersWithin, ReadTimeout: readWithin, WriteTimeout: answeredWithin,
+		ReadHeaderTimeout: headersWithin, ReadTimeout: readWithin, WriteTimeout: max(answeredWithin, d.bounds.Answered+writtenWithin),
 	}
 }
 
 // ServeHTTP implements http.Handler.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, MaxBytes)
+	r.Body = http.MaxBytesReader(w, r.Body, d.bounds.Bytes)
 	if err := d.Admit(w, r); err != nil {
 		d.reject("", host(r), err)
 		_, _ = fmt.Fprintln(w, "rejected:", err)
 		return
 	}
-	select {
-	case d.underWay <- struct{}{}:
-		defer func() { <-d.underWay }()
-	default:
+	leave, err := d.enter(r)
+	if err != nil {
 		d.Count(unknown, Busy)
-		again(w, fmt.Errorf("%d events are under way already", atOnce))
+		again(w, err)
 		return
 	}
+	defer leave()
 	event, err := cloudevents.NewEventFromHTTPRequest(r)
 	if err != nil {
 		d.reject("", host(r), err)
 		http.Error(w, fmt.Sprint("rejected: not a CloudEvent: ", err), http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), answeredWithin)
+	ctx, cancel := context.WithTimeout(r.Context(), d.bounds.Answered)
 	defer cancel()
+	if d.answer != nil {
+		d.reply(ctx, w, r.WithContext(ctx), *event)
+		return
+	}
 	var refused *refusal
 	switch err := d.Receive(ctx, *event); {
 	case errors.As(err, &refused):
@@ -136,6 +152,24 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		again(w, err)
 	}
+}
+
+// enter takes a place for an event, and room for what it may be at most.
+func (d *Door) enter(r *http.Request) (leave func(), err error) {
+	select {
+	case d.underWay <- struct{}{}:
+	default:
+		return nil, fmt.Errorf("%d events are under way already", d.bounds.AtOnce)
+	}
+	size := d.bounds.Bytes
+	if r.ContentLength >= 0 {
+		size = min(r.ContentLength, size)
+	}
+	if !d.held.TryAcquire(size) {
+		<-d.underWay
+		return nil, fmt.Errorf("events of %d bytes are under way already", d.bounds.Held)
+	}
+	return func() { d.held.Release(size); <-d.underWay }, nil
 }
 
 // refusal is that of an event which would be refused again.

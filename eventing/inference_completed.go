@@ -1,0 +1,67 @@
+package eventing
+
+import (
+	"fmt"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2"
+)
+
+const (
+	// CausationID and CausationSource are the extensions of a reply that name the event that it
+	// answers, by its id and its source.
+	CausationID, CausationSource = "causationid", "causationsource"
+	// correlationID is CloudEvents' own extension, which goes on from event to event.
+	correlationID = "correlationid"
+)
+
+// handedOn are the extensions of an event that its reply has, too.
+var handedOn = []string{PartitionKey, correlationID, "traceparent", "tracestate"}
+
+// Answer is what a Model answered.
+type Answer struct {
+	// Type of the reply.
+	Type string
+	// ContentType of the body; "" where the Model didn't say.
+	ContentType string
+	Body        []byte
+}
+
+// NewInferenceCompleted returns the reply to an event. Its data is the Model's answer, so no
+// schema of ours is its judge.
+func NewInferenceCompleted(t InferenceTrigger, to cloudevents.Event, a Answer) (cloudevents.Event, error) {
+	reply := cloudevents.NewEvent()
+	reply.SetType(a.Type)
+	reply.SetSource(t.Source())
+	reply.SetID(t.AnswerID(to))
+	if to.Subject() != "" {
+		reply.SetSubject(to.Subject())
+	}
+	for _, name := range handedOn {
+		if value, ok := to.Extensions()[name]; ok {
+			reply.SetExtension(name, value)
+		}
+	}
+	if _, ok := reply.Extensions()[PartitionKey]; !ok {
+		// What is about one subject stays in order; what is about none needs none.
+		key := to.Subject()
+		if key == "" {
+			key = to.ID()
+		}
+		reply.SetExtension(PartitionKey, key)
+	}
+	reply.SetExtension(CausationID, to.ID())
+	reply.SetExtension(CausationSource, to.Source())
+	if len(a.Body) > 0 {
+		contentType := a.ContentType
+		if contentType == "" {
+			contentType = "application/octet-stream"
+		}
+		if err := reply.SetData(contentType, a.Body); err != nil {
+			return reply, fmt.Errorf("encoding %s: %w", a.Type, err)
+		}
+	}
+	if err := reply.Validate(); err != nil {
+		return reply, fmt.Errorf("building %s: %w", a.Type, err)
+	}
+	return reply, nil
+}
