@@ -41,7 +41,7 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
   fi
   apply -f - <<<"${manifests}"
   # What has run stays, with its kind; nobody runs any more of it.
-  if [[ -n "${batch}" ]]; then apply -f - <<<"${batch}"; else kubectl -n sluice-system delete --ignore-not-found deployment/batch service/batch; fi
+  if [[ -n "${batch}" ]]; then apply -f - <<<"${batch}"; else kubectl -n sluice-system delete --ignore-not-found deployment/batch service/batch service/triggers; fi
   # Where nobody authenticates, policies about it would keep the Broker from being Ready.
   features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
   if [[ "${features,,}" == enabled ]]; then

@@ -45,11 +45,13 @@ go tool injection-gen --go-header-file "${header}" \
 echo "CRD schemas"
 go tool -modfile=hack/tools/go.mod controller-gen crd:headerFile=hack/boilerplate/boilerplate.yaml.txt \
   paths=./reconciler/apis/sluice/... output:crd:dir=config/core/crds
-mv config/core/crds/sluice.dev_batches.yaml config/batch/crds/ # a part of its own
+mv config/core/crds/sluice.dev_{batches,inferencetriggers}.yaml config/batch/crds/ # a part of its own
 serving=$(go list -m -f '{{.Dir}}' knative.dev/serving)
-readonly serving
-go run ./hack/crdschema "${serving}/config/core/300-resources/service.yaml" \
-  config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml config/batch/crds/sluice.dev_batches.yaml
+eventing=$(go list -m -f '{{.Dir}}' knative.dev/eventing)
+readonly serving eventing
+go run ./hack/crdschema "${serving}/config/core/300-resources/service.yaml" "${eventing}/config/core/resources/trigger.yaml" \
+  config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml config/batch/crds/sluice.dev_{batches,inferencetriggers}.yaml
 
 echo "field reference"
-go run ./hack/fields config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml config/batch/crds/sluice.dev_batches.yaml >docs/fields.md
+go run ./hack/fields config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml \
+  config/batch/crds/sluice.dev_{batches,inferencetriggers}.yaml >docs/fields.md

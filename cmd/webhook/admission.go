@@ -39,16 +39,18 @@ var (
 )
 
 var (
-	modelKind  = v1alpha1.SchemeGroupVersion.WithKind("Model")
-	tenantKind = v1alpha1.SchemeGroupVersion.WithKind("Tenant")
-	batchKind  = v1alpha1.SchemeGroupVersion.WithKind("Batch")
+	modelKind   = v1alpha1.SchemeGroupVersion.WithKind("Model")
+	tenantKind  = v1alpha1.SchemeGroupVersion.WithKind("Tenant")
+	batchKind   = v1alpha1.SchemeGroupVersion.WithKind("Batch")
+	triggerKind = v1alpha1.SchemeGroupVersion.WithKind("InferenceTrigger")
 )
 
 // kinds are the kinds that users write.
 var kinds = map[schema.GroupVersionKind]resourcesemantics.GenericCRD{
-	modelKind:  &v1alpha1.Model{},
-	tenantKind: &v1alpha1.Tenant{},
-	batchKind:  &v1alpha1.Batch{},
+	modelKind:   &v1alpha1.Model{},
+	tenantKind:  &v1alpha1.Tenant{},
+	batchKind:   &v1alpha1.Batch{},
+	triggerKind: &v1alpha1.InferenceTrigger{},
 }
 
 func newDefaulting(ctx context.Context, _ configmap.Watcher) *controller.Impl {

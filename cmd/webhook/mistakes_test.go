@@ -27,7 +27,7 @@ import (
 type mistake struct {
 	// what is wrong, in words.
 	what string
-	// written is put over a Model, a Tenant or a Batch that is right.
+	// written is put over a Model, a Tenant, a Batch or an InferenceTrigger that is right.
 	written string
 	// field is where the message says that it is wrong.
 	field string
@@ -83,11 +83,12 @@ spec:
 // cluster: the CRD's schema, the defaults, the schema again, the rules.
 func TestMistakes(t *testing.T) {
 	models, tenants, batches := newGate(t, rightModel, "models"), newGate(t, rightTenant, "tenants"), newGate(t, rightBatch, "batches")
+	triggers, starters := newGate(t, rightTrigger, "inferencetriggers"), newGate(t, rightStarter, "inferencetriggers")
 	names := map[string]bool{}
 	for _, of := range []struct {
 		gate *gate
 		all  []mistake
-	}{{models, mistakesInModels}, {tenants, mistakesInTenants}, {batches, mistakesInBatches}} {
+	}{{models, mistakesInModels}, {tenants, mistakesInTenants}, {batches, mistakesInBatches}, {triggers, mistakesInTriggers}, {starters, mistakesInStarters}} {
 		for _, m := range of.all {
 			if names[m.what] {
 				t.Errorf("two rows are named %q", m.what)
@@ -292,7 +293,7 @@ func newGateWith(t testing.TB, right, plural string, features ...string) *gate {
 		&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: servingNamespace, Name: "autoscaler"}},
 	)
 	part := "core"
-	if plural == "batches" {
+	if plural == "batches" || plural == "inferencetriggers" {
 		part = "batch"
 	}
 	content, err := os.ReadFile("../../config/" + part + "/crds/sluice.dev_" + plural + ".yaml")

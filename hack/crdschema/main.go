@@ -1,7 +1,7 @@
 // Command crdschema finishes the CRDs that controller-gen wrote: in what users write, a
-// container and a volume have Knative's own schema, and nothing is pruned.
+// container, a volume and the filters of events have Knative's own schema, and nothing is pruned.
 //
-//	crdschema <CRD of Knative Services> <CRD>...
+//	crdschema <CRD of Knative Services> <CRD of Knative's Triggers> <CRD>...
 //
 // The API server prunes what a schema doesn't name before any webhook sees it. Where unknown
 // fields are kept, it is the webhook that refuses them, whatever the client validates; and
@@ -21,15 +21,19 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) < 3 {
-		log.Fatal("usage: crdschema <CRD of Knative Services> <CRD>...")
+	if len(os.Args) < 4 {
+		log.Fatal("usage: crdschema <CRD of Knative Services> <CRD of Knative's Triggers> <CRD>...")
 	}
-	pod, err := knativePod(os.Args[1])
+	pod, err := knatives(os.Args[1], "template", "properties", "spec", "properties")
 	if err != nil {
 		log.Fatal("crdschema: ", err)
 	}
-	for _, path := range os.Args[2:] {
-		if err := finish(path, pod); err != nil {
+	filters, err := knatives(os.Args[2], "filters")
+	if err != nil {
+		log.Fatal("crdschema: ", err)
+	}
+	for _, path := range os.Args[3:] {
+		if err := finish(path, pod, filters); err != nil {
 			log.Fatalf("crdschema: finishing %s: %v", path, err)
 		}
 	}
@@ -38,9 +42,9 @@ func main() {
 // schema is a node of an OpenAPI schema.
 type schema = map[string]any
 
-// knativePod is the schema of the pods of a Knative Service.
-func knativePod(path string) (schema, error) {
-	text, err := os.ReadFile(path)
+// knatives is the schema of a field of one of Knative's kinds, which is found by a path below spec.
+func knatives(file string, path ...string) (schema, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading Knative's CRD: %w", err)
 	}
@@ -48,14 +52,14 @@ func knativePod(path string) (schema, error) {
 	if err := yaml.Unmarshal(text, &crd); err != nil {
 		return nil, fmt.Errorf("parsing Knative's CRD: %w", err)
 	}
-	pod, err := within(root(crd), "properties", "spec", "properties", "template", "properties", "spec", "properties")
+	found, err := within(root(crd), append([]string{"properties", "spec", "properties"}, path...)...)
 	if err != nil {
 		return nil, fmt.Errorf("in Knative's CRD: %w", err)
 	}
-	return pod, nil
+	return found, nil
 }
 
-func finish(path string, pod schema) error {
+func finish(path string, pod, filters schema) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("reading it: %w", err)
@@ -77,6 +81,12 @@ func finish(path string, pod schema) error {
 		if err := likeKnative(fields, pod); err != nil {
 			return err
 		}
+	}
+	if fields, err := within(spec, "properties"); err == nil && fields["filters"] != nil {
+		own := fields["filters"].(schema)
+		like := deepCopy(filters)
+		like["description"] = own["description"]
+		fields["filters"] = like
 	}
 	keepUnknown(spec)
 	whole[preserve] = true

@@ -18,7 +18,7 @@ import (
 
 const head = `# Fields
 
-Every field of Models, Tenants and Batches, generated from the API types by ` + "`make generate`" + `. The text is what
+Every field of Models, Tenants, Batches and InferenceTriggers, generated from the API types by ` + "`make generate`" + `. The text is what
 ` + "`kubectl explain`" + ` shows. What a pod of Kubernetes has too is not told again below its first level.
 `
 

@@ -9,7 +9,7 @@ import (
 func TestEveryFieldIsExplained(t *testing.T) {
 	var out strings.Builder
 	const crds = "../../config/core/crds/sluice.dev_"
-	if err := run(&out, []string{crds + "models.yaml", crds + "tenants.yaml", crds + "ratelimits.yaml", "../../config/batch/crds/sluice.dev_batches.yaml"}); err != nil {
+	if err := run(&out, []string{crds + "models.yaml", crds + "tenants.yaml", crds + "ratelimits.yaml", "../../config/batch/crds/sluice.dev_batches.yaml", "../../config/batch/crds/sluice.dev_inferencetriggers.yaml"}); err != nil {
 		t.Fatal(err)
 	}
 	fields := 0

@@ -108,5 +108,5 @@ func whenModelChanges(batches sluicelisters.BatchLister, enqueue func(any)) cach
 }
 
 func canBeAsked(m *v1alpha1.Model) bool {
-	return m.DeletionTimestamp == nil && m.Status.Address != nil && m.Status.Address.URL != nil
+	return m.AskedAt() != ""
 }

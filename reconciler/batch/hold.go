@@ -26,7 +26,7 @@ func (r *Reconciler) look(b *v1alpha1.Batch) (*pass, error) {
 	model, err := r.models.Models(b.Namespace).Get(b.Spec.Model)
 	switch {
 	case err == nil && canBeAsked(model):
-		p.model = model.Status.Address.URL.String()
+		p.model = model.AskedAt()
 		return p, nil
 	case err != nil && !apierrs.IsNotFound(err):
 		return nil, fmt.Errorf("getting Model %q: %w", b.Spec.Model, err)

@@ -23,6 +23,11 @@ const (
 	TenantLabelKey = GroupName + "/tenant"
 	// BatchLabelKey names the Batch whose run a Job, or one of its pods, is part of.
 	BatchLabelKey = GroupName + "/batch"
+	// TriggerLabelKey names the InferenceTrigger that a Trigger, or a Batch, is of.
+	TriggerLabelKey = GroupName + "/inference-trigger"
+	// StartedByAnnotationKey is on a Batch that an event started: which one, by a hash of its
+	// source and id, and of the InferenceTrigger's UID.
+	StartedByAnnotationKey = GroupName + "/started-by"
 	// ManagedByLabelKey and ManagedBy mark the objects that Sluice writes.
 	ManagedByLabelKey = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of ManagedByLabelKey on objects of ours.
@@ -73,4 +78,6 @@ var (
 	TenantsResource = schema.GroupResource{Group: GroupName, Resource: "tenants"}
 	// BatchesResource is the resource of the kind Batch.
 	BatchesResource = schema.GroupResource{Group: GroupName, Resource: "batches"}
+	// InferenceTriggersResource is the resource of the kind InferenceTrigger.
+	InferenceTriggersResource = schema.GroupResource{Group: GroupName, Resource: "inferencetriggers"}
 )

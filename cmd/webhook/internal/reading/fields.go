@@ -47,6 +47,26 @@ var elsewhere = map[string]map[string]string{
 		"spec.request.body":             "the body of a request is an item of spec.input; leave it out",
 		"spec.request.url":              "set spec.request.path; the Model is named in spec.model",
 	},
+	"InferenceTrigger": {
+		"spec.subscriber":     "the subscriber is Sluice's own, which asks spec.model; for a reply's, set spec.reply.sink",
+		"spec.brokerRef":      "set spec.broker to the name of a Broker of the same namespace",
+		"spec.modelRef":       "set spec.model to its name",
+		"spec.modelName":      "set spec.model to its name",
+		"spec.sink":           "set spec.reply.sink",
+		"spec.deadLetterSink": "set spec.delivery.deadLetterSink",
+		"spec.retry":          "set spec.delivery.retry",
+		"spec.retries":        "set spec.delivery.retry",
+		"spec.timeout":        "set spec.request.timeout",
+		"spec.template":       "set spec.batch.template",
+		"spec.batch.spec":     "set spec.batch.template.spec",
+		"spec.body":           "set spec.request.body",
+		"spec.path":           "set spec.request.path",
+		"spec.request.url":    "set spec.request.path; the Model is named in spec.model",
+		"spec.request.model":  "set spec.model",
+		"spec.filter.exact":   "set spec.filters, as in filters: [{exact: {type: …}}]",
+		"spec.filter.cesql":   "set spec.filters, as in filters: [{cesql: …}]",
+		"spec.reply.broker":   "replies go to the Broker of spec.broker; leave it out",
+	},
 }
 
 // searched is how deep below spec a field is looked for that was named in a wrong place.

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"context"
+	"fmt"
 	"net/textproto"
 	"net/url"
 	"strings"
@@ -36,8 +37,8 @@ const (
 	leastBatchMemory = "64Mi"
 )
 
-// batchHeaders are those that the connection, the item or the run itself decides about.
-var batchHeaders = map[string]bool{
+// givenHeaders are those that the connection, or who asks, decides about.
+var givenHeaders = map[string]bool{
 	"Connection": true, "Content-Length": true, "Host": true, "Keep-Alive": true, "Te": true, "Trailer": true,
 	"Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Idempotency-Key": true, "Sluice-Batch": true,
 }
@@ -96,24 +97,28 @@ func (b *Batch) validateName() *apis.FieldError {
 	return errs
 }
 
-func (s *BatchSpec) validateModel() *apis.FieldError {
-	namespace, name, qualified := strings.Cut(s.Model, "/")
-	host, _, dotted := strings.Cut(s.Model, ".")
+func (s *BatchSpec) validateModel() *apis.FieldError { return validateModelName(s.Model, "Batch") }
+
+// validateModelName checks the name of the Model that an object of a kind has asked, of its own
+// namespace.
+func validateModelName(model, kind string) *apis.FieldError {
+	namespace, name, qualified := strings.Cut(model, "/")
+	host, _, dotted := strings.Cut(model, ".")
 	switch {
-	case s.Model == "":
+	case model == "":
 		err := apis.ErrMissingField("model")
-		err.Details = "name the Model, of the Batch's own namespace, that is to be asked"
+		err.Details = fmt.Sprintf("name the Model, of the %s's own namespace, that is to be asked", kind)
 		return err
-	case strings.Contains(s.Model, "://"):
-		return invalid("model", "is the name of a Model of the Batch's own namespace, and %q is a URL; give the name alone", s.Model)
+	case strings.Contains(model, "://"):
+		return invalid("model", "is the name of a Model of the %s's own namespace, and %q is a URL; give the name alone", kind, model)
 	case qualified:
-		return invalid("model", "is the name of a Model of the Batch's own namespace: give %q alone, and create the Batch in namespace %q if the Model is there", name, namespace)
+		return invalid("model", "is the name of a Model of the %s's own namespace: give %q alone, and create the %s in namespace %q if the Model is there", kind, name, kind, namespace)
 	case dotted:
-		return invalid("model", "is the name of a Model of the Batch's own namespace, and %q is a host; give the name alone, as in %q", s.Model, host)
+		return invalid("model", "is the name of a Model of the %s's own namespace, and %q is a host; give the name alone, as in %q", kind, model, host)
 	}
 	var errs *apis.FieldError
-	for _, problem := range validation.NameIsDNS1035Label(s.Model, false) {
-		errs = errs.Also(invalid("model", "%q can't be the name of a Model: %s", s.Model, problem))
+	for _, problem := range validation.NameIsDNS1035Label(model, false) {
+		errs = errs.Also(invalid("model", "%q can't be the name of a Model: %s", model, problem))
 	}
 	return errs
 }
@@ -136,21 +141,25 @@ func (f *BatchFormat) validate() *apis.FieldError {
 }
 
 func (r *BatchRequest) validate() *apis.FieldError {
-	var errs *apis.FieldError
-	_, err := url.ParseRequestURI(r.Path)
-	switch {
-	case r.Path == "":
-		errs = apis.ErrMissingField("path")
-		errs.Details = "say which path of the Model is asked, as in /v2/models/ranker/infer"
-	case strings.Contains(r.Path, "://"):
-		errs = invalid("path", "must be a path of the Model's, as in /v2/models/ranker/infer, and %q is a URL", r.Path)
-	case err != nil || !strings.HasPrefix(r.Path, "/") || strings.ContainsAny(r.Path, " #"):
-		errs = invalid("path", "must be a path that begins with /, with or without a query, is %q", r.Path)
-	}
-	return errs.Also(validateBatchHeaders(r.Headers), durationBetween("timeout", r.Timeout, minBatchTimeout, maxBatchTimeout))
+	return validateRequestPath(r.Path).Also(validateRequestHeaders(r.Headers), durationBetween("timeout", r.Timeout, minBatchTimeout, maxBatchTimeout))
 }
 
-func validateBatchHeaders(headers map[string]string) *apis.FieldError {
+func validateRequestPath(path string) *apis.FieldError {
+	_, err := url.ParseRequestURI(path)
+	switch {
+	case path == "":
+		missing := apis.ErrMissingField("path")
+		missing.Details = "say which path of the Model is asked, as in /v2/models/ranker/infer"
+		return missing
+	case strings.Contains(path, "://"):
+		return invalid("path", "must be a path of the Model's, as in /v2/models/ranker/infer, and %q is a URL", path)
+	case err != nil || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " #"):
+		return invalid("path", "must be a path that begins with /, with or without a query, is %q", path)
+	}
+	return nil
+}
+
+func validateRequestHeaders(headers map[string]string) *apis.FieldError {
 	var errs *apis.FieldError
 	size, names := 0, map[string]string{}
 	for name, value := range headers {
@@ -162,12 +171,12 @@ func validateBatchHeaders(headers map[string]string) *apis.FieldError {
 			errs = errs.Also(invalid("headers", "%q can't be the name of a header", name))
 		case twice:
 			errs = errs.Also(invalid("headers", "%q and %q are one header; leave one of them out", min(name, other), max(name, other)))
-		case batchHeaders[canonical]:
-			errs = errs.Also(invalid(path, "is set by the connection, the item or the run itself; leave it out"))
+		case givenHeaders[canonical]:
+			errs = errs.Also(invalid(path, "is set by the connection, or by Sluice itself; leave it out"))
 		case strings.ContainsFunc(value, func(r rune) bool { return r != '\t' && unicode.IsControl(r) }):
 			errs = errs.Also(invalid(path, "must be one line, without control characters"))
 		case canonical == "Authorization":
-			errs = errs.Also(warning("whoever may read the Batch may read this, too", path))
+			errs = errs.Also(warning("whoever may read the object may read this, too", path))
 		}
 		names[canonical] = name
 	}

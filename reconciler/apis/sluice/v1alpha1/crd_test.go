@@ -10,13 +10,13 @@ import (
 )
 
 // kindsOfUsers are the resources that users write.
-var kindsOfUsers = []string{"models", "tenants", "batches"}
+var kindsOfUsers = []string{"models", "tenants", "batches", "inferencetriggers"}
 
 // schemaOf is the schema of a resource, and the bytes of its CRD.
 func schemaOf(t *testing.T, plural string) (apiextensionsv1.JSONSchemaProps, int) {
 	t.Helper()
 	part := "core"
-	if plural == "batches" {
+	if plural == "batches" || plural == "inferencetriggers" {
 		part = "batch"
 	}
 	text, err := os.ReadFile("../../../../config/" + part + "/crds/sluice.dev_" + plural + ".yaml")

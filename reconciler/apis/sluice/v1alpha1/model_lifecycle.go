@@ -46,6 +46,15 @@ func (*Model) GetGroupVersionKind() schema.GroupVersionKind {
 // GetStatus returns the part of the status that all Knative kinds share.
 func (m *Model) GetStatus() *duckv1.Status { return &m.Status.Status }
 
+// AskedAt is the URL by which what is in the cluster asks the Model; "" while it has none, and
+// once it is being deleted.
+func (m *Model) AskedAt() string {
+	if m.DeletionTimestamp != nil || m.Status.Address == nil || m.Status.Address.URL == nil {
+		return ""
+	}
+	return m.Status.Address.URL.String()
+}
+
 // IsReady is true when the status speaks of this generation and is Ready.
 func (m *Model) IsReady() bool {
 	return m.Generation == m.Status.ObservedGeneration && m.Status.GetCondition(ModelConditionReady).IsTrue()

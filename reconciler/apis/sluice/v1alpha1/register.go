@@ -28,7 +28,7 @@ var (
 
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion, &Model{}, &ModelList{}, &RateLimit{}, &RateLimitList{},
-		&Tenant{}, &TenantList{}, &Batch{}, &BatchList{})
+		&Tenant{}, &TenantList{}, &Batch{}, &BatchList{}, &InferenceTrigger{}, &InferenceTriggerList{})
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil
 }

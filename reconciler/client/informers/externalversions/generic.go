@@ -45,6 +45,8 @@ func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource
 	// Group=sluice.dev, Version=v1alpha1
 	case v1alpha1.SchemeGroupVersion.WithResource("batches"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().Batches().Informer()}, nil
+	case v1alpha1.SchemeGroupVersion.WithResource("inferencetriggers"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().InferenceTriggers().Informer()}, nil
 	case v1alpha1.SchemeGroupVersion.WithResource("models"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().Models().Informer()}, nil
 	case v1alpha1.SchemeGroupVersion.WithResource("ratelimits"):

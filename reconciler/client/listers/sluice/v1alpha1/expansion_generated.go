@@ -16,6 +16,14 @@ type BatchListerExpansion interface{}
 // BatchNamespaceLister.
 type BatchNamespaceListerExpansion interface{}
 
+// InferenceTriggerListerExpansion allows custom methods to be added to
+// InferenceTriggerLister.
+type InferenceTriggerListerExpansion interface{}
+
+// InferenceTriggerNamespaceListerExpansion allows custom methods to be added to
+// InferenceTriggerNamespaceLister.
+type InferenceTriggerNamespaceListerExpansion interface{}
+
 // ModelListerExpansion allows custom methods to be added to
 // ModelLister.
 type ModelListerExpansion interface{}

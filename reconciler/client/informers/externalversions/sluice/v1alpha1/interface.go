@@ -16,6 +16,8 @@ import (
 type Interface interface {
 	// Batches returns a BatchInformer.
 	Batches() BatchInformer
+	// InferenceTriggers returns a InferenceTriggerInformer.
+	InferenceTriggers() InferenceTriggerInformer
 	// Models returns a ModelInformer.
 	Models() ModelInformer
 	// RateLimits returns a RateLimitInformer.
@@ -38,6 +40,11 @@ func New(f internalinterfaces.SharedInformerFactory, namespace string, tweakList
 // Batches returns a BatchInformer.
 func (v *version) Batches() BatchInformer {
 	return &batchInformer{factory: v.factory, namespace: v.namespace, tweakListOptions: v.tweakListOptions}
+}
+
+// InferenceTriggers returns a InferenceTriggerInformer.
+func (v *version) InferenceTriggers() InferenceTriggerInformer {
+	return &inferenceTriggerInformer{factory: v.factory, namespace: v.namespace, tweakListOptions: v.tweakListOptions}
 }
 
 // Models returns a ModelInformer.

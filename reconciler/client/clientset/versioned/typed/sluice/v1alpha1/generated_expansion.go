@@ -10,6 +10,8 @@ package v1alpha1
 
 type BatchExpansion interface{}
 
+type InferenceTriggerExpansion interface{}
+
 type ModelExpansion interface{}
 
 type RateLimitExpansion interface{}

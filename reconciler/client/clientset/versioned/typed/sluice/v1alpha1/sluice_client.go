@@ -19,6 +19,7 @@ import (
 type SluiceV1alpha1Interface interface {
 	RESTClient() rest.Interface
 	BatchesGetter
+	InferenceTriggersGetter
 	ModelsGetter
 	RateLimitsGetter
 	TenantsGetter
@@ -31,6 +32,10 @@ type SluiceV1alpha1Client struct {
 
 func (c *SluiceV1alpha1Client) Batches(namespace string) BatchInterface {
 	return newBatches(c, namespace)
+}
+
+func (c *SluiceV1alpha1Client) InferenceTriggers(namespace string) InferenceTriggerInterface {
+	return newInferenceTriggers(c, namespace)
 }
 
 func (c *SluiceV1alpha1Client) Models(namespace string) ModelInterface {

@@ -22,6 +22,10 @@ func (c *FakeSluiceV1alpha1) Batches(namespace string) v1alpha1.BatchInterface {
 	return newFakeBatches(c, namespace)
 }
 
+func (c *FakeSluiceV1alpha1) InferenceTriggers(namespace string) v1alpha1.InferenceTriggerInterface {
+	return newFakeInferenceTriggers(c, namespace)
+}
+
 func (c *FakeSluiceV1alpha1) Models(namespace string) v1alpha1.ModelInterface {
 	return newFakeModels(c, namespace)
 }
