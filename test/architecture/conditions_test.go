@@ -24,7 +24,7 @@ var speaking = []string{
 var knatives = []string{"Ready", "IngressNotConfigured", "RevisionMissing", "RevisionNotOwned", "Uninitialized"}
 
 // ofOthers are conditions that neither has: those of other kinds.
-var ofOthers = []string{"tenant_lifecycle.go"}
+var ofOthers = []string{"tenant_lifecycle.go", "inferencetrigger_lifecycle.go"}
 
 // Every condition of a Model or a Batch, and every reason of one, is explained, and nothing else is.
 func TestConditionsAreExplained(t *testing.T) {

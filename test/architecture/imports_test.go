@@ -56,6 +56,16 @@ var rules = []rule{
 		forbidden: []string{"k8s.io/client-go/kubernetes", "reconciler/client/", "functions/", "eventing", "cmd/"},
 	},
 	{
+		name:      "expressions know events, and no kind of ours",
+		of:        oneOf("reconciler/apis/expression"),
+		forbidden: []string{"context", "net/http", "os", "k8s.io/", "knative.dev/", "eventing", "reconciler/"},
+	},
+	{
+		name:      "who answers events knows of batch its kind alone",
+		of:        under("functions/trigger"),
+		forbidden: []string{"functions/batch", "functions/limit", "k8s.io/client-go/", "reconciler/client/", "eventing/guard"},
+	},
+	{
 		name:      "functions know no reconciler",
 		of:        under("functions/"),
 		forbidden: []string{"reconciler/", "cmd/"},
@@ -107,7 +117,7 @@ var rules = []rule{
 		// Knative's injection starts the informers of all that is imported, and waits for them.
 		name:      "the controller watches no kind that isn't installed with it",
 		of:        under("cmd/controller"),
-		forbidden: []string{"reconciler/batch"},
+		forbidden: []string{"reconciler/batch", "reconciler/trigger"},
 	},
 	{
 		name:      "what a batch's workers are told reads and writes nothing",
@@ -143,6 +153,7 @@ var rules = []rule{
 var pure = oneOf(
 	"reconciler/apis/metadata", "reconciler/apis/obstacle", "reconciler/apis/spelling",
 	"functions/batch/credits", "functions/batch/pace", "functions/batch/plan", "functions/batch/progress", "functions/batch/rows",
+	"functions/trigger/mapping",
 	"functions/limit/capacity", "functions/limit/division", "functions/limit/queue", "functions/limit/slack", "functions/limit/slots",
 )
 

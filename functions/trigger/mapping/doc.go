@@ -1,0 +1,3 @@
+// Package mapping makes of an event what an InferenceTrigger says: a request to a Model, or a
+// Batch. It decides nothing else, and asks nobody.
+package mapping
