@@ -1,5 +1,5 @@
 // Command batch runs Batches: it reconciles them, and leases to their workers what Models
-// have left.
+// have left. It reconciles InferenceTriggers, too, and answers their events.
 package main
 
 import (
@@ -24,15 +24,21 @@ import (
 	"knative.dev/pkg/signals"
 
 	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/eventing/guard"
 	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/lease"
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/functions/callers"
+	"sluice.dev/sluice/functions/trigger"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/batch"
 	"sluice.dev/sluice/reconciler/batch/resources"
+	sluiceclient "sluice.dev/sluice/reconciler/client/injection/client"
 	batchinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/batch"
+	triggerinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/inferencetrigger"
+	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+	triggerreconciler "sluice.dev/sluice/reconciler/trigger"
 )
 
 // environment is what the Deployment says.
@@ -47,8 +53,13 @@ type environment struct {
 	Token   string `envconfig:"LIMITER_TOKEN" default:"/var/run/secrets/sluice.dev/limiter/token"`
 	// Sink is the Broker's address; the name is Knative's.
 	Sink string `envconfig:"K_SINK" required:"true"`
-	// Port takes workers' asks.
-	Port int `envconfig:"PORT" default:"8090"`
+	// Port takes workers' asks, EventsPort events.
+	Port       int `envconfig:"PORT" default:"8090"`
+	EventsPort int `envconfig:"EVENTS_PORT" default:"8091"`
+	// Triggers is the URL by which Brokers deliver events to this.
+	Triggers string `envconfig:"TRIGGERS" required:"true"`
+	// EventingNamespace is where Knative Eventing keeps its features.
+	EventingNamespace string `envconfig:"KNATIVE_EVENTING_NAMESPACE" default:"knative-eventing"`
 }
 
 func main() {
@@ -72,26 +83,80 @@ func main() {
 		batches := batchinformer.Get(ctx).Lister()
 		function.Model, function.Runs = modelOf(batches), runsOf(batches)
 		go function.Run(ctx)
-		go serve(ctx, env.Port, function.Handler(known.Of))
+		go serve(ctx, leases(env.Port, function.Handler(known.Of)))
 		return batch.NewController(worker, function, sender)(ctx, cmw)
+	}, func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
+		door := guard.Door{Trigger: trigger.KnativeTrigger, Audience: eventing.TriggersAudience}
+		watched, err := guard.Watch(ctx, rest.CopyConfig(config), env.EventingNamespace, door)
+		if err != nil {
+			log.Fatal("Error guarding the door for events: ", err)
+		}
+		go serve(ctx, answering(ctx).Door(watched.Admit).Server(fmt.Sprintf(":%d", env.EventsPort)))
+		return triggerreconciler.NewController(env.Triggers)(ctx, cmw)
 	})
 }
 
-// serve answers workers until the context ends.
-func serve(ctx context.Context, port int, leases http.Handler) {
+// leases is the server that answers workers.
+func leases(port int, leases http.Handler) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+credits.Path, leases)
-	server := &http.Server{
+	return &http.Server{
 		Addr: fmt.Sprintf(":%d", port), Handler: mux,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 	}
+}
+
+// serve serves until the context ends. What is leased ends by itself then, and events that are
+// under way are delivered again.
+func serve(ctx context.Context, server *http.Server) {
 	go func() {
 		<-ctx.Done()
-		_ = server.Close() // what is leased ends by itself
+		_ = server.Close()
 	}()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatal("Error serving leases: ", err)
+		log.Fatalf("Error serving at %s: %v", server.Addr, err)
 	}
+}
+
+// answering is the function that answers events.
+func answering(ctx context.Context) *trigger.Function {
+	function := trigger.New(clock.RealClock{}, logging.FromContext(ctx))
+	triggers, models := triggerinformer.Get(ctx), modelinformer.Get(ctx)
+	function.Trigger, function.Model = lookUps(triggers.Lister(), models.Lister(), func() bool {
+		return triggers.Informer().HasSynced() && models.Informer().HasSynced()
+	})
+	batches := sluiceclient.Get(ctx).SluiceV1alpha1()
+	function.Batches = func(namespace string) trigger.Batches { return batches.Batches(namespace) }
+	return function
+}
+
+// errNotYet is of caches that aren't filled: what isn't in them may be there.
+var errNotYet = errors.New("the caches are not filled yet")
+
+// lookUps find InferenceTriggers, and the URLs of Models, once the caches are filled.
+func lookUps(triggers sluicelisters.InferenceTriggerLister, models sluicelisters.ModelLister, synced func() bool) (
+	func(namespace, name string) (*v1alpha1.InferenceTrigger, error), func(namespace, name string) (string, error),
+) {
+	triggerOf := func(namespace, name string) (*v1alpha1.InferenceTrigger, error) {
+		if !synced() {
+			return nil, errNotYet
+		}
+		return triggers.InferenceTriggers(namespace).Get(name)
+	}
+	modelOf := func(namespace, name string) (string, error) {
+		if !synced() {
+			return "", errNotYet
+		}
+		model, err := models.Models(namespace).Get(name)
+		switch {
+		case apierrs.IsNotFound(err) || err == nil && model.DeletionTimestamp != nil:
+			return "", fmt.Errorf("there is no Model %q in namespace %q", name, namespace)
+		case err != nil:
+			return "", fmt.Errorf("getting Model %s/%s: %w", namespace, name, err)
+		}
+		return model.AskedAt(), nil
+	}
+	return triggerOf, modelOf
 }
 
 // modelOf finds the Model that a batch asks, as long as it is to.
