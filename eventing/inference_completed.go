@@ -2,6 +2,7 @@ package eventing
 
 import (
 	"fmt"
+	"mime"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 )
@@ -53,8 +54,8 @@ func NewInferenceCompleted(t InferenceTrigger, to cloudevents.Event, a Answer) (
 	reply.SetExtension(CausationSource, to.Source())
 	if len(a.Body) > 0 {
 		contentType := a.ContentType
-		if contentType == "" {
-			contentType = "application/octet-stream"
+		if _, _, err := mime.ParseMediaType(contentType); err != nil {
+			contentType = "application/octet-stream" // none, or one that no event may have
 		}
 		if err := reply.SetData(contentType, a.Body); err != nil {
 			return reply, fmt.Errorf("encoding %s: %w", a.Type, err)

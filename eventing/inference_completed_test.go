@@ -60,6 +60,9 @@ func TestRepliesHandOn(t *testing.T) {
 	if reply.DataContentType() != "application/octet-stream" {
 		t.Errorf("bytes of which nothing is said are %s", reply.DataContentType())
 	}
+	if reply, err := NewInferenceCompleted(score, e, Answer{Type: "t", ContentType: "JSON!;", Body: []byte("{}")}); err != nil || reply.DataContentType() != "application/octet-stream" {
+		t.Errorf("a content type that is none: %v, %v", reply, err)
+	}
 	e.SetSubject("")
 	e.SetExtension(PartitionKey, nil)
 	if reply, err := NewInferenceCompleted(score, e, Answer{Type: "t"}); err != nil || reply.Extensions()[PartitionKey] != "7" || reply.Subject() != "" {

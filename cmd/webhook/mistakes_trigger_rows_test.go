@@ -47,8 +47,8 @@ var mistakesInTriggers = []mistake{
 	{what: "filter and filters", written: `spec: {filter: {attributes: {type: x}}, filters: [{exact: {type: x}}]}`, field: "spec.filter", remedy: "write it there"},
 	{what: "an attribute that can't be", written: `spec: {filter: {attributes: {Type: x}}}`, field: "spec.filter.attributes", remedy: "lowercase alphanumeric"},
 	{what: "filtering by data", written: `spec: {filter: {attributes: {data: x}}}`, field: "spec.filter.attributes[data]", remedy: "can't be filtered by"},
-	{what: "two dialects in one filter", written: `spec: {filters: [{exact: {type: x}, prefix: {type: x}}]}`, field: "spec.filters[0]", remedy: "only one dialect"},
-	{what: "CESQL that is none", written: `spec: {filters: [{cesql: "type LIKE"}]}`, field: "spec.filters[0].cesql", remedy: "syntax error"},
+	{what: "two dialects in one filter", written: `spec: {filters: [{exact: {type: x}, prefix: {type: x}}]}`, field: "spec.filters[0]", remedy: "write each in a filter of its own"},
+	{what: "CESQL that is none", written: `spec: {filters: [{cesql: "type LIKE"}]}`, field: "spec.filters[0].cesql", remedy: "as in type LIKE 'com.example.%'"},
 	{what: "filters as an object", written: `spec: {filters: {exact: {type: x}}}`, field: "spec.filters", remedy: `each item of which begins with "- "`},
 
 	// The Model and the request.

@@ -16,13 +16,15 @@ import (
 // they have in spec.
 var ofOthers = map[string]string{"delivery": "a Broker's"}
 
-// What the documentation shows of Models and Tenants is let in, without a word: whole ones
+// What the documentation shows of Models, Tenants and InferenceTriggers is let in, without a word: whole ones
 // as they are, parts of one over one that is right.
 func TestWhatPagesShowIsTaken(t *testing.T) {
 	gates := map[string]*gate{
 		"Model": newGateWith(t, rightModel, "models",
 			"multi-container-probing", "kubernetes.podspec-init-containers", "kubernetes.podspec-securitycontext"),
-		"Tenant": newGateWith(t, rightTenant, "tenants"),
+		"Tenant":           newGateWith(t, rightTenant, "tenants"),
+		"InferenceTrigger": newGateWith(t, rightTrigger, "inferencetriggers"),
+		starter:            newGateWith(t, rightStarter, "inferencetriggers"),
 	}
 	all, err := pages.All("../..")
 	if err != nil {
@@ -56,10 +58,13 @@ func TestWhatPagesShowIsTaken(t *testing.T) {
 			}
 		}
 	}
-	if seen["Model"] < 10 || seen["Tenant"] < 3 {
+	if seen["Model"] < 10 || seen["Tenant"] < 3 || seen["InferenceTrigger"] < 1 || seen[starter] < 1 {
 		t.Errorf("only %v were seen", seen)
 	}
 }
+
+// starter is an InferenceTrigger that starts Batches.
+const starter = "InferenceTrigger of a Batch"
 
 // kindShown is which kind of ours is shown, wholly or in part; "" for none.
 func kindShown(page string, shown map[string]any) string {
@@ -69,6 +74,8 @@ func kindShown(page string, shown map[string]any) string {
 	switch {
 	case whole && !strings.HasPrefix(version, "sluice.dev/"):
 		return ""
+	case whole && kind == "InferenceTrigger" && spec["batch"] != nil:
+		return starter
 	case whole:
 		return kind
 	case slices.ContainsFunc(slices.Collect(maps.Keys(shown)), func(key string) bool { return key != "spec" && key != "metadata" }):

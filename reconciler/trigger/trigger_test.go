@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	_ "knative.dev/eventing/pkg/client/injection/client/fake"
 	"knative.dev/pkg/apis"
@@ -17,7 +16,6 @@ import (
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/inferencetrigger/fake"
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
-	"sluice.dev/sluice/reconciler/trigger/resources"
 )
 
 func TestNewController(t *testing.T) {
@@ -59,29 +57,6 @@ func TestWhenModelChanges(t *testing.T) {
 		test.change()
 		if got := strings.Join(enqueued, " "); got != test.want {
 			t.Errorf("a Model that %s: enqueued %q, want %q", what, got, test.want)
-		}
-	}
-}
-
-// Whatever the length of the name that the webhook takes, both Triggers have names of their own.
-func TestNames(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for length := 1; ; length++ {
-		of := score(func(t *v1alpha1.InferenceTrigger) {
-			t.ObjectMeta = metav1.ObjectMeta{Namespace: namespace, Name: strings.Repeat("n", length)}
-		})
-		if err := of.Validate(t.Context()); err != nil {
-			if length < 50 {
-				t.Fatalf("a name of %d characters: %v", length, err)
-			}
-			return
-		}
-		for _, made := range []string{triggerOf(of).Name, resources.ReplyName(of)} {
-			if seen[made] || len(made) > 63 {
-				t.Errorf("%s is there twice, or too long", made)
-			}
-			seen[made] = true
 		}
 	}
 }

@@ -26,18 +26,25 @@ var knatives = []string{"Ready", "IngressNotConfigured", "RevisionMissing", "Rev
 // ofOthers are conditions that neither has: those of other kinds.
 var ofOthers = []string{"tenant_lifecycle.go", "inferencetrigger_lifecycle.go"}
 
-// Every condition of a Model or a Batch, and every reason of one, is explained, and nothing else is.
-func TestConditionsAreExplained(t *testing.T) {
-	page, err := os.ReadFile("../../docs/conditions.md")
+// explained are the names that the tables of a page begin with.
+func explained(t *testing.T, page string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	explained := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| (`.+?) \\|").FindAllStringSubmatch(string(page), -1) {
+	names := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.+?) \\|").FindAllStringSubmatch(string(text), -1) {
 		for _, name := range regexp.MustCompile("`([A-Za-z]+)`").FindAllStringSubmatch(row[1], -1) {
-			explained[name[1]] = true
+			names[name[1]] = true
 		}
 	}
+	return names
+}
+
+// Every condition of a Model or a Batch, and every reason of one, is explained, and nothing else is.
+func TestConditionsAreExplained(t *testing.T) {
+	explained := explained(t, "conditions.md")
 	said := map[string]string{}
 	for _, pattern := range speaking {
 		files, err := filepath.Glob("../../" + pattern)
@@ -63,6 +70,20 @@ func TestConditionsAreExplained(t *testing.T) {
 	for name := range explained {
 		if said[name] == "" && !slices.Contains(knatives, name) {
 			t.Errorf("docs/conditions.md explains %s, which nothing says", name)
+		}
+	}
+}
+
+// So is every one of an InferenceTrigger, beside those that a Model has as well.
+func TestConditionsOfTriggersAreExplained(t *testing.T) {
+	explained := explained(t, "triggers.md")
+	reasons := reasonsOf(t, "../../reconciler/apis/sluice/v1alpha1/inferencetrigger_lifecycle.go")
+	if len(reasons) < 10 {
+		t.Fatalf("only %d reasons found", len(reasons))
+	}
+	for _, reason := range append(reasons, "NotOwned", "Refused", "NotWritten") {
+		if !explained[reason] {
+			t.Errorf("docs/triggers.md doesn't explain %s", reason)
 		}
 	}
 }
@@ -111,7 +132,7 @@ func reasonsOf(t *testing.T, file string) (reasons []string) {
 var (
 	marks     = regexp.MustCompile(`^(Mark(True|False|Unknown|WarmUpLacking).*|markFalse|refuse)$`)
 	problems  = regexp.MustCompile(`^lackError$`)
-	constants = regexp.MustCompile(`^(reason[A-Z]|Reason[A-Z]|ModelCondition|BatchCondition|slotFull$|notReady$)`)
+	constants = regexp.MustCompile(`^(reason[A-Z]|Reason[A-Z]|ModelCondition|BatchCondition|InferenceTriggerCondition|slotFull$|notReady$)`)
 )
 
 // isReason tells whether a constant is a reason: by its name, or as it is one with its value.

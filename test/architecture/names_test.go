@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	cloudevents "github.com/cloudevents/sdk-go/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -13,11 +14,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/pkg/kmeta"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	routenames "knative.dev/serving/pkg/reconciler/route/resources/names"
 
+	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/functions/trigger/mapping"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -27,6 +32,7 @@ import (
 	ingressresources "sluice.dev/sluice/reconciler/ingress/resources"
 	modelresources "sluice.dev/sluice/reconciler/model/resources"
 	tenantresources "sluice.dev/sluice/reconciler/tenant/resources"
+	triggerresources "sluice.dev/sluice/reconciler/trigger/resources"
 )
 
 // named are the objects that are made, by "<kind> <name>": two of one name are one.
@@ -195,6 +201,51 @@ func TestNamesMadeFromBatches(t *testing.T) {
 			}
 			ofBatch(t, made, b)
 		}
+	}
+}
+
+// Whatever the length of its name that the webhook takes, the Triggers that are made from an
+// InferenceTrigger, and the Batches that its events start, have names of their own and labels that
+// Kubernetes takes.
+func TestNamesMadeFromInferenceTriggers(t *testing.T) {
+	made := named{}
+	for length := 1; ; length++ {
+		for _, last := range []string{"a", "b"} {
+			trigger := &v1alpha1.InferenceTrigger{ObjectMeta: metav1.ObjectMeta{Namespace: "search", Name: strings.Repeat("n", length-1) + last, UID: "u"}}
+			trigger.Spec.Broker = "default"
+			trigger.Spec.Model, trigger.Spec.Request = "ranker", &v1alpha1.TriggerRequest{Path: "/score"}
+			trigger.Spec.Reply = &v1alpha1.TriggerReply{Sink: &duckv1.Destination{URI: apis.HTTP("sink.example.com")}}
+			trigger.SetDefaults(t.Context())
+			if err := trigger.Validate(t.Context()); err != nil {
+				if length <= 50 {
+					t.Fatalf("a name of %d characters: %v", length, err)
+				}
+				return
+			}
+			ofInferenceTrigger(t, made, trigger)
+		}
+	}
+}
+
+func ofInferenceTrigger(t *testing.T, made named, trigger *v1alpha1.InferenceTrigger) {
+	t.Helper()
+	delivering, err := triggerresources.Trigger(trigger, "http://triggers.sluice-system.svc.cluster.local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := eventing.InferenceTrigger{Ref: eventing.Ref{Namespace: trigger.Namespace, Name: trigger.Name}, UID: trigger.UID}
+	if got, err := eventing.ParseInferenceTrigger(delivering.Spec.Subscriber.URI.Path); err != nil || got != who {
+		t.Errorf("events of %s are delivered to the path of %+v, %v", trigger.Name, got, err)
+	}
+	event := cloudevents.NewEvent()
+	event.SetID("1")
+	event.SetSource("/s")
+	event.SetType("t")
+	started := &v1alpha1.Batch{ObjectMeta: metav1.ObjectMeta{
+		Namespace: trigger.Namespace, Name: mapping.BatchName(who, event), Labels: map[string]string{sluice.TriggerLabelKey: trigger.Name},
+	}}
+	for _, object := range []metav1.Object{delivering, triggerresources.ReplyTrigger(trigger), started} {
+		made.add(t, trigger.Name, object)
 	}
 }
 

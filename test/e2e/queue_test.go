@@ -158,9 +158,13 @@ func (s *stage) trigger(namespace, name string, spec eventingv1.TriggerSpec) {
 	})
 }
 
-// send hands an event to a Broker, which may answer only once it is delivered.
+// send hands an event without data to a Broker.
 func send(ctx context.Context, broker, token, eventType string, id int) error {
-	event := fmt.Sprintf(`{"specversion":"1.0","type":%q,"source":"/test","id":"%d"}`, eventType, id)
+	return hand(ctx, broker, token, fmt.Sprintf(`{"specversion":"1.0","type":%q,"source":"/test","id":"%d"}`, eventType, id))
+}
+
+// hand hands an event to a Broker, which may answer only once it is delivered.
+func hand(ctx context.Context, broker, token, event string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, broker, strings.NewReader(event))
 	if err != nil {
 		return fmt.Errorf("building a request: %w", err)
@@ -169,11 +173,11 @@ func send(ctx context.Context, broker, token, eventType string, id int) error {
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := (&http.Client{Timeout: 2 * time.Minute}).Do(request)
 	if err != nil {
-		return fmt.Errorf("sending event %d: %w", id, err)
+		return fmt.Errorf("sending event %s: %w", event, err)
 	}
 	response.Body.Close()
 	if response.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("event %d was answered by %s", id, response.Status)
+		return fmt.Errorf("event %s was answered by %s", event, response.Status)
 	}
 	return nil
 }
