@@ -60,7 +60,7 @@ func TestRepliesHandOn(t *testing.T) {
 	if reply.DataContentType() != "application/octet-stream" {
 		t.Errorf("bytes of which nothing is said are %s", reply.DataContentType())
 	}
-	if reply, err := NewInferenceCompleted(score, e, Answer{Type: "t", ContentType: "JSON!;", Body: []byte("{}")}); err != nil || reply.DataContentType() != "application/octet-stream" {
+	if reply, err := NewInferenceCompleted(score, e, Answer{Type: "t", ContentType: "a/b c", Body: []byte("{}")}); err != nil || reply.DataContentType() != "application/octet-stream" {
 		t.Errorf("a content type that is none: %v, %v", reply, err)
 	}
 	e.SetSubject("")

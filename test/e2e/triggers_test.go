@@ -23,6 +23,7 @@ import (
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/pkg/ptr"
 
+	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/platform"
@@ -87,9 +88,44 @@ func TestEventAsksAModel(t *testing.T) {
 		t.Errorf("there are %d replies, want 1", n)
 	}
 
+	s.strangers(good)
 	s.handed(broker, token, good)
 	if again := s.arrival(replies, 2); again.ID() != first.ID() || again.Source() != first.Source() {
 		t.Errorf("the same event has the replies %s of %s, and %s of %s", first.ID(), first.Source(), again.ID(), again.Source())
+	}
+}
+
+// strangers come past the Broker with an event for the InferenceTrigger score: where Knative
+// Eventing authenticates, it takes one from nobody but its own Trigger.
+func (s *stage) strangers(event string) {
+	s.Helper()
+	if !s.authenticates() {
+		s.Log("Knative Eventing doesn't authenticate here")
+		return
+	}
+	score, err := s.Sluice.SluiceV1alpha1().InferenceTriggers(s.namespace).Get(s.Context(), "score", metav1.GetOptions{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	who := eventing.InferenceTrigger{Ref: eventing.Ref{Namespace: s.namespace, Name: "score"}, UID: score.UID}
+	direct := "http://" + s.clusterIP(sluice.SystemNamespace, "triggers")
+	for name, c := range map[string]struct {
+		path, account, audience string
+		want                    int
+	}{
+		"nobody":                          {who.Path(), "", "", http.StatusUnauthorized},
+		"another account":                 {who.Path(), "default", eventing.TriggersAudience, http.StatusForbidden},
+		"a token for somebody else":       {who.Path(), "default", "sluice.dev/limiter", http.StatusUnauthorized},
+		"the path of no InferenceTrigger": {"/", "default", eventing.TriggersAudience, http.StatusNotFound},
+	} {
+		token := ""
+		if c.account != "" {
+			token = s.token(s.namespace, c.account, c.audience)
+		}
+		status, answer, err := post(s.Context(), direct+c.path, token, event)
+		if err != nil || status != c.want {
+			s.Errorf("%s: %d %s, %v; want %d", name, status, answer, err, c.want)
+		}
 	}
 }
 

@@ -21,8 +21,16 @@ func (s *InferenceTriggerSpec) validateFilters(ctx context.Context) *apis.FieldE
 	if count, longest := measure(s.Filters); count > maxFilters || longest > maxFilterText {
 		return invalid("filters", "must be at most %d, of at most %d bytes each, are %d of up to %d; filter by fewer", maxFilters, maxFilterText, count, longest)
 	}
-	errs := eventingv1.ValidateAttributeFilters(s.Filter).ViaField("filter").Also(
-		eventingv1.ValidateSubscriptionAPIFiltersList(ctx, s.Filters).ViaField("filters"))
+	errs := eventingv1.ValidateAttributeFilters(s.Filter).ViaField("filter")
+	for i := range s.Filters {
+		for _, e := range eventingv1.ValidateSubscriptionAPIFilter(ctx, &s.Filters[i]).WrappedErrors() {
+			if len(e.Paths) == 0 { // of several dialects Knative doesn't say where
+				e.Paths = []string{apis.CurrentField}
+				e.Details = "write each in a filter of its own, which all have to be passed, or join them by all, any or not"
+			}
+			errs = errs.Also(e.ViaFieldIndex("filters", i))
+		}
+	}
 	if s.Filter != nil {
 		for name := range s.Filter.Attributes {
 			if name == "data" {

@@ -88,7 +88,8 @@ func TestFiltersAreBounded(t *testing.T) {
 	t.Parallel()
 	nested := eventingv1.SubscriptionsAPIFilter{Exact: map[string]string{"type": "x"}}
 	for range maxFilters {
-		nested = eventingv1.SubscriptionsAPIFilter{Not: &nested}
+		within := nested
+		nested = eventingv1.SubscriptionsAPIFilter{Not: &within}
 	}
 	for name, filters := range map[string][]eventingv1.SubscriptionsAPIFilter{
 		"many":   make([]eventingv1.SubscriptionsAPIFilter, maxFilters+1),
