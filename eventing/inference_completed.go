@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// CausationID and CausationSource are the extensions of a reply that name the event that it
-	// answers, by its id and its source.
-	CausationID, CausationSource = "causationid", "causationsource"
+	// CausationID is the extension of a reply that has the id of the event that it answers.
+	CausationID = "causationid"
+	// CausationSource is the extension of a reply that has that event's source.
+	CausationSource = "causationsource"
 	// correlationID is CloudEvents' own extension, which goes on from event to event.
 	correlationID = "correlationid"
 )

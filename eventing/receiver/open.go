@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -55,7 +56,7 @@ func (d *Door) reply(ctx context.Context, w http.ResponseWriter, r *http.Request
 		defer a.Done()
 	}
 	if a.Outcome == Rejected {
-		d.reject("", event.Source(), errorText(a.Why))
+		d.reject("", event.Source(), errors.New(a.Why))
 	} else {
 		d.Count(unknown, a.Outcome)
 	}
@@ -74,7 +75,3 @@ func (d *Door) reply(ctx context.Context, w http.ResponseWriter, r *http.Request
 		}
 	}
 }
-
-type errorText string
-
-func (e errorText) Error() string { return string(e) }

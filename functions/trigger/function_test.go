@@ -26,8 +26,6 @@ import (
 // within bounds the waits of these tests, on a machine that is busy.
 const within = time.Minute
 
-func ptr[T any](of T) *T { return &of }
-
 func score(changes ...func(*v1alpha1.InferenceTrigger)) *v1alpha1.InferenceTrigger {
 	t := &v1alpha1.InferenceTrigger{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "score", UID: "u-1", Generation: 1},
@@ -90,8 +88,14 @@ func newBench(t *testing.T, trigger *v1alpha1.InferenceTrigger, model http.Handl
 
 const path = "/team/score/u-1"
 
+// told is what the Broker is told of an event, but for the body.
+type told struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // deliver is what the Broker does.
-func (b *bench) deliver(t *testing.T, path string, change ...func(*http.Request)) (*http.Response, string) {
+func (b *bench) deliver(t *testing.T, path string, change ...func(*http.Request)) (told, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.door.URL+path, strings.NewReader(`{"clicks": 3}`))
 	if err != nil {
@@ -115,7 +119,7 @@ func (b *bench) deliver(t *testing.T, path string, change ...func(*http.Request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(body)
+	return told{answer.StatusCode, answer.Header}, string(body)
 }
 
 func says(status int, body string) http.HandlerFunc {
@@ -419,10 +423,9 @@ func starting(t *v1alpha1.InferenceTrigger) {
 	s.Output.Volume = &v1alpha1.BatchVolumeOutput{ClaimName: "results", Folder: "runs/${event.id}"}
 }
 
-// An event that comes twice, also at the same time, starts one Batch; what can't be one goes to
-// the dead letter.
-func TestBatches(t *testing.T) {
-	t.Parallel()
+// keeping is a function behind its door that starts Batches, and what there is of those.
+func keeping(t *testing.T) (*bench, *store) {
+	t.Helper()
 	s := &store{batches: map[string]*v1alpha1.Batch{}}
 	b := newBench(t, score(starting), says(http.StatusOK, ""))
 	b.Batches = func(namespace string) Batches {
@@ -431,6 +434,13 @@ func TestBatches(t *testing.T) {
 		}
 		return s
 	}
+	return b, s
+}
+
+// An event that comes twice, also at the same time, starts one Batch, and none that is another's.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	b, s := keeping(t)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -449,10 +459,16 @@ func TestBatches(t *testing.T) {
 		}
 		made.Annotations = nil // somebody else's
 	}
-	id := func(id string) func(*http.Request) { return func(r *http.Request) { r.Header.Set("Ce-Id", id) } }
 	if got, why := b.deliver(t, path); got.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(why, "that no event of this InferenceTrigger started") {
 		t.Errorf("another's Batch: %d, %s", got.StatusCode, why)
 	}
+}
+
+// What can't be a Batch goes to the dead letter; what can't be one for now comes again.
+func TestBatchesThatAreNotStarted(t *testing.T) {
+	t.Parallel()
+	b, s := keeping(t)
+	id := func(id string) func(*http.Request) { return func(r *http.Request) { r.Header.Set("Ce-Id", id) } }
 	if got, why := b.deliver(t, path, id("../x")); got.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(why, "batch.template.spec.output.volume.folder") {
 		t.Errorf("no folder: %d, %s", got.StatusCode, why)
 	}

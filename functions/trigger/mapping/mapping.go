@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,7 +59,7 @@ func Compile(s *v1alpha1.InferenceTriggerSpec) (*Mapping, error) {
 	case s.Batch != nil:
 		m.batch, err = compileBatch(&s.Batch.Template.Spec)
 	default:
-		err = fmt.Errorf("neither spec.request nor spec.batch is set")
+		err = errors.New("neither spec.request nor spec.batch is set")
 	}
 	return m, err
 }
@@ -116,7 +117,7 @@ func (m *Mapping) Request(event cloudevents.Event) (Request, error) {
 			return out, fmt.Errorf("request.body: %w", err)
 		}
 		out.Body, out.ContentType = body.Content, body.ContentType
-	case out.Method != "GET" && out.Method != "DELETE" && len(event.Data()) > 0:
+	case v1alpha1.TakesData(out.Method) && len(event.Data()) > 0:
 		out.Body, out.ContentType = event.Data(), event.DataContentType()
 		if out.ContentType == "" {
 			out.ContentType = "application/json" // as CloudEvents has it

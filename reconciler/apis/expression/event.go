@@ -3,6 +3,7 @@ package expression
 import (
 	"bytes"
 	stdjson "encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -117,7 +118,7 @@ func (e *Event) decode() (any, error) {
 	e.done = true
 	switch {
 	case len(e.data) == 0:
-		e.err = fmt.Errorf("the event has no data; where it may lack it, ask has(event.data) first")
+		e.err = errors.New("the event has no data; where it may lack it, ask has(event.data) first")
 	case !e.isJSON:
 		e.decoded = e.data
 	default:
@@ -134,8 +135,8 @@ func decode(data []byte) (any, error) {
 	if err := decoder.Decode(&value); err != nil {
 		return nil, fmt.Errorf("the event's data isn't the JSON that its datacontenttype says: %w", err)
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // the decoder says it as it is
-		return nil, fmt.Errorf("the event's data has more behind the JSON that its datacontenttype says")
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the event's data has more behind the JSON that its datacontenttype says")
 	}
 	return plainNumbers(value), nil
 }

@@ -96,7 +96,7 @@ func closing(text string) int {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '\'', '"':
-			length := quoted(text[i:], i > 0 && strings.ContainsRune("rR", rune(text[i-1])))
+			length := quoted(text[i:], escapes(text[:i]))
 			if length < 0 {
 				return -1
 			}
@@ -113,14 +113,23 @@ func closing(text string) int {
 	return -1
 }
 
+// escapes is what takes the meaning of a quote in a string, by what is before that: nothing does in
+// a raw one.
+func escapes(before string) string {
+	if strings.HasSuffix(before, "r") || strings.HasSuffix(before, "R") {
+		return ""
+	}
+	return `\`
+}
+
 // quoted is how long the string is that a text begins with; below 0 where it doesn't end.
-func quoted(text string, raw bool) int {
+func quoted(text, escape string) int {
 	quote := text[:1]
 	if triple := strings.Repeat(quote, 3); strings.HasPrefix(text, triple) {
 		quote = triple
 	}
 	for i := len(quote); i < len(text); i++ {
-		if text[i] == '\\' && !raw {
+		if escape != "" && strings.HasPrefix(text[i:], escape) {
 			i++
 			continue
 		}

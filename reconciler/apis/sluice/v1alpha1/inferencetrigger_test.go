@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestInferenceTriggerDefaults(t *testing.T) {
 		if !equality.Semantic.DeepEqual(*trigger.Spec.Reply, c.want) || !equality.Semantic.DeepEqual(trigger, again) {
 			t.Errorf("%s: %+v, and then %+v", name, trigger.Spec.Reply, again.Spec.Reply)
 		}
-		if trigger.Spec.Request.Method != "POST" || trigger.Spec.Request.Timeout.Duration != defaultTriggerTimeout {
+		if trigger.Spec.Request.Method != http.MethodPost || trigger.Spec.Request.Timeout.Duration != defaultTriggerTimeout {
 			t.Errorf("%s: %+v", name, trigger.Spec.Request)
 		}
 		if err := trigger.Validate(t.Context()); err != nil {

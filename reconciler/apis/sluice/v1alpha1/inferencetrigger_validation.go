@@ -190,12 +190,12 @@ func (r *TriggerReply) validate() *apis.FieldError {
 	switch r.To {
 	case "", ReplyToBroker, ReplyToNone:
 		if r.Sink != nil && r.To != "" {
-			errs = invalid("sink", "is for to: %s alone, and to is %s; set that, or leave sink out", ReplyToSink, r.To)
+			errs = invalid("sink", "is for to: %s alone, which is %s; set that, or leave sink out", ReplyToSink, r.To)
 		}
 	case ReplyToSink:
 		if r.Sink == nil {
 			errs = apis.ErrMissingField("sink")
-			errs.Details = "say whom replies are delivered to, by ref or by uri; or set to to " + string(ReplyToBroker)
+			errs.Details = "say whom replies are delivered to, by ref or by uri; or choose " + string(ReplyToBroker) + " for to"
 		}
 	default:
 		errs = invalid("to", "must be %s, %s or %s, is %q", ReplyToBroker, ReplyToSink, ReplyToNone, r.To)
@@ -230,6 +230,10 @@ func (s *InferenceTriggerSpec) validateDeliveryTimeout() *apis.FieldError {
 	}
 	return nil
 }
+
+// TakesData tells whether a request of a method has the event's data for its body, where it says
+// no other.
+func TakesData(method string) bool { return method != http.MethodGet && method != http.MethodDelete }
 
 // Check returns what is wrong with a request that expressions have come to, by its field.
 func (r *TriggerRequest) Check() error {
