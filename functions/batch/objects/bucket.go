@@ -141,9 +141,22 @@ func (b *Bucket) Open(ctx context.Context, key string, offset int64) (io.ReadClo
 	return content, nil
 }
 
-// Create puts an object. What is broken off leaves none: its context ends before the
-// writer is closed.
+// Create puts an object. What is broken off leaves none.
 func (b *Bucket) Create(ctx context.Context, key string, content io.Reader) error {
+	err := b.put(ctx, key, content)
+	if err == nil || Settled(err) {
+		return err
+	}
+	// A store may say that the object is there and end the connection while it is still sent
+	// the content, and then nobody hears it.
+	if there, unknown := b.blobs.Exists(ctx, key); unknown == nil && there {
+		return fmt.Errorf("%w: %w", ErrExists, err)
+	}
+	return err
+}
+
+// put puts it, unless content breaks off: its context ends before the writer is closed.
+func (b *Bucket) put(ctx context.Context, key string, content io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	writer, err := b.blobs.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "application/jsonl", IfNotExist: true})

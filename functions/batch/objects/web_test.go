@@ -55,10 +55,11 @@ type s3Server struct {
 	mu      sync.Mutex
 	objects map[string]string
 	// wrong answers everything, if it is set, with the store's own code; lost carries out the next put and says nothing
-	// of it.
+	// of it; rude ends the connection where an object is there already.
 	wrong  int
 	code   string
 	lost   bool
+	rude   bool
 	starts []string
 }
 
@@ -90,6 +91,12 @@ func fail(w http.ResponseWriter, status int, code string) {
 }
 
 func (s *s3Server) put(w http.ResponseWriter, r *http.Request, key string) {
+	if _, ok := s.objects[key]; ok && s.rude {
+		if connection, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = connection.Close()
+		}
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -173,6 +180,20 @@ func TestS3LosesAnAnswer(t *testing.T) {
 		t.Errorf("creating it: %v", err)
 	}
 	if got := content(t, bucket, "a", 0); got != "content" {
+		t.Errorf("it is %q", got)
+	}
+}
+
+// A store that ends the connection of a put, because the object is there, is asked whether
+// it is.
+func TestS3EndsThePutOfWhatIsThere(t *testing.T) {
+	s, bucket := openS3(t)
+	s.rude = true
+	create(t, bucket, "a", "first")
+	if err := bucket.Create(t.Context(), "a", strings.NewReader("second")); !errors.Is(err, ErrExists) {
+		t.Errorf("creating it: %v", err)
+	}
+	if got := content(t, bucket, "a", 0); got != "first" {
 		t.Errorf("it is %q", got)
 	}
 }
