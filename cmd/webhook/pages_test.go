@@ -16,13 +16,14 @@ import (
 // they have in spec.
 var ofOthers = map[string]string{"delivery": "a Broker's"}
 
-// What the documentation shows of Models, Tenants and InferenceTriggers is let in, without a word: whole ones
-// as they are, parts of one over one that is right.
+// What the documentation shows of Models, Tenants, Batches and InferenceTriggers is let in, without
+// a word: whole ones as they are, parts of one over one that is right.
 func TestWhatPagesShowIsTaken(t *testing.T) {
 	gates := map[string]*gate{
 		"Model": newGateWith(t, rightModel, "models",
 			"multi-container-probing", "kubernetes.podspec-init-containers", "kubernetes.podspec-securitycontext"),
 		"Tenant":           newGateWith(t, rightTenant, "tenants"),
+		"Batch":            newGateWith(t, rightBatch, "batches"),
 		"InferenceTrigger": newGateWith(t, rightTrigger, "inferencetriggers"),
 		starter:            newGateWith(t, rightStarter, "inferencetriggers"),
 	}
@@ -51,14 +52,18 @@ func TestWhatPagesShowIsTaken(t *testing.T) {
 				}
 				seen[kind]++
 				t.Run(name, func(t *testing.T) {
-					if got := gates[kind].apply(t, text); got.refusal != "" || len(got.warnings) > 0 {
+					gate := *gates[kind]
+					if shown["kind"] != nil {
+						gate.right = "{}"
+					}
+					if got := gate.apply(t, text); got.refusal != "" || len(got.warnings) > 0 {
 						t.Errorf("refused: %q, warned: %q", got.refusal, got.warnings)
 					}
 				})
 			}
 		}
 	}
-	if seen["Model"] < 10 || seen["Tenant"] < 3 || seen["InferenceTrigger"] < 1 || seen[starter] < 1 {
+	if seen["Model"] < 10 || seen["Tenant"] < 3 || seen["Batch"] < 3 || seen["InferenceTrigger"] < 1 || seen[starter] < 1 {
 		t.Errorf("only %v were seen", seen)
 	}
 }
