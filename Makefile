@@ -64,8 +64,10 @@ test-e2e: install ## run the end-to-end tests on the local stack
 	export RANKER_IMAGE STREAMS_IMAGE
 	# By now, so that no test runs beside its build.
 	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up versitygw
+	# Where a store is away nothing is done but to wait.
+	go test -tags e2e -count 1 -timeout 30m -v ./functions/batch/objects & objects=$$!
 	go test -tags e2e -count 1 -timeout 40m -parallel 4 -v ./test/e2e/...
-	go test -tags e2e -count 1 -timeout 30m -v ./functions/batch/objects
+	wait $$objects
 
 .PHONY: conformance
 conformance: install ## run Knative's conformance suite against Sluice's ingress class

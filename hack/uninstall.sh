@@ -29,10 +29,10 @@ of_class() {
 until_none() {
   local what=$1 left
   shift
-  for ((i = 0; i < 90; i++)); do
+  for ((i = 0; i < 180; i++)); do
     left=$("$@")
     if [[ -z "${left}" ]]; then return; fi
-    sleep 2
+    sleep 1
   done
   echo "Sluice: ${what} are still there after three minutes; see what keeps them, and run this again:" >&2
   echo "${left}" >&2
@@ -112,16 +112,21 @@ remove_domains() {
     done
 }
 
-# remove_gateways takes pods away before their namespace. Kubernetes asks again for what is left
-# of one after half the time that its pods may take to end, which is minutes here, whereas pods
-# that have nothing under way end at once.
-remove_gateways() {
-  remove --wait=false -n sluice-gateways deployments --all
-  for ((i = 0; i < 45; i++)); do
-    if [[ -z "$(kubectl -n sluice-gateways get pods -o name)" ]]; then break; fi
-    sleep 2
+# end_pods takes pods away before their namespace, and fails where some stay. Kubernetes asks again
+# for what is left of one after half the time that its pods may take to end, which is minutes
+# among the gateways, whereas pods that have nothing under way end at once.
+end_pods() {
+  local i
+  remove --wait=false -n "$1" deployments --all
+  for ((i = 0; i < 90; i++)); do
+    if [[ -z "$(kubectl -n "$1" get pods -o name)" ]]; then return; fi
+    sleep 1
   done
-  if ((i == 45)); then
+  return 1
+}
+
+remove_gateways() {
+  if ! end_pods sluice-gateways; then
     echo "Sluice: gateway pods still have requests under way, and end with them, after ten minutes at the latest by default;" \
       "namespace sluice-gateways goes with them"
   fi
@@ -139,8 +144,10 @@ if [[ "${handover}" == "${class}" ]]; then
   exit 1
 fi
 
-# A webhook that is gone must not keep anybody from writing.
+# A webhook that is gone must not keep anybody from writing. It lets those finish that ask, for as
+# long as they may, and nobody has to wait for it.
 remove -f config/core/510-webhook-configurations.yaml
+remove --wait=false -n sluice-system deployment/webhook
 if [[ -n "${handover}" ]]; then
   echo "Sluice: handing over to ${handover}"
   stop_writers
@@ -159,6 +166,7 @@ if kubectl get crd eventpolicies.eventing.knative.dev >/dev/null 2>&1; then remo
 remove -f config/eventing
 remove -f config/batch -f config/batch/crds
 remove -f config/core/crds
+end_pods sluice-system || true # they go with their namespace
 remove -f config/network-policies -f config/core
 if [[ -n "${handover}" ]]; then
   remove -f config/istio/210-controller-rbac.yaml -f config/istio/210-limiter-rbac.yaml
