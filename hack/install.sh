@@ -16,6 +16,12 @@ if [[ ! "${replicas}" =~ ^[1-9]$ ]]; then
   exit 1
 fi
 
+if [[ "${SLUICE_BATCH:-}" != true && -n "$(kubectl get inferencetriggers.sluice.dev --all-namespaces -o name 2>/dev/null)" ]]; then
+  echo "There are InferenceTriggers (kubectl get inferencetriggers -A), and nobody would take their events:" \
+    "install with SLUICE_BATCH=true, or delete them first" >&2
+  exit 1
+fi
+
 apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-install "$@"; }
 export KO_CONFIG_PATH=ko.yaml
 sources=(-f config/core -f config/istio -f config/eventing)
@@ -41,7 +47,11 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
   fi
   apply -f - <<<"${manifests}"
   # What has run stays, with its kind; nobody runs any more of it.
-  if [[ -n "${batch}" ]]; then apply -f - <<<"${batch}"; else kubectl -n sluice-system delete --ignore-not-found deployment/batch service/batch service/triggers; fi
+  if [[ -n "${batch}" ]]; then
+    apply -f - <<<"${batch}"
+  else
+    kubectl delete --ignore-not-found -f config/batch/500-batch.yaml -f config/batch/210-batch-rbac.yaml
+  fi
   # Where nobody authenticates, policies about it would keep the Broker from being Ready.
   features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
   if [[ "${features,,}" == enabled ]]; then

@@ -76,6 +76,18 @@ hand_over() {
   fi
 }
 
+of_triggers() {
+  kubectl get triggers.eventing.knative.dev --all-namespaces -l sluice.dev/inference-trigger,app.kubernetes.io/managed-by=sluice -o name
+}
+
+# remove_triggers has Brokers deliver no more events, while there is somebody who takes them.
+remove_triggers() {
+  if kubectl get crd inferencetriggers.sluice.dev >/dev/null 2>&1; then
+    kubectl delete inferencetriggers.sluice.dev --all --all-namespaces --timeout=180s >/dev/null
+    until_none "Triggers of InferenceTriggers" of_triggers
+  fi
+}
+
 # remove_models takes away Models while the controller is there to end what they have.
 remove_models() {
   if kubectl get crd models.sluice.dev >/dev/null 2>&1; then
@@ -112,21 +124,16 @@ remove_domains() {
     done
 }
 
-# end_pods takes pods away before their namespace, and fails where some stay. Kubernetes asks again
-# for what is left of one after half the time that its pods may take to end, which is minutes
-# among the gateways, whereas pods that have nothing under way end at once.
-end_pods() {
-  local i
-  remove --wait=false -n "$1" deployments --all
+# remove_gateways takes pods away before their namespace. Kubernetes asks again for what is left
+# of one after half the time that its pods may take to end, which is minutes here, whereas pods
+# that have nothing under way end at once.
+remove_gateways() {
+  remove --wait=false -n sluice-gateways deployments --all
   for ((i = 0; i < 90; i++)); do
-    if [[ -z "$(kubectl -n "$1" get pods -o name)" ]]; then return; fi
+    if [[ -z "$(kubectl -n sluice-gateways get pods -o name)" ]]; then break; fi
     sleep 1
   done
-  return 1
-}
-
-remove_gateways() {
-  if ! end_pods sluice-gateways; then
+  if ((i == 90)); then
     echo "Sluice: gateway pods still have requests under way, and end with them, after ten minutes at the latest by default;" \
       "namespace sluice-gateways goes with them"
   fi
@@ -144,10 +151,9 @@ if [[ "${handover}" == "${class}" ]]; then
   exit 1
 fi
 
-# A webhook that is gone must not keep anybody from writing. It lets those finish that ask, for as
-# long as they may, and nobody has to wait for it.
+# A webhook that is gone must not keep anybody from writing.
 remove -f config/core/510-webhook-configurations.yaml
-remove --wait=false -n sluice-system deployment/webhook
+remove_triggers
 if [[ -n "${handover}" ]]; then
   echo "Sluice: handing over to ${handover}"
   stop_writers
@@ -166,7 +172,9 @@ if kubectl get crd eventpolicies.eventing.knative.dev >/dev/null 2>&1; then remo
 remove -f config/eventing
 remove -f config/batch -f config/batch/crds
 remove -f config/core/crds
-end_pods sluice-system || true # they go with their namespace
+# Nobody asks the webhook any more, and it would wait for those who do.
+remove --wait=false -n sluice-system deployments --all
+remove --grace-period=1 -n sluice-system pods --all
 remove -f config/network-policies -f config/core
 if [[ -n "${handover}" ]]; then
   remove -f config/istio/210-controller-rbac.yaml -f config/istio/210-limiter-rbac.yaml

@@ -69,12 +69,13 @@ func TestUninstall(t *testing.T) {
 
 	s.tenant()
 	s.serve("alone")
+	s.score("alone")
 	if printed := s.make(0, "uninstall"); !strings.Contains(printed, "still the cluster's default") {
 		t.Error("nobody is told that the cluster's default class has nobody who serves it")
 	}
 	s.await("Sluice to be gone", s.left)
-	if left := s.run("kubectl get services.serving.knative.dev,revisions.serving.knative.dev -o name -n " + s.namespace); left != "" {
-		t.Errorf("of the Model there is left:\n%s", left)
+	if left := s.run("kubectl get services.serving.knative.dev,revisions.serving.knative.dev,triggers.eventing.knative.dev -o name -n " + s.namespace); left != "" {
+		t.Errorf("of the Model, and of the InferenceTrigger, there is left:\n%s", left)
 	}
 
 	if s.hasDomain() {
@@ -212,6 +213,22 @@ func (s *site) serve(name string) platform.Endpoint {
 		s.Fatalf("Model %s answers %d, %v: %s", name, status, err, body)
 	}
 	return endpoint
+}
+
+// score makes an InferenceTrigger that asks a Model, of a Broker that isn't there.
+func (s *site) score(model string) {
+	s.Helper()
+	trigger := &v1alpha1.InferenceTrigger{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "score"}}
+	trigger.Spec.Broker, trigger.Spec.Model, trigger.Spec.Request = "none", model, &v1alpha1.TriggerRequest{Path: platform.InferPath}
+	if _, err := s.Sluice.SluiceV1alpha1().InferenceTriggers(s.namespace).Create(s.Context(), trigger, metav1.CreateOptions{}); err != nil {
+		s.Fatal("creating an InferenceTrigger:", err)
+	}
+	s.await("its Trigger", func(ctx context.Context) (string, error) {
+		if s.run("kubectl get triggers.eventing.knative.dev -o name -n "+s.namespace) == "" {
+			return "there is none", nil
+		}
+		return "", nil
+	})
 }
 
 // ready waits until a Model is Ready and returns its host.
