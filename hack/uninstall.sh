@@ -46,10 +46,11 @@ writers() {
   kubectl -n sluice-system get pods -l 'app.kubernetes.io/name=sluice, app.kubernetes.io/component in (controller, limiter, batch)' -o name
 }
 
-# stop_writers has nobody put back what is taken away from here on, nor take more away.
+# stop_writers has nobody put back what is taken away from here on, nor take more away. The
+# webhook, which nobody asks any more, takes longest to end.
 stop_writers() {
   if kubectl get namespace sluice-system >/dev/null 2>&1; then
-    remove -n sluice-system deployment/controller deployment/limiter deployment/batch
+    remove -n sluice-system deployments --all
     until_none "pods of the controller, the limiter and what runs batches" writers
   fi
 }
@@ -172,9 +173,8 @@ if kubectl get crd eventpolicies.eventing.knative.dev >/dev/null 2>&1; then remo
 remove -f config/eventing
 remove -f config/batch -f config/batch/crds
 remove -f config/core/crds
-# Nobody asks the webhook any more, and it would wait for those who do.
-remove --wait=false -n sluice-system deployments --all
-remove --grace-period=1 -n sluice-system pods --all
+# As of the gateways' pods below.
+kubectl -n sluice-system wait --for=delete --timeout=60s pods --all &>/dev/null || true
 remove -f config/network-policies -f config/core
 if [[ -n "${handover}" ]]; then
   remove -f config/istio/210-controller-rbac.yaml -f config/istio/210-limiter-rbac.yaml

@@ -4,6 +4,7 @@ package main
 
 import (
 	"log"
+	"time"
 
 	"github.com/kelseyhightower/envconfig"
 	"knative.dev/pkg/injection/sharedmain"
@@ -34,6 +35,8 @@ func main() {
 		ServiceName: env.Service,
 		SecretName:  env.Secret,
 		Port:        env.Port,
+		// Less than Kubernetes gives a pod to end, which Knative's own is not.
+		GracePeriod: 10 * time.Second,
 	})
 	sharedmain.WebhookMainWithContext(ctx, "webhook",
 		certificates.NewController,
