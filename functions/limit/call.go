@@ -2,6 +2,7 @@ package limit
 
 import (
 	"math"
+	"math/big"
 	"time"
 
 	"sluice.dev/sluice/functions/limit/capacity"
@@ -62,15 +63,16 @@ func (f *Function) startOf(p *plan, revisions []capacity.Replicas) (time.Duratio
 	return longest + slack.Reaction, nil
 }
 
-// fleetOf is what batch has of a plan's replicas, as if one revision had all requests. Of
-// what its cap doesn't let through, more replicas are of no use.
+// fleetOf is what batch has of a plan's replicas, as if one revision had all requests. More
+// replicas than serve all that its cap lets through are of no use, whether it binds now or
+// would once they are there.
 func (f *Function) fleetOf(p *plan, revisions []capacity.Replicas, start time.Duration) slack.Fleet {
 	q, _ := p.rule.PerReplica.Float64()
 	serves, _ := p.serving.Float64()
 	fleet := slack.Fleet{PerReplica: q, Serves: serves, Demand: f.divisions[p.of.Spec.VirtualService].Demand(), Start: start, Most: math.MaxInt32}
-	if p.limit.Cmp(p.uncapped) < 0 {
-		limit, _ := p.limit.Float64()
-		fleet.Most = most(limit / q)
+	if p.group != nil {
+		replicas, _ := new(big.Rat).Quo(p.group, p.rule.PerReplica).Float64()
+		fleet.Most = most(replicas)
 	}
 	for _, r := range revisions {
 		if r.Percent > 0 {

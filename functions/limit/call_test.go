@@ -85,19 +85,19 @@ func TestCalledOf(t *testing.T) {
 // split, the revision that may have least bounds all.
 func TestFleetOf(t *testing.T) {
 	l := rateLimit("m")
-	p := func(limit, uncapped int64) *plan {
-		return &plan{of: l, rule: capacity.Rule{PerReplica: big.NewRat(10, 1)}, limit: big.NewRat(limit, 1), uncapped: big.NewRat(uncapped, 1), serving: big.NewRat(30, 1)}
+	p := func(group *big.Rat) *plan {
+		return &plan{of: l, rule: capacity.Rule{PerReplica: big.NewRat(10, 1)}, group: group, serving: big.NewRat(30, 1)}
 	}
 	for name, tt := range map[string]struct {
 		plan      *plan
 		revisions []capacity.Replicas
 		want      int32
 	}{
-		"its most":           {p(40, 40), []capacity.Replicas{{Percent: 100, Max: 7}}, 7},
-		"a cap":              {p(35, 40), []capacity.Replicas{{Percent: 100, Max: 7}}, 4},
-		"a split":            {p(40, 40), []capacity.Replicas{{Percent: 20, Max: 2}, {Percent: 80, Max: 6}}, 8},
-		"a tag has no part":  {p(40, 40), []capacity.Replicas{{Percent: 100, Max: 7}, {Max: 1}}, 7},
-		"no bound, but some": {p(40, 40), []capacity.Replicas{{Percent: 100, Desired: 3}}, 30},
+		"its most":           {p(nil), []capacity.Replicas{{Percent: 100, Max: 7}}, 7},
+		"a cap":              {p(big.NewRat(35, 1)), []capacity.Replicas{{Percent: 100, Max: 7}}, 4},
+		"a split":            {p(nil), []capacity.Replicas{{Percent: 20, Max: 2}, {Percent: 80, Max: 6}}, 8},
+		"a tag has no part":  {p(nil), []capacity.Replicas{{Percent: 100, Max: 7}, {Max: 1}}, 7},
+		"no bound, but some": {p(nil), []capacity.Replicas{{Percent: 100, Desired: 3}}, 30},
 	} {
 		f := New()
 		if got := f.fleetOf(tt.plan, tt.revisions, time.Second); got.Most != tt.want || got.PerReplica != 10 || got.Serves != 30 || got.Start != time.Second {

@@ -15,7 +15,7 @@ func applyCaps(plans []plan) {
 		if p.err != nil {
 			continue
 		}
-		p.limit = p.uncapped
+		p.limit, p.group = p.uncapped, nil
 		if p.cap == nil {
 			continue
 		}
@@ -31,7 +31,7 @@ func applyCaps(plans []plan) {
 			limits[i] = p.uncapped
 		}
 		for i, limit := range capacity.UnderCap(limits, most[name]) {
-			group[i].limit = limit
+			group[i].limit, group[i].group = limit, most[name]
 		}
 	}
 }

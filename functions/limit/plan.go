@@ -24,7 +24,9 @@ type plan struct {
 	rule capacity.Rule
 	// limit to enforce: what the replicas can serve, under its cap if it has one.
 	limit, uncapped, cap *big.Rat
-	rows                 []v1alpha1.RevisionCapacity
+	// group is the rate that all who share its cap have together, nil without one.
+	group *big.Rat
+	rows  []v1alpha1.RevisionCapacity
 	// parts are what single revisions are held to, within the limit.
 	parts []capacity.Part
 	// slots that hold its buckets at every entry, by how many there are.

@@ -1,0 +1,104 @@
+package limit
+
+import (
+	"math/big"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
+	"pgregory.net/rapid"
+
+	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/slack"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+// fleets are Models with a batch each, of whose replicas the autoscaler has at once what is
+// called for.
+type fleets struct {
+	*Function
+	clock  *clocktesting.FakeClock
+	limits []*v1alpha1.RateLimit
+	rule   capacity.Rule
+	// most is the maxReplicas of each, cap that all share; nil for none.
+	most int32
+	cap  *big.Rat
+	// there are the replicas of each.
+	there []int32
+}
+
+func newFleets(there ...int32) *fleets {
+	f := &fleets{Function: New(), clock: clocktesting.NewFakeClock(time.Unix(2_000_000_000, 0)), there: there}
+	f.Clock = f.clock
+	f.Caches.Pods, f.Caches.Deployments = cache.NewIndexer(cache.MetaNamespaceKeyFunc, indexByRevision()), cache.NewIndexer(cache.MetaNamespaceKeyFunc, indexByRevision())
+	f.rule = capacity.Rule{PerReplica: big.NewRat(10, 1), Policy: v1alpha1.PolicyDemand, Headroom: big.NewRat(1, 1)}
+	for i := range there {
+		l := rateLimit(string(rune('a' + i)))
+		l.Spec.Cap = &v1alpha1.RateLimitCap{Name: "cap"}
+		f.limits = append(f.limits, l)
+	}
+	return f
+}
+
+// ask has each batch ask for so many requests within a time.
+func (f *fleets) ask(requests float64, left time.Duration) {
+	for _, l := range f.limits {
+		f.batches.asked[key(l)] = asking{at: f.clock.Now()}
+		if n, ok := slack.NeedOf(requests, left, 0); ok {
+			f.batches.asked[key(l)] = asking{at: f.clock.Now(), needs: []slack.Need{n}}
+		}
+	}
+}
+
+// next is what is called for in a pass, a second after the last one.
+func (f *fleets) next(t interface{ Fatal(...any) }) []int32 {
+	f.clock.Step(time.Second)
+	s, plans := &state{replicas: map[string][]capacity.Replicas{}}, make([]plan, len(f.limits))
+	for i, l := range f.limits {
+		of := []capacity.Replicas{{Revision: "m-1", Percent: 100, Desired: f.there[i], Ready: f.there[i], Max: f.most, Initial: 1}}
+		s.replicas[key(l)] = of
+		plans[i] = plan{of: l, rule: f.rule, uncapped: f.rule.Limit(of), cap: f.cap, serving: f.rule.Serving(of), batch: true, marks: true}
+	}
+	applyCaps(plans)
+	if err := f.call(s, plans); err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range f.limits {
+		f.there[i] = f.calledOf(&plans[i], s.replicas[key(l)][0])
+	}
+	return f.there
+}
+
+// However much is needed, no more replicas are called for than serve what a cap lets
+// through, be it one's own or shared, and they don't come and go as it begins to bind.
+func TestCallKeepsToACap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := newFleets(rapid.SliceOfN(rapid.Int32Range(1, 3), 1, 3).Draw(t, "there")...)
+		f.cap = big.NewRat(rapid.Int64Range(1, 100).Draw(t, "cap"), 1)
+		f.most = rapid.SampledFrom([]int32{0, 0, 4, 1000}).Draw(t, "maxReplicas")
+		shared, _ := f.cap.Float64()
+		most := int32(1)
+		for float64(most)*10 < shared {
+			most++
+		}
+		falls := make([]int, len(f.there))
+		for i := range 100 {
+			f.ask(1e6, time.Duration(1000-i)*time.Second)
+			before := append([]int32{}, f.there...)
+			for of, n := range f.next(t) {
+				if n > most {
+					t.Fatalf("%d replicas are called for in pass %d, %d serve the cap of %g", n, i, most, shared)
+				}
+				if n < before[of] {
+					falls[of]++
+				}
+			}
+		}
+		for of, n := range falls {
+			if n > 1 { // from what was there at first
+				t.Fatalf("those of %d became fewer %d times", of, n)
+			}
+		}
+	})
+}
