@@ -13,9 +13,10 @@ const (
 	// unknownStart is how long a replica is thought to take to start as long as none is ready
 	// whose start is known.
 	unknownStart = 10 * time.Second
-	// callGrowth bounds what batch calls for by what the autoscaler wants, where maxReplicas
-	// don't: deadlines cost nothing to set.
-	callGrowth = 10
+	// callBeside bounds what batch calls for where maxReplicas don't: so many replicas beside
+	// those that the online demand fills. Deadlines cost nothing to set, and what the autoscaler
+	// wants is no measure of it: that wants what was called for.
+	callBeside = 10
 )
 
 // call decides how many replicas batch calls for of each plan that it runs on, so that it
@@ -75,19 +76,15 @@ func (f *Function) fleetOf(p *plan, revisions []capacity.Replicas, start time.Du
 		fleet.Most = most(replicas)
 	}
 	for _, r := range revisions {
-		if r.Percent > 0 {
-			fleet.Most = min(fleet.Most, most(float64(mostOf(r))*100/float64(r.Percent)))
+		switch {
+		case r.Percent <= 0:
+		case r.Max > 0:
+			fleet.Most = min(fleet.Most, most(float64(r.Max)*100/float64(r.Percent)))
+		default: // of a demand that is refused, what is said may be anything
+			fleet.Within = most(min(fleet.Demand, fleet.Serves)/q + callBeside)
 		}
 	}
 	return fleet
-}
-
-// mostOf is how many replicas batch may call for of a revision.
-func mostOf(r capacity.Replicas) int32 {
-	if r.Max > 0 {
-		return r.Max
-	}
-	return callGrowth * max(1, r.Desired)
 }
 
 func most(replicas float64) int32 { return int32(min(math.Ceil(replicas), math.MaxInt32)) }
@@ -99,7 +96,10 @@ func (f *Function) calledOf(p *plan, r capacity.Replicas) int32 {
 	if !p.batch || r.Percent <= 0 {
 		return 0
 	}
-	n := min(most(float64(f.called[key(p.of)].Replicas)*float64(r.Percent)/100), mostOf(r))
+	n := most(float64(f.called[key(p.of)].Replicas) * float64(r.Percent) / 100)
+	if r.Max > 0 {
+		n = min(n, r.Max)
+	}
 	if there := max(r.Ready, r.Desired-r.Missing); r.Missing > 0 {
 		n = min(n, there+1)
 	}

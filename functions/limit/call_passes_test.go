@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"math"
 	"math/big"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
@@ -24,8 +26,14 @@ type fleets struct {
 	// most is the maxReplicas of each, cap that all share; nil for none.
 	most int32
 	cap  *big.Rat
-	// there are the replicas of each.
-	there []int32
+	// there are the replicas of each, demand is the online demand for it.
+	there  []int32
+	demand float64
+}
+
+// demanded is a division of a demand, in requests per second.
+func demanded(rate float64) division.Division {
+	return division.Division{}.Next([]division.Site{{Places: []division.Place{{Role: division.Forwarding, Demand: rate}}}}, 100, time.Time{})
 }
 
 func newFleets(there ...int32) *fleets {
@@ -61,6 +69,10 @@ func (f *fleets) next(t interface{ Fatal(...any) }) []int32 {
 		plans[i] = plan{of: l, rule: f.rule, uncapped: f.rule.Limit(of), cap: f.cap, serving: f.rule.Serving(of), batch: true, marks: true}
 	}
 	applyCaps(plans)
+	f.divisions = map[string]division.Division{}
+	for _, l := range f.limits {
+		f.divisions[l.Spec.VirtualService] = demanded(f.demand)
+	}
 	if err := f.call(s, plans); err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +110,27 @@ func TestCallKeepsToACap(t *testing.T) {
 		for of, n := range falls {
 			if n > 1 { // from what was there at first
 				t.Fatalf("those of %d became fewer %d times", of, n)
+			}
+		}
+	})
+}
+
+// Without maxReplicas, what is called for is bounded by the online demand: that the autoscaler
+// wants what was called for makes it no more, nor does what can't be had of a demand.
+func TestCallDoesNotFeedOnItself(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := newFleets(rapid.Int32Range(1, 30).Draw(t, "there"))
+		f.limits[0].Spec.Cap = nil
+		demand, requests := rapid.Float64Range(0, 300).Draw(t, "demand"), rapid.Float64Range(1e5, 1e15).Draw(t, "requests")
+		for i := range 120 {
+			f.demand = demand * rapid.Float64Range(.97, 1).Draw(t, "moves")
+			f.ask(requests, time.Duration(1000-i)*time.Second)
+			got, most := f.next(t)[0], int32(math.Ceil(demand/10))+callBeside
+			if got > most {
+				t.Fatalf("%d replicas are called for in pass %d, of %d", got, i, most)
+			}
+			if got < callBeside {
+				t.Fatalf("%d replicas are called for in pass %d, and there may be %d beside a demand of %g", got, i, callBeside, demand)
 			}
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -69,7 +70,7 @@ func TestCalledOf(t *testing.T) {
 		"a part":                     {true, 8, capacity.Replicas{Percent: 30, Max: 20}, 3},
 		"nothing but a tag":          {true, 8, capacity.Replicas{Max: 20}, 0},
 		"its most":                   {true, 8, capacity.Replicas{Percent: 100, Max: 5}, 5},
-		"ten times what is wanted":   {true, 80, capacity.Replicas{Percent: 100, Desired: 2}, 20},
+		"no bound of its own":        {true, 80, capacity.Replicas{Percent: 100, Desired: 2}, 80},
 		"one more than can be had":   {true, 8, capacity.Replicas{Percent: 100, Max: 20, Desired: 6, Ready: 3, Missing: 3}, 4},
 		"those on their way do come": {true, 8, capacity.Replicas{Percent: 100, Max: 20, Desired: 6, Ready: 3}, 8},
 	} {
@@ -89,19 +90,23 @@ func TestFleetOf(t *testing.T) {
 		return &plan{of: l, rule: capacity.Rule{PerReplica: big.NewRat(10, 1)}, group: group, serving: big.NewRat(30, 1)}
 	}
 	for name, tt := range map[string]struct {
-		plan      *plan
-		revisions []capacity.Replicas
-		want      int32
+		plan         *plan
+		revisions    []capacity.Replicas
+		most, within int32
 	}{
-		"its most":           {p(nil), []capacity.Replicas{{Percent: 100, Max: 7}}, 7},
-		"a cap":              {p(big.NewRat(35, 1)), []capacity.Replicas{{Percent: 100, Max: 7}}, 4},
-		"a split":            {p(nil), []capacity.Replicas{{Percent: 20, Max: 2}, {Percent: 80, Max: 6}}, 8},
-		"a tag has no part":  {p(nil), []capacity.Replicas{{Percent: 100, Max: 7}, {Max: 1}}, 7},
-		"no bound, but some": {p(nil), []capacity.Replicas{{Percent: 100, Desired: 3}}, 30},
+		"its most":           {p(nil), []capacity.Replicas{{Percent: 100, Max: 7}}, 7, 0},
+		"a cap":              {p(big.NewRat(35, 1)), []capacity.Replicas{{Percent: 100, Max: 7}}, 4, 0},
+		"a split":            {p(nil), []capacity.Replicas{{Percent: 20, Max: 2}, {Percent: 80, Max: 6}}, 8, 0},
+		"a tag has no part":  {p(nil), []capacity.Replicas{{Percent: 100, Max: 7}, {Max: 1}}, 7, 0},
+		"no bound, but some": {p(nil), []capacity.Replicas{{Percent: 100, Desired: 3}}, math.MaxInt32, 13},
+		"of one alone":       {p(nil), []capacity.Replicas{{Percent: 20, Max: 4}, {Percent: 80}}, 20, 13},
+		"a cap alone":        {p(big.NewRat(35, 1)), []capacity.Replicas{{Percent: 100}}, 4, 13},
 	} {
 		f := New()
-		if got := f.fleetOf(tt.plan, tt.revisions, time.Second); got.Most != tt.want || got.PerReplica != 10 || got.Serves != 30 || got.Start != time.Second {
-			t.Errorf("%s: %+v, want %d", name, got, tt.want)
+		f.divisions = map[string]division.Division{l.Spec.VirtualService: demanded(1e6)} // most of it is refused
+		got := f.fleetOf(tt.plan, tt.revisions, time.Second)
+		if got.Most != tt.most || got.Within != tt.within || got.PerReplica != 10 || got.Serves != 30 || got.Start != time.Second {
+			t.Errorf("%s: %+v, want %d, and %d without maxReplicas", name, got, tt.most, tt.within)
 		}
 	}
 }

@@ -11,6 +11,9 @@ const (
 	// workFor is for how long a batch is at work of which nobody says anything: one worker may
 	// have ended its shard, and the next be about to start.
 	workFor = 10 * time.Second
+	// mostPerItem requests an item are believed: as often an item is asked where a batch says
+	// nothing else. What a worker says of itself may be anything.
+	mostPerItem = 5
 )
 
 // Tally counts items that have a result.
@@ -47,7 +50,8 @@ type Far struct {
 	InFlight int64
 	// Requests and Items are how many are answered per second.
 	Requests, Items float64
-	// PerItem is how many requests an item has taken on average, 0 while that isn't known.
+	// PerItem is how many requests an item has taken on average, within what is believed, and 0
+	// while that isn't known.
 	PerItem float64
 }
 
@@ -128,7 +132,7 @@ func (b *Book) Of(batch string, now time.Time) Far {
 		far.Requests, far.Items = r.counter.rate()
 	}
 	if c := r.counter.now; c.items > 0 {
-		far.PerItem = float64(c.requests) / float64(c.items)
+		far.PerItem = min(max(0, float64(c.requests)/float64(c.items)), mostPerItem)
 	}
 	return far
 }

@@ -92,6 +92,29 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// What a worker says of its requests may be anything: it isn't believed that an item takes
+// any number of them.
+func TestPerItemIsBounded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		requests, items int64
+		want            float64
+	}{
+		"one":                {100, 100, 1},
+		"rows":               {10, 640, 1. / 64},
+		"some asked again":   {250, 100, 2.5},
+		"beyond belief":      {1e12, 1, mostPerItem},
+		"all that there are": {math.MaxInt64, 1, mostPerItem},
+		"none has a result":  {1e12, 0, 0},
+	} {
+		b := New()
+		b.Note("run", Said{Worker: "w"}, began)
+		b.Note("run", Said{Worker: "w", Requests: tt.requests, Items: tt.items}, began.Add(time.Second))
+		if got := b.Of("run", began.Add(time.Second)).PerItem; math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("%s: %g requests an item, want %g", name, got, tt.want)
+		}
+	}
+}
+
 // truth is a shard as it is: a worker's items are in the output at the end of each part.
 type truth struct {
 	worker           int

@@ -23,8 +23,9 @@ type Fleet struct {
 	PerReplica, Serves, Demand float64
 	// Start is how long a replica takes from when it is called for until it is of use.
 	Start time.Duration
-	// Most is how many there may be.
-	Most int32
+	// Most is how many there may be, and Within how many batch may call for, 0 for no other
+	// bound: where that falls, those that were called for stay for a while.
+	Most, Within int32
 }
 
 // Called is how many replicas batch calls for. The zero value is none.
@@ -73,6 +74,14 @@ type target struct {
 	spare float64
 }
 
+// callable is how many batch may call for: one at least.
+func (f Fleet) callable() int32 {
+	if f.Within > 0 {
+		return max(1, min(f.Most, f.Within))
+	}
+	return max(1, f.Most)
+}
+
 // enough is how many replicas do. What batches need that may cause only so many counts only
 // as far as that.
 func (r Rule) enough(f Fleet, needs []Need, t target) int32 {
@@ -86,7 +95,7 @@ func (r Rule) enough(f Fleet, needs []Need, t target) int32 {
 		}
 		rate := r.required(f, together, t) * max(1, t.spare)
 		capacity := rate/(1-r.Reserve) + (1+r.Margin)*f.Demand
-		n := min(math.Ceil(capacity/f.PerReplica-rounding), float64(max(1, f.Most)))
+		n := min(math.Ceil(capacity/f.PerReplica-rounding), float64(f.callable()))
 		if bound.MaxReplicas > 0 {
 			n = min(n, float64(bound.MaxReplicas))
 		}
