@@ -12,6 +12,10 @@ const (
 	// falls is for how long fewer replicas have to do, with some to spare, before fewer are
 	// called for. To have more for a while costs nothing: batch is over the sooner.
 	falls, spare = time.Minute, 1.1
+	// useful is the least time for which another replica is to be of use, as is half of what it
+	// takes to be that. Without it more and more would be called for towards the end of a run
+	// that is late, for ever less time each.
+	useful = 10 * time.Second
 	// rounding keeps a rate that is just what some replicas leave from calling for another.
 	rounding = 1e-3
 )
@@ -105,8 +109,8 @@ func (r Rule) enough(f Fleet, needs []Need, t target) int32 {
 }
 
 // required is the rate that meets all needs, from a while later on: until then batch has
-// what is left now, each the same part of what it needs. What can't be helped by then
-// requires no more than that.
+// what is left now, each the same part of what it needs. What can't be helped from then on for
+// a time that is worth it requires no more than that.
 func (r Rule) required(f Fleet, needs []Need, t target) float64 {
 	total := 0.0
 	for _, n := range needs {
@@ -119,7 +123,7 @@ func (r Rule) required(f Fleet, needs []Need, t target) float64 {
 	required := 0.0
 	for _, n := range needs {
 		meanwhile := left * n.requests() / n.until(t.free, 0) / total
-		if n.Seconds*(1-t.free)-ending.Seconds() <= t.later.Seconds()+leastLeft.Seconds() {
+		if n.until(t.free, t.later) < max(useful, t.later/2).Seconds() {
 			required += meanwhile
 			continue
 		}

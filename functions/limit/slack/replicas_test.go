@@ -40,6 +40,9 @@ func TestCall(t *testing.T) {
 		"its own is for it alone":               {0, func(*Fleet) {}, []Need{need(t, 2000, soon, 2), need(t, 20000, later, 0)}, 3},
 		"both together":                         {0, func(*Fleet) {}, []Need{need(t, 2000, soon, 0), need(t, 20000, later, 0)}, 5},
 		"others would come too late":            {0, func(*Fleet) {}, []Need{need(t, 2000, 14*time.Second, 0)}, 1},
+		"others would be of use for too short":  {0, func(*Fleet) {}, []Need{need(t, 2000, 25*time.Second, 0)}, 1},
+		"or for half of what they take":         {0, func(f *Fleet) { f.Start = time.Minute }, []Need{need(t, 2000, 100*time.Second, 0)}, 1},
+		"just for long enough":                  {0, func(*Fleet) {}, []Need{need(t, 2000, 26*time.Second, 0)}, 19},
 		"of some it is too late":                {0, func(*Fleet) {}, []Need{need(t, 2000, 14*time.Second, 0), need(t, 20000, later, 0)}, 4},
 		"those on their way do":                 {3, func(*Fleet) {}, []Need{need(t, 2000, soon, 0)}, 3},
 		"more is there than it takes":           {1, func(f *Fleet) { f.Serves = 50 }, []Need{need(t, 2000, soon, 0)}, 3},
@@ -170,6 +173,33 @@ func TestCallDoesNotSwing(t *testing.T) {
 		}
 		if requests > 0 || changes > 6 {
 			t.Fatalf("%g requests are left in the end, and another number was called for %d times", requests, changes)
+		}
+	})
+}
+
+// A run that is late calls for no more towards its end: neither for more than do its work in
+// the least time in which another replica is of use, nor for any other from then on.
+func TestCallDoesNotExplode(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := fleet()
+		f.Most, f.Serves = math.MaxInt32, f.PerReplica*float64(rapid.Int32Range(0, 5).Draw(t, "there"))
+		f.Start = time.Duration(rapid.IntRange(1, 90).Draw(t, "start")) * time.Second
+		left := rapid.IntRange(20, 600).Draw(t, "deadline")
+		requests := rapid.Float64Range(1, 10).Draw(t, "replicas") * (f.Serves + f.PerReplica) * float64(left)
+		worth := max(useful, f.Start/2).Seconds()
+		most := 1 + f.Serves/f.PerReplica + requests/worth/f.PerReplica/(1-Usual.Reserve)
+		c := Called{}
+		for i := 0; left > 0 && requests > 0; i++ {
+			before := c.Replicas
+			n := need(t, requests, time.Duration(left)*time.Second, 0)
+			c = Usual.Call(c, f, []Need{n}, read.Add(time.Duration(i)*time.Second))
+			if float64(c.Replicas) > most {
+				t.Fatalf("%d are called for %d s before the deadline, with %g requests left", c.Replicas, left, requests)
+			}
+			if use := .9*n.Seconds - 3 - f.Start.Seconds(); use < worth-1e-9 && float64(c.Replicas) > max(1, float64(before), math.Ceil(f.Serves/f.PerReplica)) {
+				t.Fatalf("%d are called for, no longer %d, that would be of use for %g s", c.Replicas, before, use)
+			}
+			requests, left = requests-.9*f.Serves, left-1
 		}
 	})
 }
