@@ -55,11 +55,11 @@ func (f *Function) startOf(p *plan, revisions []capacity.Replicas) (time.Duratio
 		if err != nil {
 			return 0, err
 		}
-		took, known := starts.Usual()
+		took, known := starts.Quickest()
 		if !known {
-			took = unknownStart
+			took = min(unknownStart, starts.Deadline)
 		}
-		longest = max(longest, min(took, starts.Deadline))
+		longest = max(longest, took)
 	}
 	return longest + slack.Reaction, nil
 }

@@ -1,13 +1,17 @@
 package limit
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	clocktesting "k8s.io/utils/clock/testing"
+	"knative.dev/serving/pkg/apis/serving"
 	"pgregory.net/rapid"
 
 	"sluice.dev/sluice/functions/limit/capacity"
@@ -134,4 +138,48 @@ func TestCallDoesNotFeedOnItself(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A replica takes as long as one took, and with no replica of which that is known some time
+// that is neither the age of one whose container was started again nor the deadline.
+func TestStartOf(t *testing.T) {
+	ready := func(after time.Duration, restarts int32) *corev1.Pod {
+		made := time.Unix(2_000_000_000, 0)
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: fmt.Sprint("m-", after, restarts), Labels: map[string]string{serving.RevisionLabelKey: "m-1"}, CreationTimestamp: metav1.NewTime(made)},
+			Status: corev1.PodStatus{
+				Conditions: []corev1.PodCondition{
+					{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(made.Add(time.Second))},
+					{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(made.Add(after))},
+				},
+				ContainerStatuses: []corev1.ContainerStatus{{Name: "model", RestartCount: restarts, Ready: true}},
+			},
+		}
+	}
+	for name, tt := range map[string]struct {
+		pods []*corev1.Pod
+		want time.Duration
+	}{
+		"from zero":                  {nil, unknownStart},
+		"as one took":                {[]*corev1.Pod{ready(4*time.Second, 0)}, 4 * time.Second},
+		"started again, a day later": {[]*corev1.Pod{ready(24*time.Hour, 1)}, unknownStart},
+		"started again, soon":        {[]*corev1.Pod{ready(time.Minute, 1)}, unknownStart},
+		"ready again, a day later":   {[]*corev1.Pod{ready(24*time.Hour, 0)}, unknownStart},
+		"one of them is as it was":   {[]*corev1.Pod{ready(24*time.Hour, 1), ready(5*time.Minute, 0), ready(6*time.Second, 0)}, 6 * time.Second},
+	} {
+		f := newFleets(1)
+		for _, pod := range tt.pods {
+			slim, err := slimPod(pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Caches.Pods.Add(slim); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := f.startOf(&plan{of: f.limits[0]}, []capacity.Replicas{{Revision: "m-1", Percent: 100}, {Revision: "m-2"}})
+		if err != nil || got != tt.want+slack.Reaction {
+			t.Errorf("%s: %s, %v, want %s", name, got, err, tt.want+slack.Reaction)
+		}
+	}
 }

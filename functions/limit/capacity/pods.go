@@ -50,6 +50,9 @@ func podOf(pod *corev1.Pod) Pod {
 			p.Ready, p.Since = c.Status == corev1.ConditionTrue, c.LastTransitionTime.Time
 		}
 	}
+	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		p.Restarted = p.Restarted || c.RestartCount > 0
+	}
 	if o := obstacle.OfPod(pod, time.Time{}); o != nil && !o.MayPass {
 		p.Obstacle = told(o, p.began())
 	}

@@ -41,9 +41,9 @@ func TestStartsOf(t *testing.T) {
 		"starts":            {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, ContainerStatuses: []corev1.ContainerStatus{waits("ContainerCreating")}}), Pod{Scheduled: at(1), Since: at(2)}, "", ""},
 		"without a node":    {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{condition(corev1.PodScheduled, corev1.ConditionFalse, 1, "Unschedulable")}}), Pod{}, "Unschedulable", "Unschedulable!"},
 		"without its image": {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, ContainerStatuses: []corev1.ContainerStatus{waits("ImagePullBackOff")}}), Pod{Scheduled: at(1), Since: at(2)}, "ImagePullFailed", "Container model of replica p gets no image: so."},
-		"crashes":           {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, ContainerStatuses: []corev1.ContainerStatus{crashed}}), Pod{Scheduled: at(1), Since: at(2)}, "ContainerExited", "exit code 7"},
-		"crashes at first":  {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, InitContainerStatuses: []corev1.ContainerStatus{crashed}}), Pod{Scheduled: at(1), Since: at(2)}, "ContainerExited", "exit code 7"},
-		"ended once":        {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, ContainerStatuses: []corev1.ContainerStatus{again}}), Pod{Scheduled: at(1), Since: at(2)}, "", ""},
+		"crashes":           {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, ContainerStatuses: []corev1.ContainerStatus{crashed}}), Pod{Scheduled: at(1), Since: at(2), Restarted: true}, "ContainerExited", "exit code 7"},
+		"crashes at first":  {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, InitContainerStatuses: []corev1.ContainerStatus{crashed}}), Pod{Scheduled: at(1), Since: at(2), Restarted: true}, "ContainerExited", "exit code 7"},
+		"ended once":        {podWith(corev1.PodStatus{Conditions: []corev1.PodCondition{scheduled, unready}, ContainerStatuses: []corev1.ContainerStatus{again}}), Pod{Scheduled: at(1), Since: at(2), Restarted: true}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pods := StartsOf([]*corev1.Pod{going, podWith(corev1.PodStatus{Phase: corev1.PodFailed}), test.pod}, nil).Pods

@@ -117,6 +117,36 @@ func TestMissingWithoutProgress(t *testing.T) {
 	}
 }
 
+// A replica that ceased to be ready and is again, be it that a container was started again or
+// not, doesn't make starts seem long.
+func TestQuickest(t *testing.T) {
+	restarted := serving(0, 300)
+	restarted.Restarted = true
+	gone := serving(0, 2)
+	gone.Ready = false
+	for name, tt := range map[string]struct {
+		pods  []Pod
+		want  time.Duration
+		known bool
+	}{
+		"nothing is there":             {nil, 0, false},
+		"none is ready":                {[]Pod{starting(0, ""), gone}, 0, false},
+		"one":                          {[]Pod{serving(2, 7)}, 9 * time.Second, true},
+		"several":                      {[]Pod{serving(0, 60), serving(3, 5), serving(0, 61)}, 8 * time.Second, true},
+		"a container started again":    {[]Pod{restarted}, 0, false},
+		"so did most":                  {[]Pod{restarted, restarted, serving(0, 5)}, 5 * time.Second, true},
+		"ready again an hour later":    {[]Pod{serving(0, 3600)}, 0, false},
+		"so are most":                  {[]Pod{serving(0, 400), serving(0, 500), serving(0, 5)}, 5 * time.Second, true},
+		"just within the deadline":     {[]Pod{serving(0, 720)}, 720 * time.Second, true},
+		"nothing but what isn't ready": {[]Pod{gone, serving(1, 8)}, 9 * time.Second, true},
+	} {
+		took, known := Starts{Pods: tt.pods, Deadline: 720 * time.Second}.Quickest()
+		if took != tt.want || known != tt.known {
+			t.Errorf("%s: %s, known: %t, want %s", name, took, known, tt.want)
+		}
+	}
+}
+
 // Whatever pods say, what serves counts, nothing beyond what is desired does, and
 // nothing is awaited for longer than the deadline.
 func TestMissingIsBounded(t *testing.T) {
