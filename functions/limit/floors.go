@@ -20,6 +20,7 @@ type revisionKey struct{ limit, revision string }
 // rows of plans.
 func (f *Function) setFloors(s *state, plans []plan) {
 	now, floors := f.Clock.Now(), make(map[revisionKey]capacity.Floor, len(f.floors))
+	bridges := f.bridged(now)
 	for _, p := range plans {
 		if p.err != nil || p.gone {
 			continue
@@ -32,19 +33,41 @@ func (f *Function) setFloors(s *state, plans []plan) {
 		}
 		for i, r := range s.replicas[key(p.of)] {
 			k := revisionKey{limit: key(p.of), revision: r.Revision}
-			before, ok := f.floors[k]
-			if !ok {
-				before = told(p.of, r.Revision, now)
+			before := f.floors[k]
+			if f.floors == nil {
+				before, bridges[k] = inherited(&p, r.Revision, now)
 			}
 			next := p.rule.Floor(before, r, demand*float64(r.Percent)/100, refused, now)
 			if next.Replicas > 0 {
 				floors[k] = next
 			}
-			p.rows[i].Needed = next.Replicas
-			p.rows[i].Needed = max(next.Replicas, f.calledOf(&p, r))
+			p.rows[i].Needed = max(next.Replicas, f.calledOf(&p, r), bridges[k].Replicas)
 		}
 	}
-	f.floors = floors
+	f.floors, f.bridges = floors, bridges
+}
+
+// bridged are the floors that still stand by what another limiter told.
+func (f *Function) bridged(now time.Time) map[revisionKey]capacity.Floor {
+	bridges := map[revisionKey]capacity.Floor{}
+	for k, b := range f.bridges {
+		if now.Sub(b.At) < askedFor {
+			bridges[k] = b
+		}
+	}
+	return bridges
+}
+
+// inherited is what becomes of a floor that another limiter told of. The demand's goes on. One
+// that may be a batch's is no demand: it stands, as a bridge, for as long as it may take until
+// batch has asked here; what it was of the demand is there again with the first refusal. A
+// single replica is a batch's: the demand's are at least two.
+func inherited(p *plan, revision string, now time.Time) (floor, bridge capacity.Floor) {
+	was := told(p.of, revision, now)
+	if p.batch || was.Replicas < 2 {
+		return capacity.Floor{}, was
+	}
+	return was, capacity.Floor{}
 }
 
 // told is the floor that another limiter told of.

@@ -94,7 +94,9 @@ type Function struct {
 	statuses *statuses
 	// divisions by virtual service, nil before the first pass.
 	divisions map[string]division.Division
-	floors    map[revisionKey]capacity.Floor
+	// floors are what the demand calls for, nil before the first pass, and bridges what another
+	// limiter told that may be a batch's.
+	floors, bridges map[revisionKey]capacity.Floor
 	// progress of the revisions that have fewer replicas than they are to have.
 	progress map[revisionKey]capacity.Progress
 	// queues by virtual service, of those whose requests may wait.
