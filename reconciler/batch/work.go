@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -23,13 +22,17 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 		return err
 	}
 	far := r.follower.Progress(p.UID)
-	whole := count(&p.Status, job, pods, far)
-	end, most := over(job), p.Spec.MaxFailedItems
+	told := successes(pods)
+	whole := count(&p.Status, job, told, far)
+	end, most, recorded := over(job), p.Spec.MaxFailedItems, recordedOf(told).Failed
 	p.Status.InFlight, p.Status.RequestsPerSecond, p.Status.EstimatedEnd = nil, nil, nil
 	switch {
-	case most != nil && p.Status.Failed != nil && *p.Status.Failed > *most:
+	// What workers say while they are at it doesn't end a run: what one had not recorded when
+	// it was killed is asked again, and may be answered then. A worker ends its run by itself
+	// once more of its own shard have failed than may.
+	case most != nil && recorded > *most:
 		p.Status.MarkFailed(r.Now(), reasonTooManyFailedItems, fmt.Sprintf("%d items have failed, and %d may (spec.maxFailedItems). %s",
-			*p.Status.Failed, *most, remedies[reasonTooManyFailedItems]+again))
+			recorded, *most, remedies[reasonTooManyFailedItems]+again))
 	case end == nil && p.hold != nil:
 		p.Status.ForgetPace()
 		p.Status.MarkHeld(p.hold.reason, p.hold.message)
@@ -54,7 +57,7 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 // items they came to. Pods tell that when their shards are complete, and of others their
 // workers say how far they are; where some have gone, or haven't said it yet to whoever is
 // asked now, what was known before stays.
-func count(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod, far task.Progress) (whole bool) {
+func count(s *v1alpha1.BatchStatus, job *batchv1.Job, told map[string]task.Report, far task.Progress) (whole bool) {
 	done, active := indexes(job.Status.CompletedIndexes), job.Status.Active
 	if over(job) != nil || (job.Spec.Suspend != nil && *job.Spec.Suspend) {
 		active = 0
@@ -64,7 +67,6 @@ func count(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod, far ta
 		failed = indexes(*job.Status.FailedIndexes)
 	}
 	s.Shards = &v1alpha1.BatchShards{Total: s.Shards.Total, Complete: int32(done), Failed: int32(failed), Active: active}
-	told := successes(pods)
 	whole = len(told) >= int(s.Shards.Total)
 	if tally := tallyOf(told, far, s); whole || s.Succeeded == nil || tally.Items() >= s.ItemsDone() {
 		s.Succeeded, s.Failed = &tally.Succeeded, &tally.Failed
@@ -75,20 +77,26 @@ func count(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod, far ta
 // tallyOf is what pods ended with, and what workers say of the other shards, unless that is
 // more than there is.
 func tallyOf(told map[string]task.Report, far task.Progress, s *v1alpha1.BatchStatus) task.Tally {
-	var ended, all task.Tally
-	for _, report := range told {
-		ended.Succeeded, ended.Failed = ended.Succeeded+report.Succeeded, ended.Failed+report.Failed
-	}
-	all = ended
+	all := recordedOf(told)
 	for shard, tally := range far.Shards {
 		if _, known := told[strconv.Itoa(int(shard))]; !known && shard < s.Shards.Total {
 			all.Succeeded, all.Failed = all.Succeeded+tally.Succeeded, all.Failed+tally.Failed
 		}
 	}
 	if s.Total != nil && all.Items() > *s.Total {
-		return ended
+		return recordedOf(told)
 	}
 	return all
+}
+
+// recordedOf is what pods ended with: the items of their shards that are in the output, or among
+// its errors.
+func recordedOf(told map[string]task.Report) task.Tally {
+	var sum task.Tally
+	for _, report := range told {
+		sum.Succeeded, sum.Failed = sum.Succeeded+report.Succeeded, sum.Failed+report.Failed
+	}
+	return sum
 }
 
 // indexes is how many there are in a Job's list of them, as in "1,3-5,7".
