@@ -28,6 +28,7 @@ type Reconciler struct {
 	cluster
 	worker   resources.Worker
 	troubles *troubles
+	silences *silences
 	outside
 	schedule
 }
@@ -64,7 +65,7 @@ type schedule struct {
 }
 
 func newReconciler(c cluster, worker resources.Worker, o outside, s schedule) *Reconciler {
-	return &Reconciler{cluster: c, worker: worker, troubles: newTroubles(c.kube, s), outside: o, schedule: s}
+	return &Reconciler{cluster: c, worker: worker, troubles: newTroubles(c.kube, s), silences: newSilences(), outside: o, schedule: s}
 }
 
 // pass is one look at a Batch: what its steps go by.

@@ -16,6 +16,9 @@ const (
 	followEvery = 5 * time.Second
 	// longestEstimate bounds how far off an end is told.
 	longestEstimate = 10 * 365 * 24 * time.Hour
+	// unknownFor is how long it can't be told when a run is over before that is said: one
+	// worker ends, the next begins, and a rate takes some answers.
+	unknownFor = 20 * time.Second
 )
 
 // pace says how fast a run is that is at work, and when it will be over at that rate. What
@@ -26,24 +29,27 @@ func (r *Reconciler) pace(p *pass, far task.Progress) {
 	if !has {
 		p.Status.ForgetPace()
 	}
-	if !far.Heard {
-		return
+	if far.Heard {
+		inFlight := int32(min(far.InFlight, math.MaxInt32))
+		p.Status.InFlight, p.Status.RequestsPerSecond = &inFlight, rateOf(far.RequestsPerSecond)
 	}
-	inFlight := int32(min(far.InFlight, math.MaxInt32))
-	p.Status.InFlight, p.Status.RequestsPerSecond = &inFlight, rateOf(far.RequestsPerSecond)
 	estimate, known := estimateOf(&p.Status, far, r.Now())
-	if !known {
-		return
-	}
-	p.Status.EstimatedEnd = &metav1.Time{Time: estimate}
-	if has {
-		p.Status.MarkPace(estimate, end, r.Now())
+	switch {
+	case known:
+		r.silences.end(p.UID)
+		p.Status.EstimatedEnd = &metav1.Time{Time: estimate}
+		if has {
+			p.Status.MarkPace(estimate, end, r.Now())
+		}
+	case has && r.silences.lasts(p.UID, r.Now()) >= unknownFor:
+		p.Status.MarkPaceUnknown(r.Now())
 	}
 }
 
-// estimateOf is when a run is over, in whole seconds; false where it can't be told.
+// estimateOf is when a run is over, in whole seconds; false where it can't be told, as where
+// nobody says anything.
 func estimateOf(s *v1alpha1.BatchStatus, far task.Progress, now time.Time) (time.Time, bool) {
-	if far.ItemsPerSecond <= 0 || s.Total == nil {
+	if !far.Heard || far.ItemsPerSecond <= 0 || s.Total == nil {
 		return time.Time{}, false
 	}
 	left := min(*s.Total, max(0, *s.Total-s.ItemsDone())+far.Again)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgotesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 	"knative.dev/pkg/apis"
 	rtesting "knative.dev/pkg/reconciler/testing"
 	"pgregory.net/rapid"
@@ -136,6 +137,66 @@ func progressRows() rtesting.TableTest {
 			b(most, at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
 		row("nor does it end what was believed before", silent, b(most, at(400, 10), ago(5*time.Second), fast(8, 10, time.Minute)), b(most, at(400, 10), ago(0)), "progressed"),
 		late,
+	}
+}
+
+// What was said of a run's pace doesn't stand while nobody can tell, a short while left out;
+// nor does that count for being late.
+func TestPaceThatIsNotSeen(t *testing.T) {
+	fast := task.Progress{Heard: true, ItemsPerSecond: 10}
+	slow := task.Progress{Heard: true, ItemsPerSecond: .1}
+	idle, silent := task.Progress{Heard: true, InFlight: 4}, task.Progress{}
+	type look struct {
+		after int // seconds of these looks
+		far   task.Progress
+		want  string // the condition's status and reason then
+	}
+	for name, test := range map[string]struct {
+		deadline time.Duration
+		looks    []look
+	}{
+		"nobody says anything":        {time.Hour, []look{{5, fast, "True"}, {20, silent, "True"}, {5, silent, "Unknown PaceUnknown"}, {60, silent, "Unknown PaceUnknown"}, {5, fast, "True"}}},
+		"nobody has answers":          {time.Hour, []look{{5, fast, "True"}, {20, idle, "True"}, {5, idle, "Unknown PaceUnknown"}}},
+		"one after the other":         {time.Hour, []look{{5, fast, "True"}, {15, silent, "True"}, {15, idle, "Unknown PaceUnknown"}}},
+		"a short while":               {time.Hour, []look{{5, fast, "True"}, {15, silent, "True"}, {5, fast, "True"}, {15, silent, "True"}}},
+		"from the beginning":          {time.Hour, []look{{20, silent, ""}, {5, silent, "Unknown PaceUnknown"}}},
+		"it was too slow":             {time.Hour, []look{{60, slow, "False TooSlow"}, {25, silent, "Unknown PaceUnknown"}}},
+		"then it is late for a while": {time.Hour, []look{{60, silent, "Unknown PaceUnknown"}, {20, slow, "Unknown Behind"}, {10, slow, "False TooSlow"}}},
+		"no deadline":                 {0, []look{{60, silent, ""}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // conditions go by the clock of the machine
+				r := newReconciler(cluster{}, worker, outside{}, schedule{PassiveClock: clock.RealClock{}, later: func(any, time.Duration) {}})
+				b := batch(planned, working)
+				b.Status.StartTime = &metav1.Time{Time: time.Now()}
+				if test.deadline > 0 {
+					b.Spec.Deadline = &metav1.Duration{Duration: test.deadline}
+				}
+				for i, look := range test.looks {
+					for range look.after / 5 {
+						time.Sleep(followEvery)
+						before := b.Status.DeepCopy()
+						b.Status.InFlight, b.Status.RequestsPerSecond, b.Status.EstimatedEnd = nil, nil, nil
+						r.pace(&pass{Batch: b}, look.far)
+						b.Status.PaceProgress(before, time.Now())
+					}
+					got := ""
+					if c := b.Status.GetCondition(v1alpha1.BatchConditionOnTime); c != nil {
+						got = strings.TrimSpace(string(c.Status) + " " + c.Reason)
+					}
+					if got != look.want {
+						t.Fatalf("after %d looks it says %q, want %q", i+1, got, look.want)
+					}
+				}
+			})
+		})
+	}
+	s := newSilences()
+	for i := range 100 {
+		s.lasts(types.UID(fmt.Sprint(i)), noon)
+	}
+	if s.lasts("another", noon.Add(silenceKept)); len(s.of) != 1 {
+		t.Errorf("%d runs are known that are looked at no more", len(s.of)-1)
 	}
 }
 

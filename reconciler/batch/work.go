@@ -34,6 +34,7 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 		p.Status.MarkFailed(r.Now(), reasonTooManyFailedItems, fmt.Sprintf("%d items have failed, and %d may (spec.maxFailedItems). %s",
 			recorded, *most, remedies[reasonTooManyFailedItems]+again))
 	case end == nil && p.hold != nil:
+		r.silences.end(p.UID)
 		p.Status.ForgetPace()
 		p.Status.MarkHeld(p.hold.reason, p.hold.message)
 	case end == nil:

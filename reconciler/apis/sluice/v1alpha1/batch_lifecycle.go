@@ -27,7 +27,8 @@ const (
 	// keeps them from it, which it names. It is gone when the run is over.
 	BatchConditionRunning apis.ConditionType = "Running"
 	// BatchConditionOnTime is there while a run with a deadline is at work: true while it will
-	// be over by then at its rate, and false where it won't for a while.
+	// be over by then at its rate, false where it won't for a while, and unknown where nobody
+	// can tell.
 	BatchConditionOnTime apis.ConditionType = "OnTime"
 )
 
@@ -76,12 +77,13 @@ func (b *Batch) Expiry() (time.Time, bool) {
 }
 
 const (
-	reasonBatchPlanning  = "Planning"
-	reasonBatchRunning   = "Running"
-	reasonBatchStarting  = "Starting"
-	reasonBatchCompleted = "Completed"
-	reasonBatchBehind    = "Behind"
-	reasonBatchTooSlow   = "TooSlow"
+	reasonBatchPlanning    = "Planning"
+	reasonBatchRunning     = "Running"
+	reasonBatchStarting    = "Starting"
+	reasonBatchCompleted   = "Completed"
+	reasonBatchBehind      = "Behind"
+	reasonBatchTooSlow     = "TooSlow"
+	reasonBatchPaceUnknown = "PaceUnknown"
 )
 
 // behindFor is how long a run has to be behind before it is too slow: replicas are called
@@ -139,13 +141,22 @@ func (s *BatchStatus) MarkPace(estimate, end, now time.Time) {
 	case !s.ProgressIsDue(now):
 	case !estimate.After(end):
 		m.MarkTrue(BatchConditionOnTime)
-	case was.IsFalse() || was.IsUnknown() && was != nil && now.Sub(was.LastTransitionTime.Inner.Time) >= behindFor:
+	case was.IsFalse() || was != nil && was.Reason == reasonBatchBehind && now.Sub(was.LastTransitionTime.Inner.Time) >= behindFor:
 		m.MarkFalse(BatchConditionOnTime, reasonBatchTooSlow, "At its rate the run is over at %s, %s after its deadline (spec.deadline). "+
 			"See whether the Model has the replicas that it is held at (its status.floors and condition Scaled); raise spec.workers and spec.maxReplicas here, "+
 			"the Model's autoscaling.maxReplicas, or the deadline.",
 			estimate.UTC().Format(time.RFC3339), estimate.Sub(end).Round(time.Second))
 	default:
 		m.MarkUnknown(BatchConditionOnTime, reasonBatchBehind, "At its rate the run isn't over by its deadline. More replicas are called for, as far as there may be more.")
+	}
+}
+
+// MarkPaceUnknown says that for a while it couldn't be told when the run is over, so neither
+// whether that is by its deadline. It is told at most as often as a progress is written.
+func (s *BatchStatus) MarkPaceUnknown(now time.Time) {
+	if s.ProgressIsDue(now) {
+		batchConditions.Manage(s).MarkUnknown(BatchConditionOnTime, reasonBatchPaceUnknown, "At which rate items get their results hasn't been known for a while. "+
+			"See whether the run's pods work (condition Running), and whether the Model answers.")
 	}
 }
 
