@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -14,8 +15,11 @@ import (
 )
 
 const (
-	// mostWorkers are known of all batches, workersOf of one, batchesOf of a Model.
-	mostWorkers, workersOf, batchesOf = 10_000, 1_000, 100
+	// BatchesOf a Model are known at a time, at most.
+	BatchesOf = 100
+	// mostWorkers are known of all batches, workersOf of one. Of a namespace no more are let in
+	// than there is room left for others': one alone has half of it, and the next finds room.
+	mostWorkers, workersOf = 10_000, 1_000
 	// forgetAfter is how long a worker is known that doesn't ask. It is more than Longest,
 	// so that nothing is forgotten that is leased.
 	forgetAfter = 10 * time.Second
@@ -46,9 +50,10 @@ type Ledger struct {
 	models map[string]batches
 	// needs is the rate that batches have to have to meet their deadlines, by UID.
 	needs map[types.UID]float64
-	// workers are how many are known; swept is when those were last looked for that have gone.
-	workers int
-	swept   time.Time
+	// workers are how many are known, of all and of each namespace; swept is when those were last looked for that have gone.
+	workers    int
+	namespaces map[string]int
+	swept      time.Time
 }
 
 type (
@@ -75,7 +80,7 @@ type leased struct {
 // NewLedger is that of a function that starts at a time. Its leases' numbers are above those
 // of an earlier one.
 func NewLedger(now time.Time) *Ledger {
-	return &Ledger{opens: now.Add(Longest), number: now.UnixMicro(), models: map[string]batches{}, swept: now}
+	return &Ledger{opens: now.Add(Longest), number: now.UnixMicro(), models: map[string]batches{}, namespaces: map[string]int{}, swept: now}
 }
 
 // Offer sets what there is to lease, by Model: nothing of those that aren't named.
@@ -94,7 +99,8 @@ func (l *Ledger) Models(now time.Time) []string {
 	return slices.Sorted(maps.Keys(l.models))
 }
 
-// Lease answers an ask for credits of a Model.
+// Lease answers an ask for credits of a Model, named namespace/name; with ErrFull where there
+// is no room for another worker.
 func (l *Ledger) Lease(model string, ask Ask, now time.Time) (Lease, error) {
 	l.sweepIfDue(now)
 	w, err := l.worker(model, ask)
@@ -147,11 +153,12 @@ func (l *Ledger) worker(model string, ask Ask) (*worker, error) {
 	if w := of[ask.Worker]; w != nil {
 		return w, nil
 	}
-	switch {
-	case l.workers >= mostWorkers:
-		return nil, fmt.Errorf("%w: %d of all batches", ErrFull, l.workers)
-	case of == nil && len(l.models[model]) >= batchesOf:
-		return nil, fmt.Errorf("%w: those of %d batches of model %s", ErrFull, batchesOf, model)
+	namespace := namespaceOf(model)
+	switch room, has := mostWorkers-l.workers, l.namespaces[namespace]; {
+	case has >= room:
+		return nil, fmt.Errorf("%w: %d of namespace %s, and there is room for %d of others", ErrFull, has, namespace, room)
+	case of == nil && len(l.models[model]) >= BatchesOf:
+		return nil, fmt.Errorf("%w: those of %d batches of model %s", ErrFull, BatchesOf, model)
 	case len(of) >= workersOf:
 		return nil, fmt.Errorf("%w: %d of batch %s/%s", ErrFull, workersOf, ask.Namespace, ask.Batch)
 	}
@@ -163,7 +170,7 @@ func (l *Ledger) worker(model string, ask Ask) (*worker, error) {
 		l.models[model][ask.UID] = of
 	}
 	of[ask.Worker] = &worker{}
-	l.workers++
+	l.grow(namespace, 1)
 	return of[ask.Worker], nil
 }
 
@@ -177,7 +184,7 @@ func (l *Ledger) sweepIfDue(now time.Time) {
 		for uid, all := range of {
 			before := len(all)
 			maps.DeleteFunc(all, func(_ string, w *worker) bool { return now.Sub(w.asked) >= forgetAfter })
-			l.workers -= before - len(all)
+			l.grow(namespaceOf(model), len(all)-before)
 			if len(all) == 0 {
 				delete(of, uid)
 			}
@@ -186,6 +193,20 @@ func (l *Ledger) sweepIfDue(now time.Time) {
 			delete(l.models, model)
 		}
 	}
+}
+
+// grow counts so many more workers of a namespace.
+func (l *Ledger) grow(namespace string, by int) {
+	l.workers += by
+	if l.namespaces[namespace] += by; l.namespaces[namespace] == 0 {
+		delete(l.namespaces, namespace)
+	}
+}
+
+// namespaceOf a Model that is named namespace/name.
+func namespaceOf(model string) string {
+	namespace, _, _ := strings.Cut(model, "/")
+	return namespace
 }
 
 // share is what the worker that asks should have of a rate: of its batch's part, as the

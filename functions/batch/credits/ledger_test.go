@@ -340,7 +340,7 @@ func TestKnownWorkersAreBounded(t *testing.T) {
 	if _, err := l.Lease(model, ask("large", 0, 1), now); err != nil {
 		t.Errorf("Lease() of one that is known = %v", err)
 	}
-	for b := range batchesOf {
+	for b := range BatchesOf {
 		if err := fill("team.many", fmt.Sprint("small", b), 1); err != nil {
 			t.Fatal(err)
 		}
@@ -348,16 +348,39 @@ func TestKnownWorkersAreBounded(t *testing.T) {
 	if err := fill("team.many", "smaller", 1); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "team.many") {
 		t.Errorf("Lease() = %v, want the model named", err)
 	}
-	var err error
-	for m := 0; err == nil && m < 20; m++ {
-		err = fill(fmt.Sprint("model", m), "large", workersOf)
-	}
-	if !errors.Is(err, ErrFull) || l.workers != mostWorkers {
-		t.Errorf("%d workers are known, %v", l.workers, err)
-	}
 	now = now.Add(forgetAfter)
-	if _, err := l.Lease(model, ask("new", 0, 1), now); err != nil || l.workers != 1 || len(l.models) != 1 {
-		t.Errorf("%d workers of %d models are known once they ask no more, %v", l.workers, len(l.models), err)
+	if _, err := l.Lease(model, ask("new", 0, 1), now); err != nil || l.workers != 1 || len(l.models) != 1 || len(l.namespaces) != 1 {
+		t.Errorf("%d workers of %d models in %d namespaces are known once they ask no more, %v", l.workers, len(l.models), len(l.namespaces), err)
+	}
+}
+
+// However many workers a namespace has ask, others find room: those of each that comes as
+// many as it could have by then, and none beyond what is known of all.
+func TestNamespacesLeaveRoom(t *testing.T) {
+	l, now := NewLedger(start), start
+	for n := range 10 {
+		room, let := mostWorkers-l.workers, 0
+		for i := range mostWorkers {
+			const of = 10
+			_, err := l.Lease(fmt.Sprintf("team-%d/m-%d", n, i/of), ask(fmt.Sprint("b-", n, "-", i/of), i%of, 1), now)
+			if err != nil {
+				if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), fmt.Sprint("of namespace team-", n)) {
+					t.Fatalf("Lease() = %v, want the namespace named", err)
+				}
+				break
+			}
+			let++
+		}
+		if let != (room+1)/2 || l.workers > mostWorkers {
+			t.Fatalf("of %d workers that there was room for, %d are let in of the next namespace, and %d are known", room, let, l.workers)
+		}
+	}
+	sum := 0
+	for _, has := range l.namespaces {
+		sum += has
+	}
+	if sum != l.workers || len(l.namespaces) != 10 {
+		t.Errorf("%d workers are known, and of namespaces %v", l.workers, l.namespaces)
 	}
 }
 

@@ -106,9 +106,14 @@ func (f *Function) ask() (slack.Question, error) {
 	return question(f.ledger.Models(now), runs, needs), nil
 }
 
+// lease answers an ask. What is said by workers for which there is no room counts for
+// nothing: the bounds on them are those on what is known of batches, too.
 func (f *Function) lease(model string, ask credits.Ask) (credits.Lease, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.note(ask)
-	return f.ledger.Lease(model, ask, f.Clock.Now())
+	lease, err := f.ledger.Lease(model, ask, f.Clock.Now())
+	if err == nil {
+		f.note(ask)
+	}
+	return lease, err
 }

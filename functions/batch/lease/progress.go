@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -53,22 +54,35 @@ func (r Run) Need(far progress.Far, now time.Time) (slack.Need, bool) {
 	return slack.NeedOf(r.left(far), r.End.Sub(now), r.MaxReplicas)
 }
 
-// question is what the limiter is asked: what is left of Models, and what is needed. The
-// runs that end first come first, where there are more than can be told.
+// question is what the limiter is asked: what is left of Models, and what is needed. Where
+// there is more than can be told, namespaces take turns, and of each the runs that end first
+// come first.
 func question(models []string, runs []Run, needs map[types.UID]slack.Need) slack.Question {
 	q := slack.Question{Models: models[:min(len(models), slack.MostModels)]}
 	slices.SortFunc(runs, func(a, b Run) int { return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.UID, b.UID)) })
-	told := 0
+	type told struct {
+		Run
+
+		turn int
+	}
+	var all []told
+	ofModel, ofNamespace := map[string]int{}, map[string]int{}
 	for _, r := range runs {
-		n, ok := needs[r.UID]
-		if _, asked := slices.BinarySearch(q.Models, r.Model); !ok || !asked || told == slack.MostNeeds {
+		_, needy := needs[r.UID]
+		if _, asked := slices.BinarySearch(q.Models, r.Model); !needy || !asked || ofModel[r.Model] == credits.BatchesOf {
 			continue
 		}
+		namespace, _, _ := strings.Cut(r.Model, "/")
+		all = append(all, told{r, ofNamespace[namespace]})
+		ofModel[r.Model]++
+		ofNamespace[namespace]++
+	}
+	slices.SortStableFunc(all, func(a, b told) int { return cmp.Compare(a.turn, b.turn) })
+	for _, r := range all[:min(len(all), slack.MostNeeds)] {
 		if q.Needs == nil {
 			q.Needs = map[string][]slack.Need{}
 		}
-		q.Needs[r.Model] = append(q.Needs[r.Model], n)
-		told++
+		q.Needs[r.Model] = append(q.Needs[r.Model], needs[r.UID])
 	}
 	return q
 }

@@ -1,15 +1,20 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"net/http"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/progress"
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/functions/limit/slack"
@@ -62,6 +67,74 @@ func TestQuestion(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// However many runs a namespace has, and however soon they end, what others need is told too,
+// and of a Model no more than as many batches as there may be.
+func TestQuestionOfManyRuns(t *testing.T) {
+	var models []string
+	var runs []Run
+	needs := map[types.UID]slack.Need{}
+	add := func(model string, n int, end time.Time) {
+		models = append(models, model)
+		for i := range n {
+			uid := types.UID(fmt.Sprintf("%s-%d", model, i))
+			runs = append(runs, Run{UID: uid, Model: model, End: end.Add(time.Duration(i) * time.Second)})
+			needs[uid] = slack.Need{RequestsPerSecond: float64(i + 1), Seconds: 1}
+		}
+	}
+	for m := range 2 * slack.MostNeeds / credits.BatchesOf {
+		add(fmt.Sprintf("greedy/m-%03d", m), credits.BatchesOf+1, began)
+	}
+	add("late/ranker", credits.BatchesOf+1, began.Add(24*time.Hour))
+	add("team/ranker", 3, began.Add(48*time.Hour))
+	got, total := question(models, runs, needs), 0
+	for model, needs := range got.Needs {
+		total += len(needs)
+		if !slices.IsSortedFunc(needs, func(a, b slack.Need) int { return cmp.Compare(a.RequestsPerSecond, b.RequestsPerSecond) }) {
+			t.Errorf("of %s those that end first don't come first", model)
+		}
+	}
+	if late, team := len(got.Needs["late/ranker"]), len(got.Needs["team/ranker"]); late != credits.BatchesOf || team != 3 || total != slack.MostNeeds {
+		t.Errorf("%d needs are told, of them %d and %d of others", total, late, team)
+	}
+	if err := got.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of a batch whose workers find no room nothing is known, and nothing is called for.
+func TestNoRoomNoNeed(t *testing.T) {
+	f, clock := newFunction()
+	f.Model = func(string, string, types.UID) (string, error) { return "team/ranker", nil }
+	var runs []Run
+	f.Runs = func() ([]Run, error) { return runs, nil }
+	var asked slack.Question
+	f.Left = func(_ context.Context, q slack.Question) (map[string]slack.Slack, error) {
+		asked = q
+		return nil, nil
+	}
+	for i := range credits.BatchesOf + 1 {
+		say, code := ask("w-0"), http.StatusOK
+		say.UID, say.Succeeded = types.UID(fmt.Sprint("b-", i)), 5
+		runs = append(runs, Run{UID: say.UID, Model: "team/ranker", Items: 1000, End: clock.Now().Add(time.Duration(200-i) * time.Minute)})
+		if i == credits.BatchesOf {
+			code = http.StatusTooManyRequests
+		}
+		if w, _ := sends(t, f, "team/w-0", say); w.Code != code {
+			t.Fatalf("the ask of batch %d is answered with %d: %s", i, w.Code, w.Body)
+		}
+	}
+	refused := runs[credits.BatchesOf].UID
+	if err := f.fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if far := f.Progress(refused); far.Heard || len(far.Shards) > 0 {
+		t.Errorf("of one that found no room it says %+v", far)
+	}
+	if n := len(asked.Needs["team/ranker"]); n != credits.BatchesOf {
+		t.Errorf("%d batches need something, want those %d that found room", n, credits.BatchesOf)
 	}
 }
 
