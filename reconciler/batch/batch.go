@@ -89,7 +89,7 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, b *v1alpha1.Batch) recon
 		err = r.proceed(ctx, b)
 	}
 	if b.Status.IsFinished() {
-		err = errors.Join(err, r.retire(ctx, b))
+		err = errors.Join(err, r.retire(ctx, b, before))
 	}
 	b.Status.Settle()
 	if wait := b.Status.PaceProgress(before, r.Now()); wait > 0 {
@@ -146,15 +146,16 @@ func (r *Reconciler) begin(ctx context.Context, p *pass) error {
 	return nil
 }
 
-// retire stops what still runs of a run that is over, and deletes the Batch when it is time.
-func (r *Reconciler) retire(ctx context.Context, b *v1alpha1.Batch) error {
+// retire stops what still runs of a run that is over, and deletes the Batch when it is time,
+// though not before it is written, and told, what came of it.
+func (r *Reconciler) retire(ctx context.Context, b *v1alpha1.Batch, before *v1alpha1.BatchStatus) error {
 	for _, name := range []string{resources.PlanName(b), resources.WorkName(b)} {
 		if err := r.stop(ctx, b, name); err != nil {
 			return err
 		}
 	}
 	expiry, ok := b.Expiry()
-	if !ok {
+	if !ok || !before.IsFinished() {
 		return nil
 	}
 	if left := expiry.Sub(r.Now()); left > 0 {

@@ -19,8 +19,12 @@ import (
 const (
 	// progressedEvery is the least time between two events about how far a run is.
 	progressedEvery = 30 * time.Second
-	// newsKept is how many events may wait for a slow Broker.
+	// newsKept is how many events may wait for a slow Broker. How far a run is may take half of
+	// that, so that there is room for how it ends.
 	newsKept = 256
+	// unwrittenFor is how long it is known that a milestone is about to be written: whoever
+	// sees that it is comes at once, unless the Batch has gone.
+	unwrittenFor = time.Hour
 )
 
 // Sender hands an event to the Broker.
@@ -43,25 +47,73 @@ type news struct {
 	// progressed is when it was told last how far a run is, of those of which that may not be
 	// told again yet.
 	progressed map[types.UID]time.Time
+	// unwritten are milestones that passes reached, and that none has seen written yet.
+	unwritten map[types.UID]unwritten
+}
+
+// milestones of a run: it has begun, it is over.
+type milestones struct{ begun, over bool }
+
+type unwritten struct {
+	milestones
+
+	at time.Time
 }
 
 func newNews(sender Sender) *news {
-	return &news{sender: sender, waiting: make(chan cloudevents.Event, newsKept), progressed: map[types.UID]time.Time{}}
+	return &news{
+		sender: sender, waiting: make(chan cloudevents.Event, newsKept),
+		progressed: map[types.UID]time.Time{}, unwritten: map[types.UID]unwritten{},
+	}
 }
 
 // tell has it made known what has changed since the status was before.
 func (n *news) tell(ctx context.Context, b *v1alpha1.Batch, before *v1alpha1.BatchStatus, now time.Time) {
-	events, err := changes(b, before, func() bool { return n.mayTell(b.UID, now) })
+	events, err := changes(b, before, n.written(b, before, now), func() bool { return n.mayTell(b.UID, now) })
 	if err != nil {
 		logging.FromContext(ctx).Errorw("Event not built", "error", err)
 	}
 	for _, event := range events {
-		select {
-		case n.waiting <- event:
-		default:
+		if !n.put(event) {
 			eventsSent.WithLabelValues(event.Type(), "dropped").Inc()
 		}
 	}
+}
+
+// put has an event wait; false where it finds no room.
+func (n *news) put(event cloudevents.Event) bool {
+	if event.Type() == eventing.BatchProgressedType && len(n.waiting) >= newsKept/2 {
+		return false
+	}
+	select {
+	case n.waiting <- event:
+		return true
+	default:
+		return false
+	}
+}
+
+// written are the milestones that are to be told: those that a pass before reached, and this
+// one sees written. The pass that reaches one can't tell: until it is written, another one may
+// reach it again, at another time.
+func (n *news) written(b *v1alpha1.Batch, before *v1alpha1.BatchStatus, now time.Time) milestones {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for known, m := range n.unwritten {
+		if now.Sub(m.at) >= unwrittenFor {
+			delete(n.unwritten, known)
+		}
+	}
+	due, are, will := n.unwritten[b.UID].milestones, milestonesOf(before), milestonesOf(&b.Status)
+	next := milestones{!are.begun && (due.begun || will.begun), !are.over && (due.over || will.over)}
+	if delete(n.unwritten, b.UID); next != (milestones{}) {
+		n.unwritten[b.UID] = unwritten{next, now}
+	}
+	return milestones{due.begun && are.begun, due.over && are.over}
+}
+
+func milestonesOf(s *v1alpha1.BatchStatus) milestones {
+	return milestones{begun: s.HasBegun(), over: s.IsFinished()}
 }
 
 // mayTell tells whether it may be told again how far a run is, which it is then.
@@ -97,9 +149,9 @@ func (n *news) run(ctx context.Context) {
 	}
 }
 
-// changes are the events that a change of a status comes to. That of its progress is among
-// them where that is written anew, and may be told.
-func changes(b *v1alpha1.Batch, before *v1alpha1.BatchStatus, mayTell func() bool) ([]cloudevents.Event, error) {
+// changes are the events that a change of a status comes to, beside the milestones that are
+// written. That of its progress is among them where that is written anew, and may be told.
+func changes(b *v1alpha1.Batch, before *v1alpha1.BatchStatus, written milestones, mayTell func() bool) ([]cloudevents.Event, error) {
 	var events []cloudevents.Event
 	var errs []error
 	add := func(event cloudevents.Event, err error) {
@@ -108,20 +160,20 @@ func changes(b *v1alpha1.Batch, before *v1alpha1.BatchStatus, mayTell func() boo
 		}
 	}
 	s, run := &b.Status, eventing.BatchRun{Batch: eventing.Ref{Namespace: b.Namespace, Name: b.Name}, UID: string(b.UID), Model: b.Spec.Model}
-	if !before.HasBegun() && s.HasBegun() {
-		add(eventing.NewBatchStarted(eventing.BatchStarted{BatchRun: run, Since: s.StartTime.Time}))
+	if written.begun {
+		add(eventing.NewBatchStarted(eventing.BatchStarted{BatchRun: run, Since: before.StartTime.Time}))
 	}
-	switch complete := s.GetCondition(v1alpha1.BatchConditionComplete); {
-	case before.IsFinished():
-	case complete.IsTrue():
+	switch complete := before.GetCondition(v1alpha1.BatchConditionComplete); {
+	case written.over && complete.IsTrue():
 		add(eventing.NewBatchCompleted(eventing.BatchCompleted{
-			BatchRun: run, BatchItems: itemsOf(s), Total: *s.Total, Since: s.CompletionTime.Time,
-			Seconds: max(0, s.CompletionTime.Sub(s.StartTime.Time).Seconds()),
+			BatchRun: run, BatchItems: itemsOf(before), Total: *before.Total, Since: before.CompletionTime.Time,
+			Seconds: max(0, before.CompletionTime.Sub(before.StartTime.Time).Seconds()),
 		}))
-	case complete.IsFalse():
+	case written.over:
 		add(eventing.NewBatchFailed(eventing.BatchFailed{
-			BatchRun: run, BatchItems: itemsOf(s), Reason: complete.Reason, Message: complete.Message, Since: s.CompletionTime.Time,
+			BatchRun: run, BatchItems: itemsOf(before), Reason: complete.Reason, Message: complete.Message, Since: before.CompletionTime.Time,
 		}))
+	case s.IsFinished():
 	case s.IsPlanned() && s.ProgressTime != nil && !s.ProgressTime.Equal(before.ProgressTime) && mayTell():
 		progressed := eventing.BatchProgressed{BatchRun: run, BatchItems: itemsOf(s), Total: *s.Total, Since: s.ProgressTime.Time}
 		if s.RequestsPerSecond != nil {

@@ -1,17 +1,13 @@
 package batch
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	cloudevents "github.com/cloudevents/sdk-go/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,7 +18,6 @@ import (
 	rtesting "knative.dev/pkg/reconciler/testing"
 	"pgregory.net/rapid"
 
-	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
@@ -241,102 +236,6 @@ func TestCountNeverGoesBack(t *testing.T) {
 				t.Fatalf("%d items after %d", s.ItemsDone(), before)
 			}
 			before = s.ItemsDone()
-		}
-	})
-}
-
-// The events of a run come when it begins and ends, and now and then of how far it is.
-func TestNews(t *testing.T) {
-	t.Parallel()
-	n := newNews(nil)
-	fresh, running := batch(), batch(observed, begun, planned, working, progressed(10, 1, v1alpha1.BatchShards{Total: 4}))
-	end := batch(observed, begun, planned, completed, progressed(990, 10, v1alpha1.BatchShards{Total: 4, Complete: 4}))
-	broken := batch(observed, begun, planned, failed("StoreAway", "Have it seen to."))
-	at := func(seconds int) *v1alpha1.Batch {
-		b := running.DeepCopy()
-		b.Status.ProgressTime = &metav1.MicroTime{Time: noon.Add(time.Duration(seconds) * time.Second)}
-		return b
-	}
-	for _, step := range []struct {
-		what          string
-		before, after *v1alpha1.Batch
-		seconds       int
-		want          []string
-	}{
-		{"it begins", fresh, batch(observed, begun, starting), 0, []string{"started"}},
-		{"it goes on", batch(observed, begun, starting), batch(observed, begun, planning), 0, nil},
-		{"how far it is", at(0), at(5), 5, []string{"progressed"}},
-		{"too soon", at(5), at(34), 34, nil},
-		{"nothing new", at(34), at(34), 60, nil},
-		{"time again", at(34), at(60), 60, []string{"progressed"}},
-		{"it completes", at(60), end, 61, []string{"completed"}},
-		{"once", end, end, 99, nil},
-		{"it fails", at(60), broken, 62, []string{"failed"}},
-	} {
-		n.tell(t.Context(), step.after, &step.before.Status, noon.Add(time.Duration(step.seconds)*time.Second))
-		if got := typesOf(n); !slices.Equal(got, step.want) {
-			t.Errorf("%s: told %v, want %v", step.what, got, step.want)
-		}
-	}
-	for i := range 2 * newsKept {
-		b := fresh.DeepCopy()
-		b.UID = types.UID(fmt.Sprint(i))
-		n.mayTell(b.UID, noon)
-		n.tell(t.Context(), batch(observed, begun), &fresh.Status, noon)
-	}
-	if n.mayTell("new", noon.Add(time.Hour)); len(n.waiting) != newsKept || len(n.progressed) != 1 {
-		t.Errorf("%d events wait, and %d runs are remembered", len(n.waiting), len(n.progressed))
-	}
-}
-
-// What an event says is what the status does.
-func TestWhatNewsSay(t *testing.T) {
-	t.Parallel()
-	b := batch(observed, begun, planned, completed, progressed(990, 10, v1alpha1.BatchShards{Total: 4, Complete: 4}))
-	b.Status.CompletionTime = &metav1.Time{Time: noon.Add(90 * time.Second)}
-	events, err := changes(b, &v1alpha1.BatchStatus{StartTime: b.Status.StartTime}, func() bool { return false })
-	if err != nil || len(events) != 1 {
-		t.Fatal(events, err)
-	}
-	var got eventing.BatchCompleted
-	if err := events[0].DataAs(&got); err != nil {
-		t.Fatal(err)
-	}
-	want := eventing.BatchCompleted{
-		BatchRun:   eventing.BatchRun{Batch: eventing.Ref{Namespace: namespace, Name: name}, UID: "b", Model: "ranker"},
-		BatchItems: eventing.BatchItems{Succeeded: 990, Failed: 10}, Total: 1000, Since: noon.Add(90 * time.Second), Seconds: 90,
-	}
-	if got != want || events[0].Subject() != key {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-}
-
-// broker takes events, but for the first.
-type broker struct{ got []string }
-
-func (b *broker) Send(_ context.Context, e cloudevents.Event) error {
-	b.got = append(b.got, e.Type())
-	if len(b.got) == 1 {
-		return errors.New("away")
-	}
-	return nil
-}
-
-// A Broker that takes one event not gets the next.
-func TestNewsAreSent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &broker{}
-		n := newNews(b)
-		ctx, cancel := context.WithCancel(t.Context())
-		go n.run(ctx)
-		for range 2 {
-			n.tell(ctx, batch(observed, begun), &v1alpha1.BatchStatus{}, noon)
-		}
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		if len(b.got) != 2 {
-			t.Errorf("got %v", b.got)
 		}
 	})
 }
