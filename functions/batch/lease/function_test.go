@@ -6,17 +6,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"sluice.dev/sluice/functions/batch/credits"
@@ -33,6 +37,10 @@ func ask(worker string) credits.Ask {
 // newFunction is one of which the batch nightly asks the Model ranker.
 func newFunction() (*Function, *clocktesting.FakeClock) {
 	c := clocktesting.NewFakeClock(began)
+	return newFunctionBy(c), c
+}
+
+func newFunctionBy(c clock.WithTicker) *Function {
 	f := New(c, zap.NewNop().Sugar())
 	f.Model = func(namespace, batch string, uid types.UID) (string, error) {
 		if namespace != "team" || batch != "nightly" || uid != "b-1" {
@@ -41,7 +49,7 @@ func newFunction() (*Function, *clocktesting.FakeClock) {
 		return "team/ranker", nil
 	}
 	f.Runs = func() ([]Run, error) { return []Run{{UID: "b-1", Model: "team/ranker", Items: 1000}}, nil }
-	return f, c
+	return f
 }
 
 // pod is what tells callers: by the worker's name in the header.
@@ -158,72 +166,140 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-// Of the limiter's replicas one knows; the others say so.
-func TestLimiter(t *testing.T) {
-	var standby atomic.Int32
-	limiter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var q slack.Question
-		switch {
-		case r.URL.Path != slack.Path || r.Header.Get("Authorization") != "Bearer secret" || json.NewDecoder(r.Body).Decode(&q) != nil:
-			w.WriteHeader(http.StatusUnauthorized)
-		case standby.Add(-1) >= 0:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		default:
-			_ = json.NewEncoder(w).Encode(slack.Answer{Models: map[string]slack.Left{q.Models[0]: {RequestsPerSecond: 12, Seconds: 3}}})
-		}
-	}))
-	defer limiter.Close()
+// limiter is one over real HTTP, whose connections are pipes: time is the test's.
+func limiter(t *testing.T, handler http.HandlerFunc) *Limiter {
+	t.Helper()
+	conns := make(chan net.Conn)
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(pipes{conns, t.Context().Done()})
+	}()
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := NewLimiter(limiter.URL+"/", token)
-	for _, replicas := range []int32{0, attempts - 1} {
-		standby.Store(replicas)
-		before := time.Now()
-		left, err := l.Left(t.Context(), slack.Question{Models: []string{"team/ranker"}})
-		if got := left["team/ranker"]; err != nil || got.Rate != 12 || got.Expires.Before(before.Add(3*time.Second)) || got.Expires.After(time.Now().Add(3*time.Second)) {
-			t.Errorf("after %d that don't know: %+v, %v", replicas, left, err)
+	l := NewLimiter("http://limiter/", token)
+	transport := l.client.Transport.(*http.Transport)
+	transport.Proxy, transport.DialContext = nil, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		here, there := net.Pipe()
+		select {
+		case conns <- there:
+			return here, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
-	standby.Store(1000)
-	if left, err := l.Left(t.Context(), slack.Question{Models: []string{"team/ranker"}}); err == nil {
-		t.Errorf("nobody knows, and there is left %v", left)
-	}
-	l.TokenFile += "-gone"
-	if _, err := l.Left(t.Context(), slack.Question{}); err == nil {
-		t.Error("asked without a token")
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+		<-served
+	})
+	return l
+}
+
+// pipes are a listener that takes what is dialled until it is done.
+type pipes struct {
+	conns <-chan net.Conn
+	done  <-chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
 	}
 }
 
-// Run goes on after a question that got no answer.
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
+
+// Of the limiter's replicas one knows; the others say so, or say nothing.
+func TestLimiter(t *testing.T) {
+	for name, tt := range map[string]struct {
+		standby, mute int // the next that don't know, and that don't answer after these
+		want          bool
+		took          time.Duration
+	}{
+		"it knows":                     {0, 0, true, 0},
+		"the last of them knows":       {attempts - 1, 0, true, 0},
+		"nobody knows":                 {attempts, 0, false, 0},
+		"one is mute":                  {0, 1, true, fetchWithin},
+		"one is mute, two don't know":  {2, 1, true, fetchWithin},
+		"all are mute: it has an end":  {0, attempts, false, fetchEvery},
+		"one doesn't know, all others": {1, attempts - 1, false, (attempts - 1) * fetchWithin},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int64
+				l := limiter(t, func(w http.ResponseWriter, r *http.Request) {
+					var q slack.Question
+					n := int(asked.Add(1))
+					switch {
+					case r.URL.Path != slack.Path || r.Header.Get("Authorization") != "Bearer secret" || json.NewDecoder(r.Body).Decode(&q) != nil:
+						w.WriteHeader(http.StatusUnauthorized)
+					case n <= tt.standby:
+						w.WriteHeader(http.StatusServiceUnavailable)
+					case n <= tt.standby+tt.mute:
+						<-r.Context().Done()
+					default:
+						time.Sleep(fetchWithin / 2)
+						_ = json.NewEncoder(w).Encode(slack.Answer{Models: map[string]slack.Left{q.Models[0]: {RequestsPerSecond: 12, Seconds: 3}}})
+					}
+				})
+				before := time.Now()
+				left, err := l.Left(t.Context(), slack.Question{Models: []string{"team/ranker"}})
+				if !tt.want {
+					if took := time.Since(before); err == nil || took != tt.took || asked.Load() != attempts {
+						t.Errorf("%d were asked, for %s, want %s: %v, %v", asked.Load(), took, tt.took, left, err)
+					}
+					return
+				}
+				// It counts from when the one that answers was asked.
+				want := slack.Slack{Rate: 12, Expires: before.Add(tt.took + 3*time.Second)}
+				if got := left["team/ranker"]; err != nil || got.Rate != want.Rate || !got.Expires.Equal(want.Expires) {
+					t.Errorf("%+v, %v, want %+v", left, err, want)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := limiter(t, func(http.ResponseWriter, *http.Request) { t.Error("asked without a token") })
+		l.TokenFile += "-gone"
+		if _, err := l.Left(t.Context(), slack.Question{}); err == nil {
+			t.Error("it has an answer without a token")
+		}
+	})
+}
+
+// Run goes on after a question that got no answer, and asks each second.
 func TestRun(t *testing.T) {
-	f, clock := newFunction()
-	fetched := make(chan struct{}, 1)
-	n := 0
-	f.Left = func(context.Context, slack.Question) (map[string]slack.Slack, error) {
-		n++
-		fetched <- struct{}{}
-		if n == 1 {
-			return nil, errors.New("away")
+	synctest.Test(t, func(t *testing.T) {
+		f := newFunctionBy(clock.RealClock{})
+		var asked []time.Duration
+		start := time.Now()
+		f.Left = func(context.Context, slack.Question) (map[string]slack.Slack, error) {
+			asked = append(asked, time.Since(start))
+			if len(asked) == 1 {
+				return nil, errors.New("away")
+			}
+			return nil, nil
 		}
-		return nil, nil
-	}
-	sends(t, f, "team/w-0", ask("w-0"))
-	ctx, end := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		f.Run(ctx)
-	}()
-	for range 3 {
-		<-fetched
-		for !clock.HasWaiters() {
-			time.Sleep(time.Millisecond)
+		sends(t, f, "team/w-0", ask("w-0"))
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			f.Run(ctx)
+		}()
+		time.Sleep(3*fetchEvery + fetchEvery/2)
+		end()
+		<-ended
+		if want := []time.Duration{0, fetchEvery, 2 * fetchEvery, 3 * fetchEvery}; !slices.Equal(asked, want) {
+			t.Errorf("asked after %v, want %v", asked, want)
 		}
-		clock.Step(fetchEvery)
-	}
-	<-fetched
-	end()
-	<-ended
+	})
 }
