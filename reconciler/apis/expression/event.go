@@ -22,7 +22,9 @@ type Event struct {
 	attributes map[string]any
 	data       []byte
 	isJSON     bool
+	budget     budget
 
+	whole   map[string]any
 	decoded any
 	err     error
 	done    bool
@@ -96,17 +98,20 @@ func (e *Event) get(name string) (any, error) {
 	return value, nil
 }
 
-// all is the event as a map.
+// all is the event as a map, which is made once however often it is asked for.
 func (e *Event) all() (map[string]any, error) {
+	if e.whole != nil {
+		return e.whole, nil
+	}
 	out := maps.Clone(e.attributes)
-	if !e.has(dataField) {
-		return out, nil
+	if e.has(dataField) {
+		data, err := e.decode()
+		if err != nil {
+			return nil, err
+		}
+		out[dataField] = data
 	}
-	data, err := e.decode()
-	if err != nil {
-		return nil, err
-	}
-	out[dataField] = data
+	e.whole = out
 	return out, nil
 }
 

@@ -152,7 +152,7 @@ func compile(expression string) (part, error) {
 	if err := issues.Err(); err != nil {
 		return part{}, fmt.Errorf("${%s}: %s", excerpt(expression), problems(issues))
 	}
-	program, err := env.Program(ast, cel.CostLimit(maxCost))
+	program, err := env.Program(ast, cel.CostLimit(maxCost), cel.CustomDecorator(paid))
 	if err != nil {
 		return part{}, fmt.Errorf("${%s}: %w", excerpt(expression), err)
 	}
@@ -302,7 +302,7 @@ func (t *Template) Body(e *Event, most int) (Body, error) {
 }
 
 func (p part) evaluate(e *Event) (ref.Val, error) {
-	value, _, err := p.program.Eval(map[string]any{eventVariable: e})
+	value, _, err := p.program.Eval(map[string]any{eventVariable: e, budgetVariable: &e.budget})
 	if err != nil {
 		return nil, fmt.Errorf("${%s}: %w", excerpt(p.text), err)
 	}
