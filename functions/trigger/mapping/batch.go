@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -44,6 +45,8 @@ func BatchName(t eventing.InferenceTrigger, event cloudevents.Event) string {
 // Batch is the one that an event starts, without its defaults. The error says which field doesn't come to what it has
 // to be, which it wouldn't the next time either.
 func (m *Mapping) Batch(t eventing.InferenceTrigger, event cloudevents.Event) (*v1alpha1.Batch, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), evaluatedWithin)
+	defer cancel()
 	e := expression.Of(event)
 	out := &v1alpha1.Batch{ObjectMeta: metav1.ObjectMeta{
 		Namespace: t.Namespace, Name: BatchName(t, event),
@@ -55,7 +58,7 @@ func (m *Mapping) Batch(t eventing.InferenceTrigger, event cloudevents.Event) (*
 		if !ok {
 			return text, nil
 		}
-		text, err := template.Text(e, maxField)
+		text, err := template.Text(ctx, e, maxField)
 		if err != nil {
 			return "", fmt.Errorf("batch.template.spec.%s: %w", path, err)
 		}

@@ -1,10 +1,12 @@
 package mapping
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 
@@ -19,6 +21,9 @@ const (
 	maxPath   = 8 << 10
 	maxHeader = 4 << 10
 	maxField  = 4 << 10
+	// evaluatedWithin bounds the expressions of one event. Their cost does so before, but for what it
+	// doesn't count.
+	evaluatedWithin = time.Second
 )
 
 // Mapping is what an InferenceTrigger says becomes of an event, compiled.
@@ -92,17 +97,19 @@ func (m *Mapping) StartsBatch() bool { return m.batch != nil }
 // Request is what the Model is asked for an event. The error says which field doesn't come to
 // what it has to be, which it wouldn't the next time either.
 func (m *Mapping) Request(event cloudevents.Event) (Request, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), evaluatedWithin)
+	defer cancel()
 	e, of := expression.Of(event), m.request
 	out := Request{Headers: map[string]string{}}
 	var err error
-	if out.Method, err = of.method.Text(e, maxField); err != nil {
+	if out.Method, err = of.method.Text(ctx, e, maxField); err != nil {
 		return out, fmt.Errorf("request.method: %w", err)
 	}
-	if out.Path, err = of.path.Text(e, maxPath); err != nil {
+	if out.Path, err = of.path.Text(ctx, e, maxPath); err != nil {
 		return out, fmt.Errorf("request.path: %w", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(of.headers)) {
-		if out.Headers[name], err = of.headers[name].Text(e, maxHeader); err != nil {
+		if out.Headers[name], err = of.headers[name].Text(ctx, e, maxHeader); err != nil {
 			return out, fmt.Errorf("request.headers[%s]: %w", name, err)
 		}
 	}
@@ -112,7 +119,7 @@ func (m *Mapping) Request(event cloudevents.Event) (Request, error) {
 	}
 	switch {
 	case of.body != nil:
-		body, err := of.body.Body(e, maxBody)
+		body, err := of.body.Body(ctx, e, maxBody)
 		if err != nil {
 			return out, fmt.Errorf("request.body: %w", err)
 		}

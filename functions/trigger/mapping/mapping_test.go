@@ -1,8 +1,10 @@
 package mapping
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,6 +91,28 @@ func TestRequest(t *testing.T) {
 			if got.Headers[header] != want {
 				t.Errorf("%s: header %s is %q, want %q", name, header, got.Headers[header], want)
 			}
+		}
+	}
+}
+
+// What expressions may cost is the event's, in whatever field they are.
+func TestAllFieldsHaveOneBudget(t *testing.T) {
+	t.Parallel()
+	for fields, passes := range map[int]bool{1: true, 40: false} {
+		of := v1alpha1.TriggerRequest{Method: "POST", Path: "/", Headers: map[string]string{}}
+		for i := range fields {
+			of.Headers[fmt.Sprintf("X-%d", i)] = "${event.data.all(i, i == 0) ? 'x' : 'y'}"
+		}
+		m, err := Compile(&v1alpha1.InferenceTriggerSpec{Request: &of})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Time stands still, so it isn't what ends them.
+		synctest.Test(t, func(t *testing.T) {
+			_, err = m.Request(event(t, "/s", "1", cloudevents.ApplicationJSON, "["+strings.Repeat("0,", 5000)+"0]"))
+		})
+		if passes != (err == nil) || (err != nil && !strings.Contains(err.Error(), "a cost of at most")) {
+			t.Errorf("%d fields: %v", fields, err)
 		}
 	}
 }

@@ -154,9 +154,6 @@ var implementations = sync.OnceValues(func() (map[string]implementation, error) 
 	return out, nil
 })
 
-// operator is what CEL does without a binding; nil for what has one.
-func operator(string) implementation { return nil }
-
 func implementationOf(b *functions.Overload) implementation {
 	return func(args []ref.Val) ref.Val {
 		if b.OperandTrait != 0 && !args[0].Type().HasTrait(b.OperandTrait) {

@@ -57,7 +57,7 @@ func TestWhatExpressionsMakeIsBounded(t *testing.T) { //nolint:paralleltest // i
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err = template.Text(e, 1<<30)
+		_, err = template.Text(t.Context(), e, 1<<30)
 		runtime.ReadMemStats(&after)
 		var cancelled interpreter.EvalCancelledError
 		if !errors.As(err, &cancelled) || cancelled.Cause != interpreter.CostLimitExceeded {
@@ -83,7 +83,7 @@ func TestSearchesArePaidBefore(t *testing.T) {
 			t.Fatalf("%s: %v", expression, err)
 		}
 		e := large(t)
-		if _, err := template.Text(e, 1<<30); err == nil || e.budget.check() == nil {
+		if _, err := template.Text(t.Context(), e, 1<<30); err == nil || e.budget.check() == nil {
 			t.Errorf("%s: %v, with a budget of %+v spent", expression, err, e.budget.spent)
 		}
 	}
@@ -118,7 +118,7 @@ func TestWhatIsPaidStaysAsItIs(t *testing.T) {
 			t.Errorf("%s: %v", expression, err)
 			continue
 		}
-		if got, err := template.Text(upload(t, object), 100); err != nil || got != want {
+		if got, err := template.Text(t.Context(), upload(t, object), 100); err != nil || got != want {
 			t.Errorf("%s: %q, %v; want %q", expression, got, err, want)
 		}
 	}
@@ -133,7 +133,7 @@ func TestWhatIsPaidStaysAsItIs(t *testing.T) {
 			t.Errorf("%s: %v", expression, err)
 			continue
 		}
-		if _, err := template.Text(upload(t, object), 100); err == nil || !strings.Contains(err.Error(), why) {
+		if _, err := template.Text(t.Context(), upload(t, object), 100); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v; want %q", expression, err, why)
 		}
 	}

@@ -3,5 +3,5 @@
 // bounds by whoever has the event. No I/O, no clock.
 //
 // template.go has the texts, environment.go what expressions know, event.go what an event is to
-// them, budget.go, price.go and weight.go what they may spend, json.go how results become JSON.
+// them, budget.go, price.go, compare.go and weight.go what they may spend, json.go how results become JSON.
 package expression

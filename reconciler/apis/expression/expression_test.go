@@ -72,7 +72,7 @@ func TestText(t *testing.T) {
 		if err := template.CheckText(); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		if got, err := template.Text(upload(t, object), 100); err != nil || got != want {
+		if got, err := template.Text(t.Context(), upload(t, object), 100); err != nil || got != want {
 			t.Errorf("%s: %q, %v; want %q", text, got, err, want)
 		}
 	}
@@ -123,7 +123,7 @@ func TestWhatFails(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		if _, err := template.Text(upload(t, object), 100); err == nil || !strings.Contains(err.Error(), why) {
+		if _, err := template.Text(t.Context(), upload(t, object), 100); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%.60s: %v; want %q", text, err, why)
 		}
 	}
@@ -145,7 +145,7 @@ func TestData(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		got, err := template.Text(Of(uploadWith(t, c.contentType, c.data)), 100)
+		got, err := template.Text(t.Context(), Of(uploadWith(t, c.contentType, c.data)), 100)
 		if got != c.want || (err == nil) != (c.why == "") || (err != nil && !strings.Contains(err.Error(), c.why)) {
 			t.Errorf("%s: %q, %v; want %q, %q", name, got, err, c.want, c.why)
 		}
@@ -173,7 +173,7 @@ func TestBody(t *testing.T) {
 		if err := template.CheckBody(); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		got, err := template.Body(upload(t, object), 1000)
+		got, err := template.Body(t.Context(), upload(t, object), 1000)
 		if err != nil || !bytes.Equal(got.Content, want.Content) || got.ContentType != want.ContentType {
 			t.Errorf("%s: %s, %s, %v; want %s, %s", text, got.Content, got.ContentType, err, want.Content, want.ContentType)
 		}
@@ -187,7 +187,7 @@ func TestBodyOfAWholeEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := template.Body(upload(t, `{"a": 1}`), 1000)
+	got, err := template.Body(t.Context(), upload(t, `{"a": 1}`), 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestWhatABodyComesToIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := template.Body(upload(t, object), 1<<16); err == nil || !strings.Contains(err.Error(), "more bytes") {
+	if _, err := template.Body(t.Context(), upload(t, object), 1<<16); err == nil || !strings.Contains(err.Error(), "more bytes") {
 		t.Errorf("%v", err)
 	}
 }
@@ -224,7 +224,7 @@ func TestBodiesThatAreNoJSON(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		if _, err := template.Body(upload(t, object), 1000); err == nil || !strings.Contains(err.Error(), why) {
+		if _, err := template.Body(t.Context(), upload(t, object), 1000); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v; want %q", text, err, why)
 		}
 	}
@@ -244,7 +244,7 @@ func TestAnyText(t *testing.T) {
 		if err != nil {
 			return
 		}
-		got, err := template.Text(&Event{attributes: map[string]any{"id": "1"}}, 1000)
+		got, err := template.Text(t.Context(), &Event{attributes: map[string]any{"id": "1"}}, 1000)
 		if !strings.Contains(text, "${") && (err != nil || got != text) {
 			t.Fatalf("%q came to %q, %v", text, got, err)
 		}
@@ -267,7 +267,7 @@ func TestJSONStays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := template.Body(&Event{data: content, isJSON: true}, 1<<20)
+		body, err := template.Body(t.Context(), &Event{data: content, isJSON: true}, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}

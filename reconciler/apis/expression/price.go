@@ -23,6 +23,8 @@ var pricings = map[string]pricing{
 	"lowerAscii": copying(1), "upperAscii": copying(1), "reverse": copying(1), "substring": copying(1), "strings.quote": copying(3),
 	"replace": replacing, "split": splitting, "join": joining, "format": formatting,
 	"indexOf": searching, "lastIndexOf": searching, overloads.Matches: matching,
+	operators.Equals: comparing, operators.NotEquals: comparing, operators.In: containing,
+	operators.Less: comparing, operators.LessEquals: comparing, operators.Greater: comparing, operators.GreaterEquals: comparing,
 	overloads.Contains: reading, overloads.Size: reading, "trim": reading, "charAt": reading,
 }
 

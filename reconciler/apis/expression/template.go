@@ -1,6 +1,7 @@
 package expression
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,9 +16,14 @@ const (
 	MaxText = 8 << 10
 	// MaxExpressions bounds those of one text.
 	MaxExpressions = 32
-	// maxCost bounds one evaluation, in CEL's units: some tenth of a second.
+	// maxCost bounds all evaluations for one event, in CEL's units: some tenth of a second.
 	maxCost = 1_000_000
-	opening = "${"
+	// littleCost is what an event's evaluations may have however late it is, so that a process that
+	// stood still fails only events that have it work.
+	littleCost = maxCost / 10
+	// checkEvery is after how many turns of a comprehension it is seen whether time is up.
+	checkEvery = 100
+	opening    = "${"
 	// escaped is how an opening is written that opens nothing.
 	escaped = "$" + opening
 )
@@ -152,7 +158,7 @@ func compile(expression string) (part, error) {
 	if err := issues.Err(); err != nil {
 		return part{}, fmt.Errorf("${%s}: %s", excerpt(expression), problems(issues))
 	}
-	program, err := env.Program(ast, cel.CostLimit(maxCost), cel.CustomDecorator(paid))
+	program, err := env.Program(ast, cel.CostLimit(maxCost), cel.CustomDecorator(paid), cel.InterruptCheckFrequency(checkEvery))
 	if err != nil {
 		return part{}, fmt.Errorf("${%s}: %w", excerpt(expression), err)
 	}
@@ -229,13 +235,14 @@ func (t *Template) CheckBody() error {
 	return nil
 }
 
-// Text evaluates the text for an event, to at most so many bytes.
-func (t *Template) Text(e *Event, most int) (string, error) {
+// Text evaluates the text for an event, to at most so many bytes. What all the event's texts cost is
+// bounded together. The error wraps the context's where that ended it.
+func (t *Template) Text(ctx context.Context, e *Event, most int) (string, error) {
 	var out strings.Builder
 	for _, p := range t.parts {
 		text := p.text
 		if p.program != nil {
-			value, err := p.evaluate(e)
+			value, err := p.evaluate(ctx, e)
 			if err != nil {
 				return "", err
 			}
@@ -268,17 +275,17 @@ const (
 )
 
 // Body evaluates the text to a body of at most so many bytes: one expression alone to JSON,
-// unless it is a string or bytes, and all else to text.
-func (t *Template) Body(e *Event, most int) (Body, error) {
+// unless it is a string or bytes, and all else to text. Its bounds are those of Text.
+func (t *Template) Body(ctx context.Context, e *Event, most int) (Body, error) {
 	p, ok := t.whole()
 	if !ok {
-		text, err := t.Text(e, most)
+		text, err := t.Text(ctx, e, most)
 		if err != nil {
 			return Body{}, err
 		}
 		return Body{Content: []byte(text), ContentType: ofText(text)}, nil
 	}
-	value, err := p.evaluate(e)
+	value, err := p.evaluate(ctx, e)
 	if err != nil {
 		return Body{}, err
 	}
@@ -301,10 +308,24 @@ func (t *Template) Body(e *Event, most int) (Body, error) {
 	return Body{Content: content, ContentType: json}, nil
 }
 
-func (p part) evaluate(e *Event) (ref.Val, error) {
-	value, _, err := p.program.Eval(map[string]any{eventVariable: e, budgetVariable: &e.budget})
+func (p part) evaluate(ctx context.Context, e *Event) (ref.Val, error) {
+	value, err := p.evaluateWithin(ctx, e)
 	if err != nil {
 		return nil, fmt.Errorf("${%s}: %w", excerpt(p.text), err)
 	}
 	return value, nil
+}
+
+func (p part) evaluateWithin(ctx context.Context, e *Event) (ref.Val, error) {
+	if err := ctx.Err(); err != nil && e.budget.spent.cost > littleCost {
+		return nil, fmt.Errorf("the expressions of the event have taken too long: %w", err)
+	}
+	value, details, err := p.program.ContextEval(ctx, map[string]any{eventVariable: e, budgetVariable: &e.budget})
+	if err != nil {
+		return nil, err
+	}
+	if cost := details.ActualCost(); cost != nil {
+		e.budget.spent.cost += *cost
+	}
+	return value, e.budget.check()
 }
