@@ -5,6 +5,7 @@ import (
 	"mime"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/cloudevents/sdk-go/v2/binding/format"
 )
 
 const (
@@ -54,11 +55,7 @@ func NewInferenceCompleted(t InferenceTrigger, to cloudevents.Event, a Answer) (
 	reply.SetExtension(CausationID, to.ID())
 	reply.SetExtension(CausationSource, to.Source())
 	if len(a.Body) > 0 {
-		contentType := a.ContentType
-		if _, _, err := mime.ParseMediaType(contentType); err != nil {
-			contentType = "application/octet-stream" // none, or one that no event may have
-		}
-		if err := reply.SetData(contentType, a.Body); err != nil {
+		if err := reply.SetData(dataContentType(a.ContentType), a.Body); err != nil {
 			return reply, fmt.Errorf("encoding %s: %w", a.Type, err)
 		}
 	}
@@ -66,4 +63,14 @@ func NewInferenceCompleted(t InferenceTrigger, to cloudevents.Event, a Answer) (
 		return reply, fmt.Errorf("building %s: %w", a.Type, err)
 	}
 	return reply, nil
+}
+
+// dataContentType is what an event may say of its data, given what a Model says: bytes where that
+// is nothing, or is none. An event whose data is said to be an event, or several, would be taken
+// for what its data has, with the Model's own words for its type, source and id.
+func dataContentType(says string) string {
+	if media, _, err := mime.ParseMediaType(says); err == nil && !format.IsFormat(media) {
+		return says
+	}
+	return "application/octet-stream"
 }

@@ -1,10 +1,14 @@
 package eventing
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"github.com/cloudevents/sdk-go/v2/binding"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 )
 
 var score = InferenceTrigger{Ref: Ref{Namespace: "team", Name: "score"}, UID: "u-1"}
@@ -67,6 +71,38 @@ func TestRepliesHandOn(t *testing.T) {
 	e.SetExtension(PartitionKey, nil)
 	if reply, err := NewInferenceCompleted(score, e, Answer{Type: "t"}); err != nil || reply.Extensions()[PartitionKey] != "7" || reply.Subject() != "" {
 		t.Errorf("%v, %v", reply, err)
+	}
+}
+
+// Whatever a Model says of its answer, who takes the reply over HTTP takes that for the event, and
+// not what the answer has.
+func TestAnswersDoNotReplaceReplies(t *testing.T) {
+	const another = `{"specversion":"1.0","id":"1","source":"/victim","type":"another","data":1}`
+	for contentType, want := range map[string]string{
+		"application/cloudevents+json":                "application/octet-stream",
+		"Application/CloudEvents+JSON; charset=utf-8": "application/octet-stream",
+		" application/cloudevents+json ;x=y":          "application/octet-stream",
+		"application/cloudevents-batch+json":          "application/octet-stream",
+		"application/cloudevents+avro":                "application/octet-stream",
+		"application/json":                            "application/json",
+		"text/plain; charset=utf-8":                   "text/plain; charset=utf-8",
+	} {
+		reply, err := NewInferenceCompleted(score, asked(), Answer{Type: "scored", ContentType: contentType, Body: []byte(another)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		if err := cehttp.WriteResponseWriter(t.Context(), binding.ToMessage(&reply), http.StatusOK, w); err != nil {
+			t.Fatal(err)
+		}
+		got, err := cloudevents.NewEventFromHTTPResponse(w.Result())
+		if err != nil {
+			t.Errorf("%s: %v", contentType, err)
+			continue
+		}
+		if got.Type() != "scored" || got.Source() != score.Source() || got.ID() != reply.ID() || string(got.Data()) != another || got.DataContentType() != want {
+			t.Errorf("%s: %v", contentType, got)
+		}
 	}
 }
 
