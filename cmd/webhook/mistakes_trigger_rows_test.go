@@ -105,6 +105,12 @@ var mistakesInStarters = []mistake{
 	{what: "a number for a template's text", written: `spec: {batch: {template: {spec: {input: {s3: {key: "${1}"}}}}}}`, field: "spec.batch.template.spec.input.s3.key", remedy: "write ${string(1)}"},
 	{what: "a template's number by an expression", written: `spec: {batch: {template: {spec: {workers: "${event.data.n}"}}}}`, field: "spec.batch.template.spec.workers", remedy: "must be a whole number"},
 	{what: "a template's output that is all Batches'", written: `spec: {batch: {template: {spec: {output: {s3: {prefix: runs}}}}}}`, field: "spec.batch.template.spec.output.s3.prefix", remedy: "runs/${event.id}"},
+	{what: "a service account by the event", written: `spec: {batch: {template: {spec: {serviceAccountName: "${event.data.account}"}}}}`, field: "spec.batch.template.spec.serviceAccountName", remedy: "write out the one that is meant"},
+	{what: "a part of a service account by the event", written: `spec: {batch: {template: {spec: {serviceAccountName: "runs-${event.subject}"}}}}`, field: "spec.batch.template.spec.serviceAccountName", remedy: "write out the one that is meant"},
+	{what: "a service account by what isn't marked", written: `spec: {batch: {template: {spec: {serviceAccountName: event.subject}}}}`, field: "spec.batch.template.spec.serviceAccountName", remedy: "write out the one that is meant"},
+	{what: "a Secret by the event", written: `spec: {batch: {template: {spec: {input: {s3: {secretName: "${event.subject}"}}}}}}`, field: "spec.batch.template.spec.input.s3.secretName", remedy: "write out the one that is meant"},
+	{what: "an output's Secret by the event", written: `spec: {batch: {template: {spec: {output: {s3: {secretName: "${event.subject}"}}}}}}`, field: "spec.batch.template.spec.output.s3.secretName", remedy: "write out the one that is meant"},
+	{what: "an endpoint by the event", written: `spec: {batch: {template: {spec: {input: {s3: {endpoint: "https://${event.data.host}"}}}}}}`, field: "spec.batch.template.spec.input.s3.endpoint", remedy: "write out the one that is meant"},
 	{what: "a template's name for its Secret alone", written: `spec: {batch: {template: {spec: {output: {s3: {prefix: runs, secretName: "${event.id}"}}}}}}`, field: "spec.batch.template.spec.output.s3.prefix", remedy: "an output of its own"},
 }
 

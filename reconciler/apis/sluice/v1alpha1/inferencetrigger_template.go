@@ -91,7 +91,11 @@ func (s *BatchSpec) validateTemplate() *apis.FieldError {
 		if texts++; texts > templateTexts {
 			return "", fmt.Errorf("must have at most %d texts", templateTexts)
 		}
-		if problem := validateText(path, text); problem != nil {
+		problem := validateText(path, text)
+		if why := fixed(path); why != "" {
+			problem = validateFixed(path, text, why)
+		}
+		if problem != nil {
 			errs, open[path] = errs.Also(problem), true
 		}
 		open[path] = open[path] || expression.Has(text)
@@ -114,11 +118,32 @@ func (s *BatchSpec) validateTemplate() *apis.FieldError {
 	return errs.Also(s.validateOwnOutput(open))
 }
 
+// fixed is why no event may choose a text of a template; "" where one may. The run has the rights, or
+// the keys, of what some name.
+func fixed(path string) string {
+	switch path[strings.LastIndexByte(path, '.')+1:] {
+	case "serviceAccountName":
+		return "whose rights the run has"
+	case "secretName":
+		return "whose keys the run has"
+	case "endpoint":
+		return "who is shown the keys"
+	}
+	return ""
+}
+
+func validateFixed(path, text, why string) *apis.FieldError {
+	if !expression.Has(text) && !looksBare(text) {
+		return nil
+	}
+	return invalid(path, "can't have an expression, is %q: whoever may send events would choose %s; write out the one that is meant, and an InferenceTrigger for each other one", text, why)
+}
+
 // validateOwnOutput wants an output that differs from event to event: no two Batches may have the
 // same.
 func (s *BatchSpec) validateOwnOutput(open map[string]bool) *apis.FieldError {
 	for path, is := range open {
-		if is && strings.HasPrefix(path, "output.") && !strings.HasSuffix(path, ".secretName") {
+		if is && strings.HasPrefix(path, "output.") && fixed(path) == "" {
 			return nil
 		}
 	}

@@ -136,8 +136,9 @@ type TriggerBatch struct {
 
 // TriggerBatchTemplate is what a Batch is made of.
 type TriggerBatchTemplate struct {
-	// Spec is the Batch's. Its texts may have expressions; numbers, times and what has few values
-	// may not. Each Batch needs an output of its own: put ${event.id} into its prefix or folder.
+	// Spec is the Batch's. Its texts may have expressions; serviceAccountName, secretName, endpoint,
+	// numbers, times and what has few values may not. Each Batch needs an output of its own: put
+	// ${event.id} into its prefix or folder.
 	Spec BatchSpec `json:"spec"`
 }
 
