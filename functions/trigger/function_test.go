@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -229,7 +231,7 @@ func TestModelThatNeverAnswers(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
 	b := newBench(t, score(func(t *v1alpha1.InferenceTrigger) {
-		t.Spec.Request.Timeout = &metav1.Duration{Duration: 200 * time.Millisecond}
+		t.Spec.Request.Timeout = &metav1.Duration{Duration: 2 * time.Second}
 	}),
 		func(_ http.ResponseWriter, r *http.Request) {
 			select {
@@ -239,8 +241,46 @@ func TestModelThatNeverAnswers(t *testing.T) {
 		})
 	t.Cleanup(func() { close(end) })
 	got, why := b.deliver(t, path)
-	if got.StatusCode != http.StatusGatewayTimeout || !strings.Contains(why, "no answer within 200ms (spec.request.timeout)") {
+	if got.StatusCode != http.StatusGatewayTimeout || !strings.Contains(why, "no answer within 2s (spec.request.timeout)") {
 		t.Errorf("%d, %s", got.StatusCode, why)
+	}
+}
+
+// A dial that the request's time has ended is late as all else is; one that fails before isn't.
+func TestDialsThatFail(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	dial := fmt.Errorf("asking: %w", &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded})
+	if got := verdict(unanswered(ended, question{timeout: time.Second}, dial)); got.Status != http.StatusGatewayTimeout || !strings.Contains(got.Why, "no answer within 1s (spec.request.timeout)") {
+		t.Errorf("after the time: %+v", got)
+	}
+	if got := verdict(unanswered(t.Context(), question{timeout: time.Second}, dial)); got.Status != http.StatusServiceUnavailable || !strings.Contains(got.Why, "can't be reached") {
+		t.Errorf("before: %+v", got)
+	}
+}
+
+// What an event says of its data can be no header, however often it comes.
+func TestContentTypesThatAreNoHeaders(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, score(), says(http.StatusOK, "{}"))
+	for contentType, want := range map[string]int{
+		`application/json\n`:              http.StatusUnprocessableEntity,
+		`text/plain;\n charset=utf-8`:     http.StatusUnprocessableEntity,
+		`text/plain; note=\"\u0001\"`:     http.StatusUnprocessableEntity,
+		`application/json; charset=utf-8`: http.StatusOK,
+	} {
+		got, why := b.deliver(t, path, func(r *http.Request) {
+			r.Header = http.Header{"Content-Type": {"application/cloudevents+json"}}
+			body := `{"specversion": "1.0", "id": "7", "source": "/clicks", "type": "t", "subject": "s", "datacontenttype": "` + contentType + `", "data": "x"}`
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		})
+		if got.StatusCode != want || (want != http.StatusOK) != strings.Contains(why, "correct the event") {
+			t.Errorf("%s: %d, %s", contentType, got.StatusCode, why)
+		}
+	}
+	if len(b.asked) != 1 {
+		t.Errorf("the Model was asked %d times, want 1", len(b.asked))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"sluice.dev/sluice/functions/trigger/mapping"
 )
 
@@ -116,6 +118,9 @@ func (q question) build(ctx context.Context) (*http.Request, error) {
 		request.Header.Set(name, value)
 	}
 	if request.Header.Get("Content-Type") == "" && q.ContentType != "" {
+		if !httpguts.ValidHeaderFieldValue(q.ContentType) {
+			return nil, fmt.Errorf("datacontenttype %q can't be a header's value, which is one line without control characters; correct the event, or set request.headers[Content-Type]", q.ContentType)
+		}
 		request.Header.Set("Content-Type", q.ContentType)
 	}
 	request.Header.Set(keyHeader, q.key)
@@ -147,10 +152,11 @@ func (a answer) release() {
 func unanswered(ctx context.Context, q question, err error) answer {
 	dial := &net.OpError{}
 	switch {
-	case errors.As(err, &dial) && dial.Op == "dial":
-		return answer{problem: fmt.Sprintf("the Model can't be reached: %v", dial)}
+	// First: the end of the request's time ends a dial, too.
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return answer{late: true, problem: fmt.Sprintf("the Model gave no answer within %s (spec.request.timeout)", q.timeout)}
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return answer{problem: fmt.Sprintf("the Model can't be reached: %v", dial)}
 	}
 	return answer{problem: fmt.Sprintf("the Model gave no answer: %v", err)}
 }
