@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,25 +20,23 @@ import (
 	"knative.dev/eventing/pkg/apis/feature"
 	"knative.dev/eventing/pkg/auth"
 	"knative.dev/pkg/configmap/informer"
-	"knative.dev/pkg/injection"
 	"knative.dev/pkg/logging"
 )
 
-// errUnknown is the answer until Knative Eventing's features are known. An event that
-// isn't taken costs nothing: it only says where to look.
-var errUnknown = errors.New("it isn't known yet whether events are authenticated")
-
-// Verifier is Knative's. It answers a request whose token isn't the subject's for the
-// audience, and returns why.
-type Verifier interface {
-	VerifyRequestFromSubject(ctx context.Context, features feature.Flags, audience *string, subject string, r *http.Request, w http.ResponseWriter) error
-}
+var (
+	// errUnknown is the answer until Knative Eventing's features are known: the Broker delivers
+	// the event again.
+	errUnknown = errors.New("it isn't known yet whether events are authenticated")
+	// errNotReady is the answer until tokens can be told from others.
+	errNotReady = errors.New("it isn't known yet who issues tokens: it was not to be had at the URL that Knative Eventing's features name, and is asked for again")
+)
 
 // Guard lets in what a Trigger delivers: all there is where Knative Eventing's
 // feature authentication-oidc is off.
 type Guard struct {
 	features func() feature.Flags
-	verifier Verifier
+	build    func(at string) Verifier
+	verifier atomic.Pointer[verifying]
 	Door
 }
 
@@ -66,13 +65,16 @@ func Watch(ctx context.Context, config *rest.Config, namespace string, door Door
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", feature.FlagsConfigName).String()
 		})), namespace)
-	store := feature.NewStore(log)
+	changed := make(chan struct{}, 1)
+	store := feature.NewStore(log, func(string, any) {
+		select {
+		case changed <- struct{}{}:
+		default: // it is known already
+		}
+	})
 	store.WatchConfigs(watcher)
-	g := &Guard{
-		features: store.Load,
-		verifier: auth.NewVerifier(injection.WithConfig(ctx, config), nil, nil, watcher),
-		Door:     door,
-	}
+	g := &Guard{features: store.Load, build: builder(ctx, config), Door: door}
+	go g.keepReady(ctx, changed)
 	go func() {
 		// It waits for as long as the API server doesn't answer.
 		if err := watcher.Start(ctx.Done()); err != nil {
@@ -93,16 +95,29 @@ func subjectOf(trigger types.NamespacedName) string {
 func (g *Guard) Admit(w http.ResponseWriter, r *http.Request) error {
 	features := g.features()
 	if features == nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return errUnknown
+		return notYet(w, errUnknown)
 	}
 	trigger, err := g.Trigger(r)
 	if err != nil {
 		w.WriteHeader(http.StatusNotFound)
 		return err
 	}
-	if err := g.verifier.VerifyRequestFromSubject(r.Context(), features, &g.Audience, subjectOf(trigger), r, w); err != nil {
+	if !features.IsOIDCAuthentication() {
+		return nil
+	}
+	verifier := g.ready(features)
+	if verifier == nil {
+		return notYet(w, errNotReady)
+	}
+	if err := verifier.VerifyRequestFromSubject(r.Context(), features, &g.Audience, subjectOf(trigger), r, w); err != nil {
 		return fmt.Errorf("sender: %w", err)
 	}
 	return nil
+}
+
+// notYet has the Broker deliver the event again: 401, as Knative's Verifier answers, is for good.
+func notYet(w http.ResponseWriter, why error) error {
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	return why
 }

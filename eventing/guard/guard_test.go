@@ -14,6 +14,8 @@ import (
 // verifier lets in one token, for one subject and audience.
 type verifier struct{ token, subject, audience string }
 
+func (verifier) IsReady() bool { return true }
+
 func (v verifier) VerifyRequestFromSubject(_ context.Context, f feature.Flags, audience *string, subject string, r *http.Request, w http.ResponseWriter) error {
 	if f.IsOIDCAuthentication() && (v != verifier{r.Header.Get("Authorization"), subject, *audience}) {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -39,9 +41,11 @@ func TestAdmit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &Guard{
-				features: func() feature.Flags { return test.features }, verifier: verifier{"good", subject, "limiter"},
-				Door: Door{Trigger: Only(trigger), Audience: "limiter"},
+				features: func() feature.Flags { return test.features },
+				build:    func(string) Verifier { return verifier{"good", subject, "limiter"} },
+				Door:     Door{Trigger: Only(trigger), Audience: "limiter"},
 			}
+			g.renew()
 			r := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
 			r.Header.Set("Authorization", test.token)
 			w := httptest.NewRecorder()
@@ -58,7 +62,9 @@ func TestAdmit(t *testing.T) {
 func TestAdmitByRequest(t *testing.T) {
 	g := &Guard{
 		features: func() feature.Flags { return feature.Flags{feature.OIDCAuthentication: feature.Enabled} },
-		verifier: verifier{"good", "system:serviceaccount:team:score-oidc-eventing.knative.dev-trigger", "triggers"},
+		build: func(string) Verifier {
+			return verifier{"good", "system:serviceaccount:team:score-oidc-eventing.knative.dev-trigger", "triggers"}
+		},
 		Door: Door{Audience: "triggers", Trigger: func(r *http.Request) (types.NamespacedName, error) {
 			if r.URL.Path == "/" {
 				return types.NamespacedName{}, errors.New("nobody's")
@@ -66,6 +72,7 @@ func TestAdmitByRequest(t *testing.T) {
 			return types.NamespacedName{Namespace: "team", Name: r.URL.Path[1:]}, nil
 		}},
 	}
+	g.renew()
 	for path, want := range map[string]int{"/score": http.StatusOK, "/other": http.StatusUnauthorized, "/": http.StatusNotFound} {
 		r := httptest.NewRequest(http.MethodPost, path, http.NoBody)
 		r.Header.Set("Authorization", "good")
