@@ -6,6 +6,7 @@ import (
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/cloudevents/sdk-go/v2/binding/format"
+	"github.com/cloudevents/sdk-go/v2/types"
 )
 
 const (
@@ -13,6 +14,11 @@ const (
 	CausationID = "causationid"
 	// CausationSource is the extension of a reply that has that event's source.
 	CausationSource = "causationsource"
+	// Hops is the extension of a reply that has how many replies led to it, itself among them.
+	Hops = "sluicehops"
+	// MostHops is the most that a reply may have: InferenceTriggers that answer each other's replies
+	// would ask Models without end, and each more often than the last.
+	MostHops = 8
 	// correlationID is CloudEvents' own extension, which goes on from event to event.
 	correlationID = "correlationid"
 )
@@ -29,7 +35,7 @@ type Answer struct {
 	Body        []byte
 }
 
-// NewInferenceCompleted returns the reply to an event. Its data is the Model's answer, so no
+// NewInferenceCompleted returns the reply to an event of fewer hops than MostHops. Its data is the Model's answer, so no
 // schema of ours is its judge.
 func NewInferenceCompleted(t InferenceTrigger, to cloudevents.Event, a Answer) (cloudevents.Event, error) {
 	reply := cloudevents.NewEvent()
@@ -54,6 +60,7 @@ func NewInferenceCompleted(t InferenceTrigger, to cloudevents.Event, a Answer) (
 	}
 	reply.SetExtension(CausationID, to.ID())
 	reply.SetExtension(CausationSource, to.Source())
+	reply.SetExtension(Hops, HopsOf(to)+1)
 	if len(a.Body) > 0 {
 		if err := reply.SetData(dataContentType(a.ContentType), a.Body); err != nil {
 			return reply, fmt.Errorf("encoding %s: %w", a.Type, err)
@@ -63,6 +70,15 @@ func NewInferenceCompleted(t InferenceTrigger, to cloudevents.Event, a Answer) (
 		return reply, fmt.Errorf("building %s: %w", a.Type, err)
 	}
 	return reply, nil
+}
+
+// HopsOf is how many replies led to an event, itself among them; 0 for one that is none.
+func HopsOf(event cloudevents.Event) int32 {
+	hops, err := types.ToInteger(event.Extensions()[Hops])
+	if err != nil || hops < 0 { // a sender's invention
+		return 0
+	}
+	return hops
 }
 
 // dataContentType is what an event may say of its data, given what a Model says: bytes where that

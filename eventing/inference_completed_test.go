@@ -106,6 +106,18 @@ func TestAnswersDoNotReplaceReplies(t *testing.T) {
 	}
 }
 
+// Each reply counts those before it, whatever a sender has made of the number.
+func TestHops(t *testing.T) {
+	for says, want := range map[any]int32{nil: 1, "3": 4, int32(7): 8, "-2147483648": 1, "many": 1, true: 1, "99999999999": 1} {
+		e := asked()
+		e.SetExtension(Hops, says)
+		reply, err := NewInferenceCompleted(score, e, Answer{Type: "t"})
+		if err != nil || reply.Extensions()[Hops] != want || HopsOf(reply) != want {
+			t.Errorf("%v: %v, %v; want %d", says, reply.Extensions()[Hops], err, want)
+		}
+	}
+}
+
 func TestAnswerIDs(t *testing.T) {
 	ids := map[string]string{}
 	add := func(what string, of InferenceTrigger, source, id string) {

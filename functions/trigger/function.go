@@ -135,6 +135,9 @@ func (f *Function) mapping(ctx context.Context, t *v1alpha1.InferenceTrigger) (*
 
 // ask asks the Model for an event, and makes a reply of its answer.
 func (f *Function) ask(ctx context.Context, r *http.Request, t *v1alpha1.InferenceTrigger, m *mapping.Mapping, event cloudevents.Event) receiver.Answer {
+	if t.Spec.Reply.To != v1alpha1.ReplyToNone && eventing.HopsOf(event) >= eventing.MostHops {
+		return receiver.Answer{Outcome: looped, Status: http.StatusAccepted}
+	}
 	request, err := m.Request(event)
 	if err != nil {
 		return unfit(err)

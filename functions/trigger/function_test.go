@@ -176,6 +176,35 @@ func retried(status int) bool {
 	return status >= 500 || status == 404 || status == 408 || status == 409 || status == 429
 }
 
+// InferenceTriggers that answer each other's replies come to an end: the eighth reply has no other,
+// but asks a Model that is to give none.
+func TestHopsEnd(t *testing.T) {
+	t.Parallel()
+	silent := func(t *v1alpha1.InferenceTrigger) { t.Spec.Reply = &v1alpha1.TriggerReply{To: v1alpha1.ReplyToNone} }
+	for name, c := range map[string]struct {
+		trigger *v1alpha1.InferenceTrigger
+		hops    string
+		status  int
+		reply   string
+	}{
+		"no reply yet":        {score(), "", http.StatusOK, "1"},
+		"the last but one":    {score(), "7", http.StatusOK, "8"},
+		"the last":            {score(), "8", http.StatusAccepted, ""},
+		"more":                {score(), "2147483647", http.StatusAccepted, ""},
+		"a sender's own":      {score(), "-5", http.StatusOK, "1"},
+		"the last, to nobody": {score(silent), "8", http.StatusAccepted, ""},
+	} {
+		b := newBench(t, c.trigger, says(http.StatusOK, "{}"))
+		got, why := b.deliver(t, path, func(r *http.Request) { r.Header.Set("Ce-Sluicehops", c.hops) })
+		if got.StatusCode != c.status || got.Header.Get("Ce-Sluicehops") != c.reply {
+			t.Errorf("%s: %d, %q, %s", name, got.StatusCode, got.Header.Get("Ce-Sluicehops"), why)
+		}
+		if asks := c.reply != "" || c.trigger.Spec.Reply != nil; (len(b.asked) == 1) != asks {
+			t.Errorf("%s: the Model was asked %d times", name, len(b.asked))
+		}
+	}
+}
+
 // What asking again can't change goes to the dead letter at once, what it can is delivered again;
 // either says why.
 func TestAnswers(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 var (
 	events = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_trigger_events_total",
-		Help: "Events for InferenceTriggers, by outcome: replied, started (a Batch), refused (for good), away (the Model), failed (for now), busy, own (a reply that came back), rejected (no event, or of nobody who may).",
+		Help: "Events for InferenceTriggers, by outcome: replied, started (a Batch), refused (for good), away (the Model), failed (for now), busy, own (a reply that came back), looped (a reply that too many led to), rejected (no event, or of nobody who may).",
 	}, []string{"outcome"})
 	underWay = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_trigger_requests",

@@ -17,6 +17,8 @@ const (
 	started receiver.Outcome = "started"
 	// own is of a reply that has come back to the InferenceTrigger that sent it.
 	own receiver.Outcome = "own"
+	// looped is of a reply that as many led to as may.
+	looped receiver.Outcome = "looped"
 	// refused is of one that was answered for good with something else than 2xx.
 	refused receiver.Outcome = "refused"
 	// away is of one whose Model couldn't be had, or answered that it can't for now.
