@@ -27,7 +27,7 @@ type Batches interface {
 func (f *Function) start(ctx context.Context, t eventing.InferenceTrigger, m *mapping.Mapping, event cloudevents.Event) receiver.Answer {
 	b, err := m.Batch(t, event)
 	if err != nil {
-		return unfit(err)
+		return unmapped(err)
 	}
 	b.SetDefaults(ctx)
 	if refusal := b.Validate(ctx).Filter(apis.ErrorLevel); refusal != nil {

@@ -140,7 +140,7 @@ func (f *Function) ask(ctx context.Context, r *http.Request, t *v1alpha1.Inferen
 	}
 	request, err := m.Request(event)
 	if err != nil {
-		return unfit(err)
+		return unmapped(err)
 	}
 	model, err := f.Model(t.Namespace, t.Spec.Model)
 	switch {
@@ -169,6 +169,15 @@ func (f *Function) ask(ctx context.Context, r *http.Request, t *v1alpha1.Inferen
 		return unfit(fmt.Errorf("reply: %w", err))
 	}
 	return receiver.Answer{Outcome: replied, Status: http.StatusOK, Reply: &reply, Done: a.release}
+}
+
+// unmapped is of an event whose expressions come to nothing that may be, or came to nothing in
+// time: on a machine that is busy they may the next time.
+func unmapped(err error) receiver.Answer {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return later(err)
+	}
+	return unfit(err)
 }
 
 // unfit is of an event of which nothing can be made, however often it comes.

@@ -58,7 +58,7 @@ var rules = []rule{
 	{
 		name:      "expressions know events, and no kind of ours",
 		of:        oneOf("reconciler/apis/expression"),
-		forbidden: []string{"context", "net/http", "os", "k8s.io/", "knative.dev/", "eventing", "reconciler/"},
+		forbidden: []string{"net/http", "os", "k8s.io/", "knative.dev/", "eventing", "reconciler/"},
 	},
 	{
 		name:      "who answers events knows of batch its kind alone",
@@ -153,7 +153,6 @@ var rules = []rule{
 var pure = oneOf(
 	"reconciler/apis/metadata", "reconciler/apis/obstacle", "reconciler/apis/spelling",
 	"functions/batch/credits", "functions/batch/pace", "functions/batch/plan", "functions/batch/progress", "functions/batch/rows",
-	"functions/trigger/mapping",
 	"functions/limit/capacity", "functions/limit/division", "functions/limit/queue", "functions/limit/slack", "functions/limit/slots",
 )
 
