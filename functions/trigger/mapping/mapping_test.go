@@ -35,7 +35,7 @@ func ptr[T any](of T) *T { return &of }
 
 func TestRequest(t *testing.T) {
 	t.Parallel()
-	const data = `{"user": "u 1", "inputs": [1, 2], "method": "PUT", "up": "..", "line": "a\nb"}`
+	const data = `{"user": "u 1", "inputs": [1, 2], "method": "PUT", "up": "..", "line": "a\nb", "more": "x&model=other", "url": "http://a/b"}`
 	for name, c := range map[string]struct {
 		of   v1alpha1.TriggerRequest
 		want Request
@@ -61,9 +61,24 @@ func TestRequest(t *testing.T) {
 		"no method":               {of: v1alpha1.TriggerRequest{Method: "${event.subject}", Path: "/"}, problem: "request.method"},
 		"no path":                 {of: v1alpha1.TriggerRequest{Path: "${event.subject}"}, problem: "request.path"},
 		"a path out of its place": {of: v1alpha1.TriggerRequest{Path: "/v1/${event.data.up}/admin"}, problem: "only dots"},
-		"a path with a space":     {of: v1alpha1.TriggerRequest{Path: "/v1/${event.data.user}"}, problem: "request.path"},
-		"a header of two lines":   {of: v1alpha1.TriggerRequest{Path: "/", Headers: map[string]string{"X-A": "${event.data.line}"}}, problem: "request.headers[X-A]"},
-		"what isn't there":        {of: v1alpha1.TriggerRequest{Path: "/", Body: ptr("${event.data.absent}")}, problem: "request.body: ${event.data.absent}"},
+		"a part with a parameter": {of: v1alpha1.TriggerRequest{Path: "/v1/${event.data.up};a/admin"}, problem: "only dots"},
+		"one that is encoded":     {of: v1alpha1.TriggerRequest{Path: "/v1/${urlEncode(event.data.up + ';a')}/admin"}, problem: "only dots"},
+		"dots with a name": {
+			of:   v1alpha1.TriggerRequest{Path: "/v1/${event.data.up}a;${event.data.up}"},
+			want: Request{Method: "POST", Path: "/v1/..a;..", Body: []byte(data), ContentType: "application/json"},
+		},
+		"a URL for a path": {of: v1alpha1.TriggerRequest{Path: "${'http://a/' + event.id}"}, problem: "is a URL"},
+		"a URL for a parameter": {
+			of:   v1alpha1.TriggerRequest{Path: "/score?of=${event.data.url}"},
+			want: Request{Method: "POST", Path: "/score?of=http://a/b", Body: []byte(data), ContentType: "application/json"},
+		},
+		"a parameter that is encoded": {
+			of:   v1alpha1.TriggerRequest{Path: "/score?of=${urlEncode(event.data.more)}"},
+			want: Request{Method: "POST", Path: "/score?of=x%26model%3Dother", Body: []byte(data), ContentType: "application/json"},
+		},
+		"a path with a space":   {of: v1alpha1.TriggerRequest{Path: "/v1/${event.data.user}"}, problem: "request.path"},
+		"a header of two lines": {of: v1alpha1.TriggerRequest{Path: "/", Headers: map[string]string{"X-A": "${event.data.line}"}}, problem: "request.headers[X-A]"},
+		"what isn't there":      {of: v1alpha1.TriggerRequest{Path: "/", Body: ptr("${event.data.absent}")}, problem: "request.body: ${event.data.absent}"},
 	} {
 		spec := v1alpha1.InferenceTriggerSpec{Broker: "default", Model: "ranker", Request: &c.of}
 		trigger := &v1alpha1.InferenceTrigger{ObjectMeta: metav1.ObjectMeta{Name: "score"}, Spec: spec}

@@ -39,6 +39,7 @@ func TestWhatExpressionsMakeIsBounded(t *testing.T) { //nolint:paralleltest // i
 		"split":                      "event.data.l.map(i, event.data.a.split(''))[0][0]",
 		"lists of constants":         "event.data.l.map(i, [" + strings.Repeat("0,", 3000) + "0]).size() > 0 ? 'x' : 'y'",
 		"quote":                      "event.data.l.map(i, strings.quote(event.data.a))[0]",
+		"urlEncode":                  "event.data.l.map(i, urlEncode(event.data.a))[0]",
 		"base64":                     "event.data.l.map(i, base64.encode(bytes(event.data.a)))[0]",
 		"a pattern written out":      "event.data.l.map(i, 'a'.matches('(" + strings.Repeat("a", 500) + "){1000}'))[0] ? 'x' : 'y'",
 		"what || would pass over":    "event.data.a.replace('', event.data.b) == '' || true ? 'x' : 'y'",

@@ -2,7 +2,9 @@ package expression
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/google/cel-go/cel"
@@ -15,15 +17,16 @@ const (
 	eventVariable = "event"
 	eventType     = "cloudevents.Event"
 	// dataField is what an event carries.
-	dataField = "data"
+	dataField         = "data"
+	urlEncodeFunction = "urlEncode"
 	// deepestParse bounds how deep an expression may nest.
 	deepestParse = 64
 )
 
-// environment is what expressions know: CEL's own functions, those on strings, base64, and
-// optional values. Of those on strings, version 5 is the first with a cost by their arguments.
+// environment is what expressions know: CEL's own functions, those on strings, base64,
+// urlEncode, and optional values. Of those on strings, version 5 is the first with a cost by their arguments.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	base, err := cel.NewEnv(cel.OptionalTypes(), ext.Strings(ext.StringsVersion(5)), ext.Encoders(),
+	base, err := cel.NewEnv(cel.OptionalTypes(), ext.Strings(ext.StringsVersion(5)), ext.Encoders(), urlEncoding,
 		cel.ParserExpressionSizeLimit(MaxText), cel.ParserRecursionLimit(deepestParse))
 	if err != nil {
 		return nil, fmt.Errorf("preparing CEL: %w", err)
@@ -36,6 +39,20 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	}
 	return env, nil
 })
+
+// urlEncoding is a function that has a string stand for itself in a part of a path, or in a
+// parameter's name or value.
+var urlEncoding = cel.Function(urlEncodeFunction, cel.Overload("url_encode_string", []*cel.Type{cel.StringType}, cel.StringType,
+	cel.UnaryBinding(func(value ref.Val) ref.Val {
+		text, ok := value.(types.String)
+		if !ok {
+			return types.MaybeNoSuchOverloadErr(value)
+		}
+		return types.String(urlEncode(string(text)))
+	})))
+
+// urlEncode leaves letters, digits, and what RFC 3986 has unreserved: -._~.
+func urlEncode(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
 // known are the attributes that CloudEvents defines, each with its type.
 var known = map[string]*types.Type{

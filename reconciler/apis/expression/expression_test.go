@@ -3,6 +3,7 @@ package expression
 import (
 	"bytes"
 	stdjson "encoding/json"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -62,6 +63,7 @@ func TestText(t *testing.T) {
 		"a$${b${event.id}":                                     "a${b1",
 		"${event.subject.split('/')[0]}":                       "in",
 		"${base64.encode(b'ab')}":                              "YWI=",
+		"/a?key=${urlEncode(event.data.key + '&b=c')}":         "/a?key=in%2Fa%20b.jsonl%26b%3Dc",
 		"costs 5$ or $":                                        "costs 5$ or $",
 	} {
 		template, err := Compile(text)
@@ -247,6 +249,33 @@ func TestAnyText(t *testing.T) {
 		got, err := template.Text(t.Context(), &Event{attributes: map[string]any{"id": "1"}}, 1000)
 		if !strings.Contains(text, "${") && (err != nil || got != text) {
 			t.Fatalf("%q came to %q, %v", text, got, err)
+		}
+	})
+}
+
+// What is encoded is one part of a path and one value of a parameter, whatever it has.
+func TestURLEncode(t *testing.T) {
+	t.Parallel()
+	template, err := Compile("/a/${urlEncode(event.id)}/b?of=${urlEncode(event.id)}&c=d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[-/?&=;+%#@: .~a]*`)).Draw(t, "text")
+		got, err := template.Text(t.Context(), &Event{attributes: map[string]any{"id": text}}, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := url.ParseRequestURI(got)
+		if err != nil {
+			t.Fatalf("%q: %v", got, err)
+		}
+		parts := strings.Split(parsed.EscapedPath(), "/")
+		if of := parsed.Query(); len(of) != 2 || of.Get("of") != text || of.Get("c") != "d" {
+			t.Fatalf("%q has the parameters %v", got, of)
+		}
+		if len(parts) != 4 || parsed.Path != "/a/"+text+"/b" || strings.ContainsAny(parts[2], ";/+") {
+			t.Fatalf("%q has the path %q", got, parts)
 		}
 	})
 }

@@ -20,7 +20,7 @@ type pricing func(args []ref.Val, left *budget) price
 var pricings = map[string]pricing{
 	operators.Add: adding, overloads.TypeConvertString: copying(1), overloads.TypeConvertBytes: copying(1),
 	"base64.encode": copying(2), "base64.decode": copying(1),
-	"lowerAscii": copying(1), "upperAscii": copying(1), "reverse": copying(1), "substring": copying(1), "strings.quote": copying(3),
+	"lowerAscii": copying(1), "upperAscii": copying(1), "reverse": copying(1), "substring": copying(1), "strings.quote": copying(3), urlEncodeFunction: copying(3),
 	"replace": replacing, "split": splitting, "join": joining, "format": formatting,
 	"indexOf": searching, "lastIndexOf": searching, overloads.Matches: matching,
 	operators.Equals: comparing, operators.NotEquals: comparing, operators.In: containing,

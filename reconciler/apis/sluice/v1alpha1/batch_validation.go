@@ -146,12 +146,13 @@ func (r *BatchRequest) validate() *apis.FieldError {
 
 func validateRequestPath(path string) *apis.FieldError {
 	_, err := url.ParseRequestURI(path)
+	before, _, _ := strings.Cut(path, "?")
 	switch {
 	case path == "":
 		missing := apis.ErrMissingField("path")
 		missing.Details = "say which path of the Model is asked, as in /v2/models/ranker/infer"
 		return missing
-	case strings.Contains(path, "://"):
+	case strings.Contains(before, "://"):
 		return invalid("path", "must be a path of the Model's, as in /v2/models/ranker/infer, and %q is a URL", path)
 	case err != nil || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " #"):
 		return invalid("path", "must be a path that begins with /, with or without a query, is %q", path)

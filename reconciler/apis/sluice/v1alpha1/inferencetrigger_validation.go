@@ -239,11 +239,18 @@ func TakesData(method string) bool { return method != http.MethodGet && method !
 func (r *TriggerRequest) Check() error {
 	errs := validateMethod(r.Method).Also(validateRequestPath(r.Path), validateRequestHeaders(r.Headers).Filter(apis.ErrorLevel))
 	path, _, _ := strings.Cut(r.Path, "?")
-	if decoded, err := url.PathUnescape(path); err == nil && slices.ContainsFunc(strings.Split(decoded, "/"), func(part string) bool { return part == "." || part == ".." }) {
+	if decoded, err := url.PathUnescape(path); err == nil && slices.ContainsFunc(strings.Split(decoded, "/"), onlyDots) {
 		errs = errs.Also(invalid("path", "has a part that is only dots, is %q", r.Path))
 	}
 	if errs == nil {
 		return nil
 	}
 	return errs.ViaField("request")
+}
+
+// onlyDots tells whether a part of a path leads nowhere or upwards. Servers that know parameters of
+// a part, which come behind a ;, take them off before they look.
+func onlyDots(part string) bool {
+	name, _, _ := strings.Cut(part, ";")
+	return name == "." || name == ".."
 }
