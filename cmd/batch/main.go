@@ -30,6 +30,7 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/trigger"
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/batch"
 	"sluice.dev/sluice/reconciler/batch/resources"
@@ -127,6 +128,8 @@ func answering(ctx context.Context) *trigger.Function {
 	})
 	batches := sluiceclient.Get(ctx).SluiceV1alpha1()
 	function.Batches = func(namespace string) trigger.Batches { return batches.Batches(namespace) }
+	cached := batchinformer.Get(ctx)
+	function.Started = startedBy(cached.Lister(), cached.Informer().HasSynced)
 	return function
 }
 
@@ -157,6 +160,20 @@ func lookUps(triggers sluicelisters.InferenceTriggerLister, models sluicelisters
 		return model.AskedAt(), nil
 	}
 	return triggerOf, modelOf
+}
+
+// startedBy lists the Batches of an InferenceTrigger, once the cache is filled.
+func startedBy(batches sluicelisters.BatchLister, synced func() bool) func(namespace, name string) ([]*v1alpha1.Batch, error) {
+	return func(namespace, name string) ([]*v1alpha1.Batch, error) {
+		if !synced() {
+			return nil, errNotYet
+		}
+		of, err := batches.Batches(namespace).List(labels.SelectorFromSet(labels.Set{sluice.TriggerLabelKey: name}))
+		if err != nil {
+			return nil, fmt.Errorf("listing batches: %w", err)
+		}
+		return of, nil
+	}
 }
 
 // modelOf finds the Model that a batch asks, as long as it is to.

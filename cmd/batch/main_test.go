@@ -11,6 +11,7 @@ import (
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/functions/batch/lease"
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
@@ -76,5 +77,25 @@ func TestRunsOf(t *testing.T) {
 	want := []lease.Run{{UID: "works", Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, End: start.Add(time.Hour), MaxReplicas: 3}}
 	if got, err := runsOf(sluicelisters.NewBatchLister(known))(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+}
+
+// An InferenceTrigger's Batches are those of its label and its namespace, once they are known.
+func TestStartedBy(t *testing.T) {
+	known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	for _, of := range [][3]string{{"team", "a", "nightly"}, {"team", "b", "hourly"}, {"team", "c", ""}, {"rival", "a", "nightly"}} {
+		b := &v1alpha1.Batch{ObjectMeta: metav1.ObjectMeta{Namespace: of[0], Name: of[1], Labels: map[string]string{sluice.TriggerLabelKey: of[2]}}}
+		if err := known.Add(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synced := false
+	started := startedBy(sluicelisters.NewBatchLister(known), func() bool { return synced })
+	if got, err := started("team", "nightly"); err == nil {
+		t.Errorf("before the cache is filled: %v", got)
+	}
+	synced = true
+	if got, err := started("team", "nightly"); err != nil || len(got) != 1 || got[0].Namespace != "team" || got[0].Name != "a" {
+		t.Errorf("%v, %v", got, err)
 	}
 }

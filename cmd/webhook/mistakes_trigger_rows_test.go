@@ -27,6 +27,7 @@ spec:
         input: {s3: {endpoint: "https://s3.example.com", bucket: "${event.data.bucket}", key: "${event.data.key}", secretName: store}}
         request: {path: /v2/models/ranker/infer}
         output: {s3: {endpoint: "https://s3.example.com", bucket: search, prefix: "runs/${event.id}", secretName: store}}
+        ttlAfterFinished: 168h
 `
 
 var mistakesInTriggers = []mistake{
@@ -105,6 +106,7 @@ var mistakesInStarters = []mistake{
 	{what: "a number for a template's text", written: `spec: {batch: {template: {spec: {input: {s3: {key: "${1}"}}}}}}`, field: "spec.batch.template.spec.input.s3.key", remedy: "write ${string(1)}"},
 	{what: "a template's number by an expression", written: `spec: {batch: {template: {spec: {workers: "${event.data.n}"}}}}`, field: "spec.batch.template.spec.workers", remedy: "must be a whole number"},
 	{what: "a template's output that is all Batches'", written: `spec: {batch: {template: {spec: {output: {s3: {prefix: runs}}}}}}`, field: "spec.batch.template.spec.output.s3.prefix", remedy: "runs/${event.id}"},
+	{what: "a template's Batches that stay for good", written: `spec: {batch: {template: {spec: {ttlAfterFinished: null}}}}`, field: "spec.batch.template.spec.ttlAfterFinished", remedy: "as in 168h"},
 	{what: "a service account by the event", written: `spec: {batch: {template: {spec: {serviceAccountName: "${event.data.account}"}}}}`, field: "spec.batch.template.spec.serviceAccountName", remedy: "write out the one that is meant"},
 	{what: "a part of a service account by the event", written: `spec: {batch: {template: {spec: {serviceAccountName: "runs-${event.subject}"}}}}`, field: "spec.batch.template.spec.serviceAccountName", remedy: "write out the one that is meant"},
 	{what: "a service account by what isn't marked", written: `spec: {batch: {template: {spec: {serviceAccountName: event.subject}}}}`, field: "spec.batch.template.spec.serviceAccountName", remedy: "write out the one that is meant"},

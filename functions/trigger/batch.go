@@ -17,6 +17,14 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
+const (
+	// mostUnfinished bounds the Batches of one InferenceTrigger that are not over. Those that are
+	// go by themselves. The cache may be behind by as many as are started at once.
+	mostUnfinished = 100
+	// untilOneEnds is when to come again, in seconds.
+	untilOneEnds = "60"
+)
+
 // Batches are those of a namespace.
 type Batches interface {
 	Create(ctx context.Context, b *v1alpha1.Batch, opts metav1.CreateOptions) (*v1alpha1.Batch, error)
@@ -33,6 +41,14 @@ func (f *Function) start(ctx context.Context, t eventing.InferenceTrigger, m *ma
 	if refusal := b.Validate(ctx).Filter(apis.ErrorLevel); refusal != nil {
 		return unfit(refusal.ViaField("batch", "template"))
 	}
+	there, err := f.Started(t.Namespace, t.Name)
+	if err != nil {
+		return later(fmt.Errorf("listing the Batches of InferenceTrigger %s: %w", t.Ref, err))
+	}
+	if !mayStart(b.Name, there) {
+		return receiver.Answer{Outcome: receiver.Busy, Status: http.StatusServiceUnavailable, RetryAfter: untilOneEnds,
+			Why: fmt.Sprintf("not now: %d Batches of InferenceTrigger %s aren't over yet", mostUnfinished, t.Ref)}
+	}
 	ctx, cancel := context.WithTimeout(ctx, writtenWithin)
 	defer cancel()
 	batches := f.Batches(t.Namespace)
@@ -46,6 +62,21 @@ func (f *Function) start(ctx context.Context, t eventing.InferenceTrigger, m *ma
 		return unfit(fmt.Errorf("batch.template: %w", err))
 	}
 	return later(fmt.Errorf("creating Batch %q: %w", b.Name, err))
+}
+
+// mayStart tells whether there is room for a Batch of a name, given those that there are. One that
+// was started before takes none.
+func mayStart(name string, there []*v1alpha1.Batch) bool {
+	unfinished := 0
+	for _, b := range there {
+		if b.Name == name {
+			return true
+		}
+		if !b.Status.IsFinished() {
+			unfinished++
+		}
+	}
+	return unfinished < mostUnfinished
 }
 
 // startedBefore tells an event that came again from a Batch of somebody else's.

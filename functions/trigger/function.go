@@ -44,6 +44,8 @@ type Function struct {
 	Model func(namespace, name string) (string, error)
 	// Batches are those of a namespace.
 	Batches func(namespace string) Batches
+	// Started are the Batches of an InferenceTrigger, as the cache has them.
+	Started func(namespace, name string) ([]*v1alpha1.Batch, error)
 	Clock   clock.PassiveClock
 	Log     *zap.SugaredLogger
 

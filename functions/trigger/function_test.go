@@ -483,6 +483,19 @@ func (s *store) Get(_ context.Context, name string, _ metav1.GetOptions) (*v1alp
 	return nil, apierrs.NewNotFound(sluice.BatchesResource, name)
 }
 
+// started is what a cache has of the Batches, which come to no other InferenceTrigger here.
+func (s *store) started(_, name string) ([]*v1alpha1.Batch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var of []*v1alpha1.Batch
+	for _, b := range s.batches {
+		if b.Labels[sluice.TriggerLabelKey] == name {
+			of = append(of, b)
+		}
+	}
+	return of, nil
+}
+
 func starting(t *v1alpha1.InferenceTrigger) {
 	t.Spec.Model, t.Spec.Request, t.Spec.Batch = "", nil, &v1alpha1.TriggerBatch{}
 	s := &t.Spec.Batch.Template.Spec
@@ -490,6 +503,7 @@ func starting(t *v1alpha1.InferenceTrigger) {
 	s.Input.HTTP = &v1alpha1.BatchHTTPInput{URLs: []string{"https://store.example.com/${event.subject}.jsonl"}}
 	s.Request.Path = "/score"
 	s.Output.Volume = &v1alpha1.BatchVolumeOutput{ClaimName: "results", Folder: "runs/${event.id}"}
+	s.TTLAfterFinished = &metav1.Duration{Duration: time.Hour}
 }
 
 // keeping is a function behind its door that starts Batches, and what there is of those.
@@ -497,6 +511,7 @@ func keeping(t *testing.T) (*bench, *store) {
 	t.Helper()
 	s := &store{batches: map[string]*v1alpha1.Batch{}}
 	b := newBench(t, score(starting), says(http.StatusOK, ""))
+	b.Started = s.started
 	b.Batches = func(namespace string) Batches {
 		if namespace != "team" {
 			t.Errorf("a Batch of namespace %q", namespace)
@@ -548,6 +563,41 @@ func TestBatchesThatAreNotStarted(t *testing.T) {
 	s.err = apierrs.NewServiceUnavailable("later")
 	if got, why := b.deliver(t, path, id("8")); !retried(got.StatusCode) || got.Header.Get("Retry-After") == "" || !strings.Contains(why, "later") {
 		t.Errorf("away: %d, %s", got.StatusCode, why)
+	}
+}
+
+// As many Batches of one InferenceTrigger are under way as may; an event comes again until there is
+// room, but for one whose Batch is there already.
+func TestUnfinishedBatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	b, s := keeping(t)
+	id := func(id int) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Ce-Id", fmt.Sprint(id)) }
+	}
+	for i := range mostUnfinished {
+		if got, why := b.deliver(t, path, id(i)); got.StatusCode != http.StatusAccepted {
+			t.Fatalf("%d: %d, %s", i, got.StatusCode, why)
+		}
+	}
+	if got, why := b.deliver(t, path, id(mostUnfinished)); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") != "60" || !strings.Contains(why, "100 Batches of InferenceTrigger team/score aren't over yet") {
+		t.Errorf("one more: %d, %s", got.StatusCode, why)
+	}
+	if got, why := b.deliver(t, path, id(3)); got.StatusCode != http.StatusAccepted {
+		t.Errorf("one that came again: %d, %s", got.StatusCode, why)
+	}
+	if s.created != mostUnfinished {
+		t.Errorf("%d Batches were created", s.created)
+	}
+	for _, over := range s.batches {
+		over.Status.MarkCompleted(time.Unix(1, 0))
+		break
+	}
+	if got, why := b.deliver(t, path, id(mostUnfinished)); got.StatusCode != http.StatusAccepted {
+		t.Errorf("once another is over: %d, %s", got.StatusCode, why)
+	}
+	b.Started = func(string, string) ([]*v1alpha1.Batch, error) { return nil, errors.New("the cache is empty") }
+	if got, why := b.deliver(t, path, id(500)); !retried(got.StatusCode) || !strings.Contains(why, "the cache is empty") {
+		t.Errorf("not known how many there are: %d, %s", got.StatusCode, why)
 	}
 }
 

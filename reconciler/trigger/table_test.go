@@ -223,6 +223,7 @@ func starting(model string) func(*v1alpha1.InferenceTrigger) {
 		s.Model, s.Request.Path = model, "/score"
 		s.Input.HTTP = &v1alpha1.BatchHTTPInput{URLs: []string{"https://store.example.com/items.jsonl"}}
 		s.Output.Volume = &v1alpha1.BatchVolumeOutput{ClaimName: "results", Folder: "runs/${event.id}"}
+		s.TTLAfterFinished = &metav1.Duration{Duration: time.Hour}
 	}
 }
 

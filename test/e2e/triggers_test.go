@@ -145,6 +145,7 @@ func TestEventStartsABatch(t *testing.T) {
 		b.Model, b.Request.Path = "ranker", platform.InferPath
 		b.Input.ConfigMap = &v1alpha1.BatchConfigMapInput{Name: "${event.data.items}", Key: "items.jsonl"}
 		b.Output.Volume = &v1alpha1.BatchVolumeOutput{ClaimName: "results", Folder: "runs/${event.id}"}
+		b.TTLAfterFinished = &metav1.Duration{Duration: time.Hour}
 	})
 	token := s.token(s.namespace, "default", "eventing.knative.dev/broker/"+s.namespace+"/events")
 	before := s.outcomes("batch", ofTriggers)

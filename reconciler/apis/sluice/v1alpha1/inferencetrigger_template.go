@@ -115,7 +115,17 @@ func (s *BatchSpec) validateTemplate() *apis.FieldError {
 			errs = errs.Also(e)
 		}
 	}
-	return errs.Also(s.validateOwnOutput(open))
+	return errs.Also(s.validateOwnOutput(open), s.validateEnd())
+}
+
+// validateEnd wants Batches to go that nobody deletes, as nobody has created them by hand.
+func (s *BatchSpec) validateEnd() *apis.FieldError {
+	if s.TTLAfterFinished != nil {
+		return nil
+	}
+	err := apis.ErrMissingField("ttlAfterFinished")
+	err.Details = "each event leaves a Batch, which is to go some time after its end: say when, as in 168h, and later than the Broker may deliver the event again"
+	return err
 }
 
 // fixed is why no event may choose a text of a template; "" where one may. The run has the rights, or

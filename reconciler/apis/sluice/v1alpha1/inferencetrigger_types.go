@@ -138,7 +138,7 @@ type TriggerBatch struct {
 type TriggerBatchTemplate struct {
 	// Spec is the Batch's. Its texts may have expressions; serviceAccountName, secretName, endpoint,
 	// numbers, times and what has few values may not. Each Batch needs an output of its own: put
-	// ${event.id} into its prefix or folder.
+	// ${event.id} into its prefix or folder. It needs ttlAfterFinished.
 	Spec BatchSpec `json:"spec"`
 }
 
