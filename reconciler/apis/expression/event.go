@@ -16,6 +16,10 @@ import (
 	cetypes "github.com/cloudevents/sdk-go/v2/types"
 )
 
+// maxValues bounds the values in an event's data, those in lists and objects and these themselves
+// included: what is decoded of them takes up to some 400 bytes each.
+const maxValues = 200_000
+
 // Event is a CloudEvent as expressions see it. It is for one goroutine: its data is decoded once,
 // when it is asked for.
 type Event struct {
@@ -134,6 +138,9 @@ func (e *Event) decode() (any, error) {
 
 // decode reads JSON with whole numbers as such.
 func decode(data []byte) (any, error) {
+	if valuesIn(data, maxValues) > maxValues {
+		return nil, fmt.Errorf("the event's data has more than %d values, which expressions don't take; send less in one event, or let no expression have event.data", maxValues)
+	}
 	decoder := stdjson.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	var value any
@@ -144,6 +151,24 @@ func decode(data []byte) (any, error) {
 		return nil, errors.New("the event's data has more behind the JSON that its datacontenttype says")
 	}
 	return plainNumbers(value), nil
+}
+
+// valuesIn counts the values in JSON, and at most one above how many there may be: each is the
+// outermost, or comes behind a comma, or behind what opens a list or an object. An empty one counts
+// as if it had a value, and what isn't JSON is for the decoder to tell.
+func valuesIn(data []byte, most int) int {
+	count, quoted := 1, false
+	for i := 0; i < len(data) && count <= most; i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '[' || c == '{'):
+			count++
+		}
+	}
+	return count
 }
 
 func plainNumbers(value any) any {
