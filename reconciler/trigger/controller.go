@@ -52,8 +52,9 @@ func watch(informer cache.SharedIndexInformer, handler cache.ResourceEventHandle
 	_, _ = informer.AddEventHandler(handler)
 }
 
-// whenModelChanges enqueues the InferenceTriggers of a namespace in which a Model comes, goes, or
-// gets or loses its address: any of them may say of it that it was meant.
+// whenModelChanges enqueues the InferenceTriggers of a namespace in which a Model comes, goes,
+// gets or loses its address, or stops or begins to be Ready: any of them may say of it that it was
+// meant.
 func whenModelChanges(ours sluicelisters.InferenceTriggerLister, enqueue func(any)) cache.ResourceEventHandler {
 	all := func(object any) {
 		model, err := kmeta.DeletionHandlingAccessor(object)
@@ -73,10 +74,19 @@ func whenModelChanges(ours sluicelisters.InferenceTriggerLister, enqueue func(an
 		UpdateFunc: func(before, after any) {
 			was, had := before.(*v1alpha1.Model)
 			is, has := after.(*v1alpha1.Model)
-			if had && has && was.AskedAt() == is.AskedAt() && was.AskedAt() != "" {
+			if had && has && was.AskedAt() == is.AskedAt() && was.AskedAt() != "" && unreadiness(was) == unreadiness(is) {
 				return
 			}
 			all(after)
 		},
 	}
+}
+
+// unreadiness is what a Model says of why it isn't Ready; "" of one that is, or doesn't
+// know yet.
+func unreadiness(m *v1alpha1.Model) string {
+	if ready := m.Status.GetCondition(v1alpha1.ModelConditionReady); ready.IsFalse() {
+		return ready.Reason + ": " + ready.Message
+	}
+	return ""
 }

@@ -53,6 +53,7 @@ func eventRows() rtesting.TableTest {
 	const missing = `There is no Model "ranker" in namespace "search". Create it, or correct spec.model. Until then events are delivered again, as spec.delivery says.`
 	const meant = `There is no Model "ranker" in namespace "search". Did you mean "rankers"? Create it, or correct spec.model. Until then events are delivered again, as spec.delivery says.`
 	const unready = `Model "ranker" has no address yet: events for it are delivered again until it has. It says ImageMissing: No such image.`
+	const failing = `Model "ranker" has an address and isn't Ready: events that it doesn't answer are delivered again. It says ImageMissing: No such image.`
 	filtered := func(t *v1alpha1.InferenceTrigger) {
 		t.Spec.Filters = []eventingv1.SubscriptionsAPIFilter{{CESQL: "type LIKE 'com.%'"}}
 	}
@@ -97,6 +98,21 @@ func eventRows() rtesting.TableTest {
 		Key:               key,
 		Objects:           []runtime.Object{score(), trigger(ready), model("ranker", func(m *v1alpha1.Model) { m.Namespace = "ads" })},
 		WantStatusUpdates: status(score(observed, propagated(subscribed, trigger(ready)), noSink, modelMissing(missing))),
+	}, {
+		Name: "with a Model that has an address, and isn't Ready",
+		Key:  key,
+		Objects: []runtime.Object{score(), trigger(ready), model("ranker", func(m *v1alpha1.Model) {
+			m.Status.InitializeConditions()
+			m.GetConditionSet().Manage(&m.Status).MarkFalse(v1alpha1.ModelConditionRevisionReady, "ImageMissing", "No such image.")
+		})},
+		WantStatusUpdates: status(score(observed, propagated(subscribed, trigger(ready)), noSink, func(t *v1alpha1.InferenceTrigger) { t.Status.MarkModelNotReady(failing) })),
+	}, {
+		Name: "with a Model that has an address, and doesn't know yet whether it is Ready",
+		Key:  key,
+		Objects: []runtime.Object{score(), trigger(ready), model("ranker", func(m *v1alpha1.Model) {
+			m.Status.InitializeConditions()
+		})},
+		WantStatusUpdates: status(score(observed, propagated(subscribed, trigger(ready)), noSink, modelReady)),
 	}, {
 		Name: "with a Model that has no address yet",
 		Key:  key,

@@ -124,7 +124,9 @@ func (r *Reconciler) lookAtModel(t *v1alpha1.InferenceTrigger) error {
 	case err != nil:
 		return fmt.Errorf("getting Model %q: %w", name, err)
 	case model.AskedAt() == "":
-		t.Status.MarkModelNotReady(withoutAddress(model))
+		t.Status.MarkModelNotReady(fmt.Sprintf("Model %q has no address yet: events for it are delivered again until it has.", name) + saidBy(model))
+	case model.Status.GetCondition(v1alpha1.ModelConditionReady).IsFalse():
+		t.Status.MarkModelNotReady(fmt.Sprintf("Model %q has an address and isn't Ready: events that it doesn't answer are delivered again.", name) + saidBy(model))
 	default:
 		t.Status.MarkModelReady()
 	}
@@ -146,11 +148,10 @@ func (r *Reconciler) nearest(namespace, name string) (string, error) {
 	return spelling.Nearest(name, names), nil
 }
 
-// withoutAddress is why a Model can't be asked yet.
-func withoutAddress(m *v1alpha1.Model) string {
-	says := fmt.Sprintf("Model %q has no address yet: events for it are delivered again until it has.", m.Name)
+// saidBy is why a Model isn't Ready, in its own words; "" where it doesn't say.
+func saidBy(m *v1alpha1.Model) string {
 	if ready := m.Status.GetCondition(v1alpha1.ModelConditionReady); ready != nil && ready.Reason != "" {
-		says += fmt.Sprintf(" It says %s: %s", ready.Reason, ready.Message)
+		return fmt.Sprintf(" It says %s: %s", ready.Reason, ready.Message)
 	}
-	return says
+	return ""
 }

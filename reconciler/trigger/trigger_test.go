@@ -41,14 +41,24 @@ func TestWhenModelChanges(t *testing.T) {
 	})
 	unready := model("ranker", func(m *v1alpha1.Model) { m.Status.Address = nil })
 	elsewhere := model("ranker", func(m *v1alpha1.Model) { m.Status.Address = &duckv1.Addressable{URL: apis.HTTP("elsewhere")} })
+	failing := func(why string) *v1alpha1.Model {
+		return model("ranker", func(m *v1alpha1.Model) {
+			m.Status.InitializeConditions()
+			m.GetConditionSet().Manage(&m.Status).MarkFalse(v1alpha1.ModelConditionRevisionReady, "ImageMissing", "%s", why)
+		})
+	}
 	for what, test := range map[string]struct {
 		change func()
 		want   string
 	}{
-		"comes":           {func() { handler.OnAdd(model("ranker"), false) }, namespace},
-		"goes":            {func() { handler.OnDelete(cache.DeletedFinalStateUnknown{Key: "search/ranker", Obj: model("ranker")}) }, namespace},
-		"gets an address": {func() { handler.OnUpdate(unready, model("ranker")) }, namespace},
-		"gets another":    {func() { handler.OnUpdate(elsewhere, model("ranker")) }, namespace},
+		"comes":             {func() { handler.OnAdd(model("ranker"), false) }, namespace},
+		"goes":              {func() { handler.OnDelete(cache.DeletedFinalStateUnknown{Key: "search/ranker", Obj: model("ranker")}) }, namespace},
+		"gets an address":   {func() { handler.OnUpdate(unready, model("ranker")) }, namespace},
+		"gets another":      {func() { handler.OnUpdate(elsewhere, model("ranker")) }, namespace},
+		"stops being Ready": {func() { handler.OnUpdate(model("ranker"), failing("x")) }, namespace},
+		"is Ready again":    {func() { handler.OnUpdate(failing("x"), model("ranker")) }, namespace},
+		"says another why":  {func() { handler.OnUpdate(failing("x"), failing("y")) }, namespace},
+		"says the same why": {func() { handler.OnUpdate(failing("x"), failing("x")) }, ""},
 		"has more replicas": {func() {
 			handler.OnUpdate(model("ranker"), model("ranker", func(m *v1alpha1.Model) { m.Status.ReadyReplicas = 3 }))
 		}, ""},
