@@ -43,6 +43,7 @@ func TestLeftHandler(t *testing.T) {
 		"what is left":       {true, "batch", `{"models":["team/m","team/full","team/old","team/nobody"]}`, http.StatusOK, `{"models":{"team/m":{"requestsPerSecond":12.5,"seconds":3}}}`},
 		"with needs":         {true, "batch", `{"models":["team/m"],"needs":{"team/m":[{"requestsPerSecond":5,"seconds":60,"maxReplicas":3}]}}`, http.StatusOK, `{"models":{"team/m":{"requestsPerSecond":12.5,"seconds":3}}}`},
 		"a need of nonsense": {true, "batch", `{"models":["team/m"],"needs":{"team/m":[{"requestsPerSecond":5,"seconds":60},{"requestsPerSecond":-1,"seconds":60}]}}`, http.StatusBadRequest, "needs[team/m][1]: requestsPerSecond is -1, want 0 or more"},
+		"a need of no end":   {true, "batch", `{"models":["team/m"],"needs":{"team/m":[{"requestsPerSecond":1e300,"seconds":1e300}]}}`, http.StatusBadRequest, "needs[team/m][0]: requestsPerSecond and seconds come to +Inf requests"},
 		"of nothing":         {true, "batch", `{}`, http.StatusOK, `{"models":{}}`},
 		"a stranger":         {true, "", `{"models":["team/m"]}`, http.StatusUnauthorized, "unknown caller: who are you"},
 		"nobody can be told": {true, "later", `{"models":["team/m"]}`, http.StatusServiceUnavailable, "no keys yet"},

@@ -13,6 +13,8 @@ const (
 	// and ending what it takes from the last answer until that is known.
 	early  = 0.1
 	ending = 3 * time.Second
+	// mostRequests is more than any batch has left.
+	mostRequests = 1e15
 	// leastLeft is the time for which what is left is asked at the end.
 	leastLeft = time.Second
 )
@@ -42,6 +44,8 @@ func (n Need) Check() error {
 		return fmt.Errorf("requestsPerSecond is %g, want 0 or more", n.RequestsPerSecond)
 	case !(n.Seconds > 0) || math.IsInf(n.Seconds, 1):
 		return fmt.Errorf("seconds is %g, want more than 0", n.Seconds)
+	case n.requests() > mostRequests:
+		return fmt.Errorf("requestsPerSecond and seconds come to %g requests, want at most %g", n.requests(), float64(mostRequests))
 	case n.MaxReplicas < 0:
 		return fmt.Errorf("maxReplicas is %d, want 0 or more", n.MaxReplicas)
 	}
