@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"errors"
 	"math"
 	"math/big"
 	"time"
@@ -21,9 +22,10 @@ const (
 
 // call decides how many replicas batch calls for of each plan that it runs on, so that it
 // meets its deadlines. It may be none where requests with the mark have no bucket of their
-// own: then batch has nothing of them.
+// own: then batch has nothing of them. Of a plan that nothing can be decided of, what was called
+// for stands.
 func (f *Function) call(s *state, plans []plan) error {
-	now, called := f.Clock.Now(), map[string]slack.Called{}
+	now, called, errs := f.Clock.Now(), map[string]slack.Called{}, []error(nil)
 	for i := range plans {
 		p := &plans[i]
 		if p.err != nil || p.gone || !p.batch || !p.marks {
@@ -36,12 +38,13 @@ func (f *Function) call(s *state, plans []plan) error {
 		}
 		start, err := f.startOf(p, s.replicas[k])
 		if err != nil {
-			return err
+			called[k], errs = f.called[k], append(errs, err)
+			continue
 		}
 		called[k] = slack.Usual.Call(f.called[k], f.fleetOf(p, s.replicas[k], start), needs, now)
 	}
 	f.called = called
-	return nil
+	return errors.Join(errs...)
 }
 
 // startOf is how long a replica takes of the revision that takes longest.

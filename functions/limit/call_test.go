@@ -1,12 +1,15 @@
 package limit
 
 import (
+	"errors"
 	"math"
 	"math/big"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/cache"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/functions/limit/division"
@@ -53,6 +56,48 @@ func TestNeedsAge(t *testing.T) {
 	if got := b.needs("team/other", now); len(got) != 0 {
 		t.Errorf("of another Model there is needed %+v", got)
 	}
+}
+
+// Where nothing can be decided of one Model, what was called for it stands, and others are
+// decided of.
+func TestCallGoesOn(t *testing.T) {
+	now := time.Unix(2_000_000_000, 0)
+	lost, found := rateLimit("lost"), rateLimit("found")
+	f := New()
+	f.Clock = clocktesting.NewFakeClock(now)
+	f.Caches.Deployments = cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byRevision: func(any) ([]string, error) { return nil, nil }})
+	f.Caches.Pods = unreadable{f.Caches.Deployments, "team/lost-1"}
+	need := []slack.Need{{RequestsPerSecond: 36, Seconds: 100}}
+	f.batches.asked = map[string]asking{key(lost): {at: now, needs: need}, key(found): {at: now, needs: need}}
+	f.called = map[string]slack.Called{key(lost): {Replicas: 3}}
+	s, plans := &state{replicas: map[string][]capacity.Replicas{}}, make([]plan, 0, 2)
+	for _, l := range []*v1alpha1.RateLimit{lost, found} {
+		s.replicas[key(l)] = []capacity.Replicas{{Revision: l.Name + "-1", Percent: 100, Max: 9}}
+		plans = append(plans, plan{of: l, batch: true, marks: true, rule: capacity.Rule{PerReplica: big.NewRat(10, 1)}, serving: new(big.Rat)})
+	}
+	if err := f.call(s, plans); err == nil {
+		t.Error("nobody is told of what can't be read")
+	}
+	if n := f.called[key(lost)].Replicas; n != 3 {
+		t.Errorf("%d are called for of the one that can't be read, were 3", n)
+	}
+	if n := f.called[key(found)].Replicas; n < 4 || n > 9 {
+		t.Errorf("%d are called for of the other, want enough for 36 requests a second of 10 each", n)
+	}
+}
+
+// unreadable is an index of which one value can't be looked up.
+type unreadable struct {
+	cache.Indexer
+
+	value string
+}
+
+func (u unreadable) ByIndex(index, value string) ([]any, error) {
+	if value == u.value {
+		return nil, errors.New("no such index")
+	}
+	return u.Indexer.ByIndex(index, value)
 }
 
 // What is called for goes over the revisions as their requests do, within what each may have.

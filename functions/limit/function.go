@@ -236,9 +236,7 @@ func (f *Function) pass(ctx context.Context) error {
 	f.divide(s, plans)
 	f.leave(plans)
 	f.line(plans)
-	if err := f.call(s, plans); err != nil {
-		return err
-	}
+	uncalled := f.call(s, plans)
 	f.setFloors(s, plans)
 	generations, err := f.write(ctx, s, plans)
 	if !f.lastOut.Before(began) {
@@ -250,7 +248,7 @@ func (f *Function) pass(ctx context.Context) error {
 	f.Prover.Want(questions(s, plans, generations), f.ProbeToken())
 	f.settle()
 	f.report()
-	return errors.Join(expelled, err)
+	return errors.Join(expelled, uncalled, err)
 }
 
 // divide moves each limit's division over its places towards the demand. Until that is
