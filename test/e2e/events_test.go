@@ -302,7 +302,7 @@ func TestEventsAreAuthenticated(t *testing.T) {
 	broker := "http://" + s.clusterIP(eventingNamespace, "broker-ingress") + "/" + sluice.SystemNamespace + "/" + eventing.BrokerName
 	direct := "http://" + s.clusterIP(sluice.SystemNamespace, limiter)
 	const forBroker, forLimiter = "eventing.knative.dev/broker/" + sluice.SystemNamespace + "/" + eventing.BrokerName, "sluice.dev/limiter"
-	scaled := s.scaledEvent()
+	scaled, started := s.scaledEvent(), s.startedEvent()
 	before := s.outcomes(limiter, received)
 
 	for name, test := range map[string]struct {
@@ -316,6 +316,9 @@ func TestEventsAreAuthenticated(t *testing.T) {
 		"another account's":              {broker, s.namespace, "default", forBroker, scaled, http.StatusForbidden},
 		"the controller's":               {broker, sluice.SystemNamespace, "controller", forBroker, scaled, http.StatusAccepted},
 		"the controller's, for others":   {broker, sluice.SystemNamespace, "controller", forLimiter, scaled, http.StatusUnauthorized},
+		"of a run":                       {broker, sluice.SystemNamespace, "batch", forBroker, started, http.StatusAccepted},
+		"of a run, by another":           {broker, sluice.SystemNamespace, "controller", forBroker, started, http.StatusForbidden},
+		"of a scale, by what runs":       {broker, sluice.SystemNamespace, "batch", forBroker, scaled, http.StatusForbidden},
 		"of a type that isn't its own":   {broker, sluice.SystemNamespace, limiter, forBroker, scaled, http.StatusForbidden},
 		"past the Broker":                {direct, "", "", "", scaled, http.StatusUnauthorized},
 		"past the Broker, with a token":  {direct, sluice.SystemNamespace, "controller", forLimiter, scaled, http.StatusForbidden},
@@ -362,6 +365,23 @@ func (s *stage) scaledEvent() string {
 	event, err := eventing.NewRevisionScaled(eventing.RevisionScaled{
 		Model: eventing.Ref{Namespace: s.namespace, Name: "none"}, Revision: "none-00001",
 		Scale: eventing.Scale{Desired: 1, Ready: 1}, ResourceVersion: "1",
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	content, err := event.MarshalJSON()
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(content)
+}
+
+// startedEvent is what is told of a run, structured.
+func (s *stage) startedEvent() string {
+	s.Helper()
+	event, err := eventing.NewBatchStarted(eventing.BatchStarted{
+		BatchRun: eventing.BatchRun{Batch: eventing.Ref{Namespace: s.namespace, Name: "none"}, UID: "none", Model: "none"},
+		Since:    time.Now().Truncate(time.Second),
 	})
 	if err != nil {
 		s.Fatal(err)
