@@ -6,24 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
 
+	"sluice.dev/sluice/functions/answers"
 	"sluice.dev/sluice/functions/trigger/mapping"
 )
 
 const (
 	// maxAnswer bounds what is read of an answer, in bytes.
 	maxAnswer = 8 << 20
-	// small answers are read without waiting for room, of which there is enough for some large ones.
+	// small answers are held as they come, of larger ones largeAtOnce.
 	small, largeAtOnce = 64 << 10, 4
-	// dialWithin bounds the way to the gateway.
-	dialWithin = 5 * time.Second
 	// keyHeader names the event, so that a Model can tell that it was asked before.
 	keyHeader = "Idempotency-Key"
 )
@@ -31,23 +28,11 @@ const (
 // models asks Models as their online callers do.
 type models struct {
 	client *http.Client
-	large  chan struct{}
+	room   *answers.Room
 }
 
 func newModels() *models {
-	return &models{
-		client: &http.Client{
-			Transport: &http.Transport{
-				DialContext:         (&net.Dialer{Timeout: dialWithin}).DialContext,
-				MaxIdleConnsPerHost: perTrigger, MaxIdleConns: atOnce, IdleConnTimeout: 30 * time.Second,
-				// An answer is handed on as the Model gives it to those who don't ask for another.
-				DisableCompression: true,
-			},
-			// Where else a request should go isn't the Model's to say.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		large: make(chan struct{}, largeAtOnce),
-	}
+	return &models{client: answers.Client(perTrigger, atOnce), room: answers.NewRoom(small, largeAtOnce)}
 }
 
 // question is a request, to whom, for which event and for how long.
@@ -76,7 +61,8 @@ func (m *models) ask(ctx context.Context, q question) answer {
 		return unanswered(ctx, q, err)
 	}
 	defer got.Body.Close()
-	out, err := m.read(ctx, got.Body)
+	var out answer
+	out.body, out.free, err = m.room.Read(ctx, got.Body, maxAnswer)
 	switch {
 	case err != nil:
 		out.release()
@@ -127,21 +113,6 @@ func (q question) build(ctx context.Context) (*http.Request, error) {
 	return request, nil
 }
 
-// read reads an answer's body, up to a byte more than may be, once there is room for it.
-func (m *models) read(ctx context.Context, from io.Reader) (answer, error) {
-	begin, err := io.ReadAll(io.LimitReader(from, small))
-	if err != nil || len(begin) < small {
-		return answer{body: begin}, err
-	}
-	select {
-	case m.large <- struct{}{}:
-	case <-ctx.Done():
-		return answer{}, ctx.Err()
-	}
-	rest, err := io.ReadAll(io.LimitReader(from, maxAnswer+1-small))
-	return answer{body: append(begin, rest...), free: sync.OnceFunc(func() { <-m.large })}, err
-}
-
 func (a answer) release() {
 	if a.free != nil {
 		a.free()
@@ -150,12 +121,11 @@ func (a answer) release() {
 
 // unanswered is of a request that got no whole answer.
 func unanswered(ctx context.Context, q question, err error) answer {
-	dial := &net.OpError{}
-	switch {
 	// First: the end of the request's time ends a dial, too.
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return answer{late: true, problem: fmt.Sprintf("the Model gave no answer within %s (spec.request.timeout)", q.timeout)}
-	case errors.As(err, &dial) && dial.Op == "dial":
+	}
+	if dial, ok := answers.Undialled(err); ok {
 		return answer{problem: fmt.Sprintf("the Model can't be reached: %v", dial)}
 	}
 	return answer{problem: fmt.Sprintf("the Model gave no answer: %v", err)}

@@ -45,6 +45,11 @@ var rules = []rule{
 		forbidden: []string{"k8s.io/client-go/kubernetes", "knative.dev/", "reconciler/", "functions/"},
 	},
 	{
+		name:      "how a Model is asked is the same for whoever asks",
+		of:        under("functions/answers"),
+		forbidden: []string{"k8s.io/", "knative.dev/", "istio.io/", "eventing", "reconciler/", "functions/"},
+	},
+	{
 		name:      "batch knows of limits what they leave",
 		of:        under("functions/batch/"),
 		forbidden: []string{"functions/limit/"},

@@ -5,23 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
+	"sluice.dev/sluice/functions/answers"
 	"sluice.dev/sluice/functions/batch/task"
 )
 
-const (
-	// small answers are held as they come; of larger ones largeAtOnce: so what a worker holds
-	// doesn't come to its concurrency times the bound of an answer.
-	small       = 256 << 10
-	largeAtOnce = 4
-)
+// small answers are held as they come, of larger ones largeAtOnce.
+const small, largeAtOnce = 256 << 10, 4
 
 // Question is what the Model is asked.
 type Question struct {
@@ -66,7 +60,7 @@ type Model struct {
 	headers http.Header
 	timeout time.Duration
 	bound   int64
-	large   chan struct{}
+	room    *answers.Room
 }
 
 // NewModel returns the Asker of a task.
@@ -85,18 +79,9 @@ func NewModel(t *task.Task) (*Model, error) {
 	}
 	headers.Set(task.MarkHeader, t.Name)
 	return &Model{
-		client: &http.Client{
-			Transport: &http.Transport{
-				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-				MaxIdleConnsPerHost: t.Bounds.Concurrency, IdleConnTimeout: 30 * time.Second,
-				// An answer is kept as the Model gives it to those who don't ask for another.
-				DisableCompression: true,
-			},
-			// Where else a request should go isn't the Model's to say.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		url: target.ResolveReference(path).String(), headers: headers,
-		timeout: time.Duration(t.Request.Timeout), bound: t.Bounds.AnswerBytes, large: make(chan struct{}, largeAtOnce),
+		client: answers.Client(t.Bounds.Concurrency, 0),
+		url:    target.ResolveReference(path).String(), headers: headers,
+		timeout: time.Duration(t.Request.Timeout), bound: t.Bounds.AnswerBytes, room: answers.NewRoom(small, largeAtOnce),
 	}, nil
 }
 
@@ -118,8 +103,8 @@ func (m *Model) Ask(ctx context.Context, question Question) Answer {
 		return m.unanswered(err)
 	}
 	defer answer.Body.Close()
-	read, err := m.read(ctx, answer.Body)
-	read.Status = answer.StatusCode
+	read := Answer{Status: answer.StatusCode}
+	read.Body, read.release, err = m.room.Read(ctx, answer.Body, m.bound)
 	switch {
 	case err != nil:
 		read.Free()
@@ -138,25 +123,9 @@ func (m *Model) Ask(ctx context.Context, question Question) Answer {
 	return read
 }
 
-// read reads an answer's body, up to a byte more than may be, once there is room for it.
-func (m *Model) read(ctx context.Context, from io.Reader) (Answer, error) {
-	begin, err := io.ReadAll(io.LimitReader(from, small))
-	if err != nil || len(begin) < small {
-		return Answer{Body: begin}, err
-	}
-	select {
-	case m.large <- struct{}{}:
-	case <-ctx.Done():
-		return Answer{}, ctx.Err()
-	}
-	rest, err := io.ReadAll(io.LimitReader(from, max(0, m.bound+1-small)))
-	return Answer{Body: append(begin, rest...), release: sync.OnceFunc(func() { <-m.large })}, err
-}
-
 // unanswered is a request's that got no whole answer.
 func (m *Model) unanswered(err error) Answer {
-	dial := &net.OpError{}
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	if dial, ok := answers.Undialled(err); ok {
 		return Answer{Unreached: true, Problem: fmt.Sprintf("the Model can't be reached: %v", dial)}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
