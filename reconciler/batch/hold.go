@@ -32,7 +32,7 @@ func (r *Reconciler) look(b *v1alpha1.Batch) (*pass, error) {
 		return nil, fmt.Errorf("getting Model %q: %w", b.Spec.Model, err)
 	case p.hold != nil:
 	case err == nil && model.DeletionTimestamp == nil:
-		p.hold = &hold{reasonModelNotReady, withoutAddress(model)}
+		p.hold = &hold{reasonModelNotReady, fmt.Sprintf("Model %q has no address yet.", model.Name) + model.SaysOfItself()}
 	default:
 		p.hold, err = r.withoutModel(b)
 		return p, err
@@ -46,14 +46,8 @@ func (r *Reconciler) withoutModel(b *v1alpha1.Batch) (*hold, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the Models of the namespace: %w", err)
 	}
-	var names []string
-	for _, m := range models {
-		if m.Name != b.Spec.Model {
-			names = append(names, m.Name)
-		}
-	}
 	says := fmt.Sprintf("There is no Model %q in namespace %q.", b.Spec.Model, b.Namespace)
-	near := spelling.Nearest(b.Spec.Model, names)
+	near := spelling.NearestOf(b.Spec.Model, models)
 	switch {
 	case b.Status.HasBegun():
 		says += " Create it again, and the run goes on where it was; or delete the Batch."
@@ -63,15 +57,6 @@ func (r *Reconciler) withoutModel(b *v1alpha1.Batch) (*hold, error) {
 		says += " Create it, or correct spec.model."
 	}
 	return &hold{reasonModelMissing, says}, nil
-}
-
-// withoutAddress is why a Model can't be asked.
-func withoutAddress(m *v1alpha1.Model) string {
-	says := fmt.Sprintf("Model %q has no address yet.", m.Name)
-	if ready := m.Status.GetCondition(v1alpha1.ModelConditionReady); ready != nil && ready.Reason != "" {
-		says += fmt.Sprintf(" It says %s: %s", ready.Reason, ready.Message)
-	}
-	return says
 }
 
 // holdBeforeStart is what only what hasn't begun can be held by, since it can still be

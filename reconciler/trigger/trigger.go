@@ -124,9 +124,9 @@ func (r *Reconciler) lookAtModel(t *v1alpha1.InferenceTrigger) error {
 	case err != nil:
 		return fmt.Errorf("getting Model %q: %w", name, err)
 	case model.AskedAt() == "":
-		t.Status.MarkModelNotReady(fmt.Sprintf("Model %q has no address yet: events for it are delivered again until it has.", name) + saidBy(model))
+		t.Status.MarkModelNotReady(fmt.Sprintf("Model %q has no address yet: events for it are delivered again until it has.", name) + model.SaysOfItself())
 	case model.Status.GetCondition(v1alpha1.ModelConditionReady).IsFalse():
-		t.Status.MarkModelNotReady(fmt.Sprintf("Model %q has an address and isn't Ready: events that it doesn't answer are delivered again.", name) + saidBy(model))
+		t.Status.MarkModelNotReady(fmt.Sprintf("Model %q has an address and isn't Ready: events that it doesn't answer are delivered again.", name) + model.SaysOfItself())
 	default:
 		t.Status.MarkModelReady()
 	}
@@ -139,19 +139,5 @@ func (r *Reconciler) nearest(namespace, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listing the Models of the namespace: %w", err)
 	}
-	var names []string
-	for _, m := range models {
-		if m.Name != name {
-			names = append(names, m.Name)
-		}
-	}
-	return spelling.Nearest(name, names), nil
-}
-
-// saidBy is why a Model isn't Ready, in its own words; "" where it doesn't say.
-func saidBy(m *v1alpha1.Model) string {
-	if ready := m.Status.GetCondition(v1alpha1.ModelConditionReady); ready != nil && ready.Reason != "" {
-		return fmt.Sprintf(" It says %s: %s", ready.Reason, ready.Message)
-	}
-	return ""
+	return spelling.NearestOf(name, models), nil
 }

@@ -30,6 +30,18 @@ func Nearest(word string, words []string) string {
 	return best
 }
 
+// NearestOf is the name of the object that was meant by one that none has, as Nearest has it. An
+// object of that very name is none: it goes.
+func NearestOf[T interface{ GetName() string }](name string, objects []T) string {
+	var names []string
+	for _, o := range objects {
+		if o.GetName() != name {
+			names = append(names, o.GetName())
+		}
+	}
+	return Nearest(name, names)
+}
+
 // distance is how many letters have to be put in, taken out, replaced or swapped with their
 // neighbours to make b of a (optimal string alignment).
 func distance(a, b string) int {

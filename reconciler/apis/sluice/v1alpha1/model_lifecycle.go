@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -53,6 +54,15 @@ func (m *Model) AskedAt() string {
 		return ""
 	}
 	return m.Status.Address.URL.String()
+}
+
+// SaysOfItself is a sentence, behind another, on why it isn't Ready, in its own words; "" where it
+// doesn't say.
+func (m *Model) SaysOfItself() string {
+	if ready := m.Status.GetCondition(ModelConditionReady); ready != nil && ready.Reason != "" {
+		return fmt.Sprintf(" It says %s: %s", ready.Reason, ready.Message)
+	}
+	return ""
 }
 
 // IsReady is true when the status speaks of this generation and is Ready.
