@@ -52,8 +52,7 @@ func estimateOf(s *v1alpha1.BatchStatus, far task.Progress, now time.Time) (time
 	if !far.Heard || far.ItemsPerSecond <= 0 || s.Total == nil {
 		return time.Time{}, false
 	}
-	left := min(*s.Total, max(0, *s.Total-s.ItemsDone())+far.Again)
-	seconds := float64(left) / far.ItemsPerSecond
+	seconds := float64(task.Left(*s.Total, s.ItemsDone(), far.Again)) / far.ItemsPerSecond
 	if seconds > longestEstimate.Seconds() {
 		return time.Time{}, false
 	}

@@ -37,7 +37,7 @@ func (r Run) left(far progress.Far) float64 {
 	for _, tally := range far.Shards {
 		done += tally.Items()
 	}
-	left := min(r.Items, max(0, r.Items-max(done, r.Done))+far.Again)
+	left := task.Left(r.Items, max(done, r.Done), far.Again)
 	perItem := far.PerItem
 	if perItem == 0 {
 		perItem = 1 / float64(max(1, r.PerRequest))

@@ -6,6 +6,10 @@ type Tally struct{ Succeeded, Failed int64 }
 // Items are all of them.
 func (t Tally) Items() int64 { return t.Succeeded + t.Failed }
 
+// Left is how many of a batch's items have no result yet, if so many are known to be done, of
+// which so many are asked again.
+func Left(total, done, again int64) int64 { return min(total, max(0, total-done)+again) }
+
 // Progress is how far a batch is, by what its workers say while they are at it.
 type Progress struct {
 	// Shards are those of which something is known, by number: the most that a worker said of
