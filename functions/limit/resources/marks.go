@@ -40,15 +40,7 @@ type WrittenMarks []string
 
 // MarksIn reads the marks that a slot's object tells.
 func MarksIn(slot metav1.Object) (WrittenMarks, error) {
-	content, ok := slot.GetAnnotations()[MarksAnnotationKey]
-	if !ok {
-		return nil, nil
-	}
-	var written WrittenMarks
-	if err := json.Unmarshal([]byte(content), &written); err != nil {
-		return nil, fmt.Errorf("reading the marks in slot %s: %w", slot.GetName(), err)
-	}
-	return written, nil
+	return written[WrittenMarks](slot, MarksAnnotationKey, "marks")
 }
 
 // Has tells whether the limit of a virtual service has a bucket for the mark.

@@ -35,15 +35,20 @@ type WrittenShares map[string][]int64
 
 // SharesIn reads the shares that a slot's object tells.
 func SharesIn(slot metav1.Object) (WrittenShares, error) {
-	content, ok := slot.GetAnnotations()[SharesAnnotationKey]
+	return written[WrittenShares](slot, SharesAnnotationKey, "shares")
+}
+
+// written reads what a slot's object tells in an annotation; nothing where it isn't there.
+func written[T any](slot metav1.Object, annotation, what string) (told T, err error) {
+	content, ok := slot.GetAnnotations()[annotation]
 	if !ok {
-		return nil, nil
+		return told, nil
 	}
-	var written WrittenShares
-	if err := json.Unmarshal([]byte(content), &written); err != nil {
-		return nil, fmt.Errorf("reading the shares in slot %s: %w", slot.GetName(), err)
+	if err := json.Unmarshal([]byte(content), &told); err != nil {
+		var none T
+		return none, fmt.Errorf("reading the %s in slot %s: %w", what, slot.GetName(), err)
 	}
-	return written, nil
+	return told, nil
 }
 
 // Of are the shares of a virtual service's limit, nil if there are none.
