@@ -40,7 +40,7 @@ const (
 type Function struct {
 	// Trigger is the InferenceTrigger of a name; the error is Kubernetes' own where there is none.
 	Trigger func(namespace, name string) (*v1alpha1.InferenceTrigger, error)
-	// Model is the URL of a Model; the error is Kubernetes' own where there is none.
+	// Model is the URL of a Model, "" as long as it has none; an error says why there is no Model.
 	Model func(namespace, name string) (string, error)
 	// Batches are those of a namespace.
 	Batches func(namespace string) Batches

@@ -14,15 +14,12 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
-const (
-	// longestBatchName is what the webhook takes for a Batch's, of which distinct are the digits
-	// that are the event's own.
-	longestBatchName, distinct = 52, 16
-)
+// distinct are the digits of a Batch's name that are the event's own.
+const distinct = 16
 
 func compileBatch(of *v1alpha1.BatchSpec) (*batch, error) {
 	b := &batch{spec: of.DeepCopy(), texts: map[string]*expression.Template{}}
-	err := b.spec.DeepCopy().EachText(func(path, text string) (string, error) {
+	err := b.spec.EachText(func(path, text string) (string, error) {
 		if !strings.Contains(text, "${") {
 			return text, nil
 		}
@@ -39,11 +36,10 @@ func compileBatch(of *v1alpha1.BatchSpec) (*batch, error) {
 // BatchName is that of the Batch that an event starts: the same whenever it is delivered.
 func BatchName(t eventing.InferenceTrigger, event cloudevents.Event) string {
 	digits := t.AnswerID(event)[:distinct]
-	return t.Name[:min(len(t.Name), longestBatchName-distinct-1)] + "-" + digits
+	return t.Name[:min(len(t.Name), v1alpha1.MaxBatchName-distinct-1)] + "-" + digits
 }
 
-// Batch is the one that an event starts, without its defaults. The error says which field doesn't come to what it has
-// to be, which it wouldn't the next time either.
+// Batch is the one that an event starts, without its defaults. The error is as that of Request.
 func (m *Mapping) Batch(t eventing.InferenceTrigger, event cloudevents.Event) (*v1alpha1.Batch, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), evaluatedWithin)
 	defer cancel()

@@ -95,7 +95,8 @@ func compileRequest(of *v1alpha1.TriggerRequest) (*request, error) {
 func (m *Mapping) StartsBatch() bool { return m.batch != nil }
 
 // Request is what the Model is asked for an event. The error says which field doesn't come to
-// what it has to be, which it wouldn't the next time either.
+// what it has to be, which it wouldn't the next time either, unless the error wraps
+// context.DeadlineExceeded.
 func (m *Mapping) Request(event cloudevents.Event) (Request, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), evaluatedWithin)
 	defer cancel()

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// maxBatchName leaves room in a host name's 63 characters for what a pod of a run is
+	// MaxBatchName leaves room in a host name's 63 characters for what a pod of a run is
 	// named, "<name>-work-<shard>", as Kubernetes does with CronJobs.
-	maxBatchName     = 52
+	MaxBatchName     = 52
 	maxBatchWorkers  = 100
 	maxBatchRows     = 10_000
 	maxBatchAttempts = 100
@@ -82,7 +82,7 @@ func (*Batch) SupportedSubResources() []string { return []string{""} }
 // validateName holds the name to what Jobs, their pods and labels bear.
 func (b *Batch) validateName() *apis.FieldError {
 	field, name, prefix := "metadata.name", b.Name, false
-	most := maxBatchName
+	most := MaxBatchName
 	if name == "" && b.GenerateName != "" {
 		field, name, prefix = "metadata.generateName", b.GenerateName, true
 		most -= len(longestGenerated(""))

@@ -19,7 +19,7 @@ import (
 
 const (
 	// maxTriggerName leaves room for the hash in the names of the Batches that are started.
-	maxTriggerName    = maxBatchName
+	maxTriggerName    = MaxBatchName
 	maxTriggerTimeout = 10 * time.Minute
 	maxEventType      = 256
 )
