@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	cloudevents "github.com/cloudevents/sdk-go/v2"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -362,27 +363,24 @@ func (s *stage) authenticates() bool {
 // scaledEvent is what the controller would send, structured.
 func (s *stage) scaledEvent() string {
 	s.Helper()
-	event, err := eventing.NewRevisionScaled(eventing.RevisionScaled{
+	return s.structured(eventing.NewRevisionScaled(eventing.RevisionScaled{
 		Model: eventing.Ref{Namespace: s.namespace, Name: "none"}, Revision: "none-00001",
 		Scale: eventing.Scale{Desired: 1, Ready: 1}, ResourceVersion: "1",
-	})
-	if err != nil {
-		s.Fatal(err)
-	}
-	content, err := event.MarshalJSON()
-	if err != nil {
-		s.Fatal(err)
-	}
-	return string(content)
+	}))
 }
 
 // startedEvent is what is told of a run, structured.
 func (s *stage) startedEvent() string {
 	s.Helper()
-	event, err := eventing.NewBatchStarted(eventing.BatchStarted{
+	return s.structured(eventing.NewBatchStarted(eventing.BatchStarted{
 		BatchRun: eventing.BatchRun{Batch: eventing.Ref{Namespace: s.namespace, Name: "none"}, UID: "none", Model: "none"},
-		Since:    time.Now().Truncate(time.Second),
-	})
+		Since:    time.Now(),
+	}))
+}
+
+// structured is an event in JSON, as a request's body.
+func (s *stage) structured(event cloudevents.Event, err error) string {
+	s.Helper()
 	if err != nil {
 		s.Fatal(err)
 	}
