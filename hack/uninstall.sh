@@ -75,14 +75,42 @@ hand_over() {
   if kubectl get crd models.sluice.dev >/dev/null 2>&1; then
     kubectl delete models.sluice.dev --all --all-namespaces --cascade=orphan --timeout=180s >/dev/null
   fi
+  # What is kept of how Models were tuned means nothing to anybody else.
+  kubectl delete controllerrevisions --all-namespaces -l sluice.dev/model --ignore-not-found >/dev/null
+}
+
+of_trials() {
+  kubectl get models.sluice.dev --all-namespaces -o jsonpath='{range .items[?(@.status.trial.phase=="Running")]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}'
+}
+
+# end_trials puts what Models say themselves in force, while there is somebody who does.
+end_trials() {
+  if ! kubectl get crd models.sluice.dev >/dev/null 2>&1; then return; fi
+  local namespace name
+  kubectl get models.sluice.dev --all-namespaces -o jsonpath='{range .items[?(@.spec.trial)]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' |
+    while read -r namespace name; do
+      kubectl -n "${namespace}" patch models.sluice.dev "${name}" --type merge -p '{"spec": {"trial": null}}' >/dev/null
+    done
+  until_none "trials of Models" of_trials
 }
 
 of_triggers() {
   kubectl get triggers.eventing.knative.dev --all-namespaces -l sluice.dev/inference-trigger,app.kubernetes.io/managed-by=sluice -o name
 }
 
-# remove_triggers has Brokers deliver no more events, while there is somebody who takes them.
+of_requests() {
+  kubectl get triggers.eventing.knative.dev --all-namespaces -l sluice.dev/batch-requests,app.kubernetes.io/managed-by=sluice -o name
+}
+
+# remove_triggers has Brokers deliver no more events, while there is somebody who takes them. Triggers
+# for requests would come back as long as their Brokers have the label, and nobody may be there to take
+# them away without it.
 remove_triggers() {
+  if kubectl get crd brokers.eventing.knative.dev >/dev/null 2>&1; then
+    kubectl label brokers.eventing.knative.dev --all-namespaces -l sluice.dev/batch-requests sluice.dev/batch-requests- >/dev/null
+    remove triggers.eventing.knative.dev --all-namespaces -l sluice.dev/batch-requests,app.kubernetes.io/managed-by=sluice
+    until_none "Triggers for requests for Batches" of_requests
+  fi
   if kubectl get crd inferencetriggers.sluice.dev >/dev/null 2>&1; then
     kubectl delete inferencetriggers.sluice.dev --all --all-namespaces --timeout=180s >/dev/null
     until_none "Triggers of InferenceTriggers" of_triggers
@@ -157,6 +185,7 @@ remove -f config/core/510-webhook-configurations.yaml
 remove_triggers
 if [[ -n "${handover}" ]]; then
   echo "Sluice: handing over to ${handover}"
+  end_trials
   stop_writers
   hand_over
 else

@@ -87,6 +87,24 @@ func (a *Authority) Issue(id Identity) error {
 	return nil
 }
 
+// Bundle writes the pair of an identity, which has been issued, into one file NAME.pem, with the
+// key in PKCS #8: that is how programs in Java read them.
+func (a *Authority) Bundle(name string) error {
+	certificate, key, err := loadPair(a.path(name+".crt"), a.path(name+".key"))
+	if err != nil {
+		return fmt.Errorf("bundling the certificate of %s: %w", name, err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("bundling the key of %s: %w", name, err)
+	}
+	content := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	for _, c := range []*x509.Certificate{certificate, a.cert} {
+		content = append(content, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return process.WriteFile(a.path(name+".pem"), content, 0o600)
+}
+
 // SigningKey makes the key pair that signs service account tokens.
 func (a *Authority) SigningKey(name string) error {
 	if _, err := os.Stat(a.path(name + ".key")); err == nil {

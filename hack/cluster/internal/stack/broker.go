@@ -3,6 +3,7 @@ package stack
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,13 +13,19 @@ import (
 )
 
 // brokerAnswers asks a broker of Kafka which requests it knows, ApiVersions of version 0,
-// which each has answered since 0.10 and none before it can do its work.
+// which each has answered since 0.10 and none before it can do its work. It is asked over TLS
+// where terms are given, and before any login.
 // https://kafka.apache.org/protocol#The_Messages_ApiVersions
-func brokerAnswers(ctx context.Context, address string) error {
+func brokerAnswers(ctx context.Context, address string, terms *tls.Config) error {
 	dialer := net.Dialer{Timeout: time.Second}
 	connection, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
+	}
+	if terms != nil {
+		terms = terms.Clone()
+		terms.ServerName, _, _ = net.SplitHostPort(address)
+		connection = tls.Client(connection, terms)
 	}
 	defer connection.Close()
 	if err := connection.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {

@@ -112,12 +112,17 @@ func (s *Stack) clientOf(identity string) (*kubeapi.Client, error) {
 
 // probe trusts the cluster's authority, for health checks.
 func (s *Stack) probe() *http.Client {
+	return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: s.trusting(), DisableKeepAlives: true}}
+}
+
+// trusting are the terms on which the cluster's own servers are trusted.
+func (s *Stack) trusting() *tls.Config {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca, err := os.ReadFile(s.layout.Cert("ca")); err == nil {
 		config.RootCAs = x509.NewCertPool()
 		config.RootCAs.AppendCertsFromPEM(ca)
 	}
-	return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	return config
 }
 
 // render writes a configuration file from its template, and reports the path.
@@ -141,7 +146,9 @@ func (s *Stack) expand(name string) ([]byte, error) {
 		"Layout": s.layout, "PauseImage": s.images.pause, "Registry": layout.Registry,
 		"BridgeAddress": layout.BridgeAddress, "PodBridge": layout.PodBridge, "PodCIDR": layout.PodCIDR,
 		"DNSServiceIP": layout.DNSServiceIP, "NodeName": layout.NodeName, "CgroupRoot": layout.CgroupRoot,
-		"Broker": broker, "BrokerElections": brokerElections,
+		"Broker": broker, "BrokerTLS": brokerTLS, "BrokerProxied": brokerProxied, "BrokerProxy": brokerProxy, "BrokerElections": brokerElections,
+		"BrokerUser": brokerUser, "BrokerPassword": brokerPassword, "BrokerIdentity": brokerIdentity,
+		"BrokerLogins": []string{"sasl_ssl", "proxied"}, // listeners, in lower case as the broker wants them here
 	}
 	var out bytes.Buffer
 	if err := t.ExecuteTemplate(&out, name, values); err != nil {

@@ -13,7 +13,6 @@ import (
 	"sluice.dev/sluice/hack/cluster/internal/layout"
 	"sluice.dev/sluice/hack/cluster/internal/machine"
 	"sluice.dev/sluice/hack/cluster/internal/plan"
-	"sluice.dev/sluice/hack/cluster/internal/process"
 	"sluice.dev/sluice/hack/cluster/internal/toolset"
 )
 
@@ -23,8 +22,6 @@ const (
 	objectStore     = layout.BridgeAddress + ":7070"
 	objectAccessKey = "sluice"
 	objectSecretKey = "local-stack"
-	broker          = layout.BridgeAddress + ":9092"
-	brokerElections = local + ":9093"
 )
 
 // store is a component that only some tests need: it starts where it is asked for by name,
@@ -54,47 +51,6 @@ func (s *Stack) versitygw() store {
 		listens: []string{objectStore},
 		ready:   s.answers("http://" + objectStore + "/healthz"),
 	}}
-}
-
-// kafka is one broker that is its own controller.
-func (s *Stack) kafka() store {
-	config := s.layout.Config("kafka.properties")
-	return store{
-		component: component{
-			name: "kafka", needs: []string{"machine", "packages for kafka", "jars of kafka"}, host: "java",
-			args:    s.java("-Xms64m", "-Xmx256m", "-XX:MaxDirectMemorySize=64m", "kafka.Kafka", config),
-			configs: map[string]string{config: "kafka.properties"},
-			prepare: func(ctx context.Context) error { return s.formatTopics(ctx, config) },
-			listens: []string{broker, brokerElections},
-			ready:   func(ctx context.Context) error { return brokerAnswers(ctx, broker) },
-		},
-		packages: []machine.Package{
-			{Name: "default-jre-headless", File: "java", Version: "17", VersionArgs: []string{"--version"}},
-			{Name: "maven", File: "mvn"},
-		},
-		jars: s.brokerJars,
-	}
-}
-
-// java are the arguments to run a program of the broker's jars: options, a class, its own.
-// A small machine has the broker start sooner, where it isn't compiled twice over.
-func (s *Stack) java(args ...string) []string {
-	return append([]string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(s.brokerJars.Path(s.layout.Binaries()), "*")}, args...)
-}
-
-// formatTopics makes the broker's folder, unless it is there: a broker starts over none
-// that doesn't say whose it is.
-func (s *Stack) formatTopics(ctx context.Context, config string) error {
-	const cluster = "c2x1aWNlLWxvY2FsLXN0aw" // 16 bytes in Base64, as a broker wants them
-	if _, err := os.Stat(filepath.Join(s.layout.Topics(), "meta.properties")); err == nil {
-		return nil
-	}
-	var said strings.Builder
-	args := s.java("-Xmx128m", "kafka.tools.StorageTool", "format", "--standalone", "--cluster-id", cluster, "--config", config)
-	if err := process.Run(ctx, &said, "java", args...); err != nil {
-		return fmt.Errorf("making the folder of topics: %w: %s", err, said.String())
-	}
-	return nil
 }
 
 // storeSteps are what has to be true for every store to be up.
@@ -203,8 +159,8 @@ func (s *Stack) storeEnv() string {
 		"SLUICE_S3_ENDPOINT":   "http://" + objectStore,
 		"SLUICE_S3_ACCESS_KEY": objectAccessKey,
 		"SLUICE_S3_SECRET_KEY": objectSecretKey,
-		"SLUICE_KAFKA_BROKER":  broker,
 	}
+	maps.Copy(variables, s.brokerEnv())
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		fmt.Fprintf(&out, "export %s='%s'\n", name, variables[name])

@@ -94,6 +94,7 @@ func TestEnvNamesTheStores(t *testing.T) {
 	env := s.Env()
 	for _, want := range []string{
 		"export SLUICE_S3_ENDPOINT='http://" + objectStore + "'\n", "export SLUICE_KAFKA_BROKER='" + broker + "'\n",
+		"export SLUICE_KAFKA_TLS_BROKER='" + brokerTLS + "'\n", "export SLUICE_KAFKA_CA='" + s.layout.Cert("ca") + "'\n",
 		"export SLUICE_CLUSTER='" + filepath.Join(s.layout.Checkout, "hack/cluster/cluster") + "'\n",
 	} {
 		if !strings.Contains(env, want) {
