@@ -1,5 +1,5 @@
-# `make help` lists the targets. Two are all a newcomer needs: `make demo` and
-# `make test`; both set up what they need.
+# `make help` lists the targets. Three are all a newcomer needs: `make demo`,
+# `make demo-batch` and `make test`; each sets up what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o pipefail -c
 .DEFAULT_GOAL := help
@@ -34,7 +34,7 @@ generate: ## generate deep copies, clients, CRDs from the API types
 presubmit: ## check format, vet, lint, generated code and module files
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [[ -z "$$unformatted" ]] || { echo "run gofmt on:"; echo "$$unformatted"; exit 1; }
 	for module in $(MODULES); do (cd $$module && go vet ./... && go mod tidy -diff); done
-	go vet -tags e2e ./test/... ./functions/batch/objects
+	go vet -tags e2e ./test/... ./functions/batch/objects ./functions/batch/topic
 	hack/lint.sh $(MODULES)
 	hack/verify-codegen.sh
 
@@ -61,11 +61,13 @@ test-e2e: install ## run the end-to-end tests on the local stack
 	@eval "$$($(CLUSTER_ENV))"
 	RANKER_IMAGE=$$(hack/build-image.sh ./test/images/ranker)
 	STREAMS_IMAGE=$$(hack/build-image.sh ./test/images/streams)
-	export RANKER_IMAGE STREAMS_IMAGE
+	S3EVENTS_IMAGE=$$(hack/build-image.sh ./test/images/s3events)
+	VERSITYGW_IMAGE=$$(hack/build-image.sh ./hack/cluster/toolsets/versitygw github.com/versity/versitygw/cmd/versitygw)
+	export RANKER_IMAGE STREAMS_IMAGE S3EVENTS_IMAGE VERSITYGW_IMAGE
 	# By now, so that no test runs beside its build.
-	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up versitygw
+	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up versitygw kafka
 	# Where a store is away nothing is done but to wait.
-	go test -tags e2e -count 1 -timeout 30m -v ./functions/batch/objects & objects=$$!
+	go test -tags e2e -count 1 -timeout 30m -v ./functions/batch/objects ./functions/batch/topic ./test/stores & objects=$$!
 	go test -tags e2e -count 1 -timeout 40m -parallel 4 -v ./test/e2e/...
 	wait $$objects
 
@@ -90,6 +92,14 @@ demo: install ## serve a real model, show its limit follow its replicas, and a w
 	image=$$(hack/build-image.sh ./test/images/ranker)
 	go run -trimpath ./test/demo -image "$$image"
 
+.PHONY: demo-batch
+demo-batch: install ## put an object into a store, whose event starts a batch beside live traffic
+	@eval "$$($(CLUSTER_ENV))"
+	ranker=$$(hack/build-image.sh ./test/images/ranker)
+	events=$$(hack/build-image.sh ./test/images/s3events)
+	store=$$(hack/build-image.sh ./hack/cluster/toolsets/versitygw github.com/versity/versitygw/cmd/versitygw)
+	go run -trimpath ./test/demo/batch -ranker "$$ranker" -store "$$store" -events "$$events"
+
 .PHONY: soak
 soak: install ## the demo's load for ten minutes, each second held against the limit
 	@eval "$$($(CLUSTER_ENV))"
@@ -113,3 +123,17 @@ bench-warmup: install ## measure what a warm-up spares callers, and what it cost
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/ranker)
 	go run -trimpath ./test/bench/warmup -image "$$image"
+
+.PHONY: bench-batch
+bench-batch: install ## measure what batches cost online callers, and how much of the slack they use
+	@eval "$$($(CLUSTER_ENV))"
+	streams=$$(hack/build-image.sh ./test/images/streams)
+	ranker=$$(hack/build-image.sh ./test/images/ranker)
+	go run -trimpath ./test/bench/batch -streams "$$streams" -ranker "$$ranker"
+
+.PHONY: soak-batch
+soak-batch: install ## a batch of a million items, each one's record counted
+	@eval "$$($(CLUSTER_ENV))"
+	streams=$$(hack/build-image.sh ./test/images/streams)
+	ranker=$$(hack/build-image.sh ./test/images/ranker)
+	go run -trimpath ./test/bench/batch -streams "$$streams" -ranker "$$ranker" -only many -items 1000000 -name batch-soak

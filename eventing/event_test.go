@@ -81,6 +81,17 @@ func TestEventsKeepTheirSchemas(t *testing.T) {
 			Reason: rapid.String().Draw(t, "reason"), UID: name.Draw(t, "uid"),
 		})
 	}))
+	t.Run(ModelTunedType, rapid.MakeCheck(func(t *rapid.T) {
+		text := rapid.StringN(0, 256, -1)
+		keepsSchema(t, NewModelTuned, read[ModelTuned](ModelTunedType), ModelTuned{
+			Model: ref.Draw(t, "model"), Who: text.Draw(t, "who"), Why: text.Draw(t, "why"),
+			Changes: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) ChangedSetting {
+				return ChangedSetting{Setting: "spec." + name.Draw(t, "setting"), Old: text.Draw(t, "old"), New: text.Draw(t, "new")}
+			}), 1, 64).Draw(t, "changes"),
+			Revision: rapid.Int64Range(1, 1<<53).Draw(t, "revision"), ControllerRevision: name.Draw(t, "name"),
+			Since: time.Unix(rapid.Int64Range(0, 1e10).Draw(t, "since"), 0).UTC(), UID: name.Draw(t, "uid"),
+		})
+	}))
 }
 
 func read[T data](eventType string) func(cloudevents.Event) (T, error) {
@@ -110,6 +121,8 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		LimitAppliedType:    reflect.TypeFor[LimitApplied](),
 		GatewayMigratedType: reflect.TypeFor[GatewayMigrated](),
 		ModelWarmedType:     reflect.TypeFor[ModelWarmed](),
+		ModelTunedType:      reflect.TypeFor[ModelTuned](),
+		BatchRequestedType:  reflect.TypeFor[BatchRequested](),
 		BatchStartedType:    reflect.TypeFor[BatchStarted](),
 		BatchProgressedType: reflect.TypeFor[BatchProgressed](),
 		BatchCompletedType:  reflect.TypeFor[BatchCompleted](),
@@ -197,6 +210,30 @@ func TestIDsOfMigrations(t *testing.T) {
 	later.Since = later.Since.Add(time.Hour)
 	if other := build(t, NewGatewayMigrated, later); other.ID() == first.ID() {
 		t.Error("another migration has the same id")
+	}
+}
+
+// A tuning is told of by its revision: told again it has the same id, however it is told.
+func TestIDsOfTunings(t *testing.T) {
+	tuned := ModelTuned{
+		Model: model, Who: "alice", Revision: 3, ControllerRevision: "ranker-1", UID: "uid", Since: time.Unix(7, 0),
+		Changes: []ChangedSetting{{Setting: "spec.autoscaling.target", New: "5"}},
+	}
+	first := build(t, NewModelTuned, tuned)
+	tuned.Why = "said later"
+	if again := build(t, NewModelTuned, tuned); again.ID() != first.ID() {
+		t.Error("one tuning has two ids")
+	}
+	for name, change := range map[string]func(*ModelTuned){
+		"a state that came back": func(d *ModelTuned) { d.Revision = 5 },
+		"another state":          func(d *ModelTuned) { d.ControllerRevision = "ranker-2" },
+		"another Model":          func(d *ModelTuned) { d.UID = "other" },
+	} {
+		other := tuned
+		change(&other)
+		if build(t, NewModelTuned, other).ID() == first.ID() {
+			t.Errorf("%s has the same id", name)
+		}
 	}
 }
 

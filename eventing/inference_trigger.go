@@ -8,11 +8,24 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
 )
 
 // TriggersAudience is whom the tokens are for that come with events for InferenceTriggers, where
 // Knative Eventing authenticates.
 const TriggersAudience = "sluice.dev/triggers"
+
+// FunctionSubscriber is the subscriber of a Trigger whose events go to a path of the function, which
+// is at a URL, with tokens for it.
+func FunctionSubscriber(function, path string) (duckv1.Destination, error) {
+	to, err := apis.ParseURL(function + path)
+	if err != nil {
+		return duckv1.Destination{}, fmt.Errorf("reading the function's URL: %w", err)
+	}
+	audience := TriggersAudience
+	return duckv1.Destination{URI: to, Audience: &audience}, nil
+}
 
 // InferenceTrigger is who answers events.
 type InferenceTrigger struct {

@@ -25,7 +25,7 @@ type RevisionScaled struct {
 	// Revision is the revision's name, in the Model's namespace.
 	Revision string `json:"revision"`
 	Scale
-	// Previous is the scale before; absent where the source has seen none.
+	// Previous is the scale before; absent where the source doesn't know what it told last.
 	Previous *Scale `json:"previous,omitempty"`
 	// ResourceVersion is the newest of the objects that show the change.
 	ResourceVersion string `json:"resourceVersion"`

@@ -17,11 +17,11 @@ import (
 //go:embed schemas/*.json
 var schemas embed.FS
 
-// Types are the types of all events.
+// Types are the types of all events that have a schema.
 func Types() []string {
 	return []string{
-		RevisionScaledType, LimitAppliedType, GatewayMigratedType, ModelWarmedType,
-		BatchStartedType, BatchProgressedType, BatchCompletedType, BatchFailedType,
+		RevisionScaledType, LimitAppliedType, GatewayMigratedType, ModelWarmedType, ModelTunedType,
+		BatchRequestedType, BatchStartedType, BatchProgressedType, BatchCompletedType, BatchFailedType,
 	}
 }
 

@@ -22,6 +22,12 @@ if [[ "${SLUICE_BATCH:-}" != true && -n "$(kubectl get inferencetriggers.sluice.
   exit 1
 fi
 
+if [[ "${SLUICE_BATCH:-}" != true && -n "$(kubectl get brokers.eventing.knative.dev --all-namespaces -l sluice.dev/batch-requests=true -o name 2>/dev/null)" ]]; then
+  echo "There are Brokers whose events ask for Batches (kubectl get brokers -A -l sluice.dev/batch-requests=true), and nobody would take" \
+    "these: install with SLUICE_BATCH=true, or take the label sluice.dev/batch-requests off them first" >&2
+  exit 1
+fi
+
 apply() { kubectl apply --server-side --force-conflicts --field-manager sluice-install "$@"; }
 export KO_CONFIG_PATH=ko.yaml
 sources=(-f config/core -f config/istio -f config/eventing)

@@ -16,6 +16,7 @@ import (
 	"sluice.dev/sluice/functions/batch/input"
 	"sluice.dev/sluice/functions/batch/output"
 	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/functions/batch/topic"
 	"sluice.dev/sluice/functions/batch/worker"
 )
 
@@ -44,11 +45,11 @@ func run(ctx context.Context, args []string) (task.Report, error) {
 	if err != nil {
 		return task.Report{}, task.Final(task.Failed, fmt.Errorf("reading %s: %w", task.Variable, err))
 	}
-	from, err := input.Open(ctx, t)
+	from, err := openInput(ctx, t)
 	if err != nil {
 		return task.Report{}, err
 	}
-	to, err := output.Open(ctx, t)
+	to, err := openOutput(ctx, t)
 	if err != nil {
 		return task.Report{}, err
 	}
@@ -69,7 +70,21 @@ func run(ctx context.Context, args []string) (task.Report, error) {
 	}
 }
 
-func work(ctx context.Context, t *task.Task, from input.Source, to *output.Output) (task.Report, error) {
+func openInput(ctx context.Context, t *task.Task) (input.Source, error) {
+	if t.Input.Kafka != nil {
+		return topic.OpenInput(t)
+	}
+	return input.Open(ctx, t)
+}
+
+func openOutput(ctx context.Context, t *task.Task) (worker.Output, error) {
+	if t.Output.Kafka != nil {
+		return topic.OpenOutput(t)
+	}
+	return output.Open(ctx, t)
+}
+
+func work(ctx context.Context, t *task.Task, from input.Source, to worker.Output) (task.Report, error) {
 	index, err := strconv.Atoi(os.Getenv("JOB_COMPLETION_INDEX"))
 	if err != nil {
 		return task.Report{}, fmt.Errorf("reading the index of an Indexed Job, JOB_COMPLETION_INDEX: %w", err)
@@ -96,6 +111,7 @@ func work(ctx context.Context, t *task.Task, from input.Source, to *output.Outpu
 	leases := worker.NewLeases(t, index, name, filepath.Join(task.TokenFolder, task.TokenFile), w.Progress)
 	w.Gate = leases
 	go leases.Run(ctx)
-	tally, err := w.Run(ctx, p, p.Shards[index])
+	tally, err := w.Run(ctx, p, index)
+	leases.Release(ctx)
 	return task.Report{Succeeded: tally.Succeeded, Failed: tally.Failed}, err
 }

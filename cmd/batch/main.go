@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	eventinglisters "knative.dev/eventing/pkg/client/listers/eventing/v1"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/injection"
@@ -30,15 +33,16 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/trigger"
-	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/batch"
 	"sluice.dev/sluice/reconciler/batch/resources"
+	"sluice.dev/sluice/reconciler/broker"
 	sluiceclient "sluice.dev/sluice/reconciler/client/injection/client"
 	batchinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/batch"
 	triggerinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/inferencetrigger"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/recording"
 	triggerreconciler "sluice.dev/sluice/reconciler/trigger"
 )
 
@@ -78,7 +82,7 @@ func main() {
 		log.Fatal("Error building the event sender: ", err)
 	}
 	worker := resources.Worker{Image: env.WorkerImage, Credits: env.Credits}
-	sharedmain.MainWithConfig(signals.NewContext(), "batch", config, func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
+	sharedmain.MainWithConfig(broker.WithSelector(signals.NewContext()), "batch", config, func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
 		function := lease.New(clock.RealClock{}, logging.FromContext(ctx))
 		function.Left = lease.NewLimiter(env.Limiter, env.Token).Left
 		batches := batchinformer.Get(ctx).Lister()
@@ -94,7 +98,7 @@ func main() {
 		}
 		go serve(ctx, answering(ctx).Door(watched.Admit).Server(fmt.Sprintf(":%d", env.EventsPort)))
 		return triggerreconciler.NewController(env.Triggers)(ctx, cmw)
-	})
+	}, broker.NewController(env.Triggers))
 }
 
 // leases is the server that answers workers.
@@ -128,8 +132,13 @@ func answering(ctx context.Context) *trigger.Function {
 	})
 	batches := sluiceclient.Get(ctx).SluiceV1alpha1()
 	function.Batches = func(namespace string) trigger.Batches { return batches.Batches(namespace) }
-	cached := batchinformer.Get(ctx)
+	cached, brokers := batchinformer.Get(ctx), broker.Informer(ctx)
 	function.Started = startedBy(cached.Lister(), cached.Informer().HasSynced)
+	function.Broker = brokerOf(brokers.Lister(), brokers.Informer().HasSynced)
+	recorder := controller.GetEventRecorder(recording.WithRecorder(ctx, "batch-requests"))
+	function.Tell = func(b *eventingv1.Broker, reason, message string) {
+		recorder.Event(b, corev1.EventTypeWarning, reason, message)
+	}
 	return function
 }
 
@@ -162,13 +171,24 @@ func lookUps(triggers sluicelisters.InferenceTriggerLister, models sluicelisters
 	return triggerOf, modelOf
 }
 
-// startedBy lists the Batches of an InferenceTrigger, once the cache is filled.
-func startedBy(batches sluicelisters.BatchLister, synced func() bool) func(namespace, name string) ([]*v1alpha1.Batch, error) {
-	return func(namespace, name string) ([]*v1alpha1.Batch, error) {
+// brokerOf finds the Brokers that have the label of those whose requests are taken, once the cache is
+// filled.
+func brokerOf(brokers eventinglisters.BrokerLister, synced func() bool) func(namespace, name string) (*eventingv1.Broker, error) {
+	return func(namespace, name string) (*eventingv1.Broker, error) {
 		if !synced() {
 			return nil, errNotYet
 		}
-		of, err := batches.Batches(namespace).List(labels.SelectorFromSet(labels.Set{sluice.TriggerLabelKey: name}))
+		return brokers.Brokers(namespace).Get(name)
+	}
+}
+
+// startedBy lists the Batches of a namespace that have a label, once the cache is filled.
+func startedBy(batches sluicelisters.BatchLister, synced func() bool) func(namespace, label, value string) ([]*v1alpha1.Batch, error) {
+	return func(namespace, label, value string) ([]*v1alpha1.Batch, error) {
+		if !synced() {
+			return nil, errNotYet
+		}
+		of, err := batches.Batches(namespace).List(labels.SelectorFromSet(labels.Set{label: value}))
 		if err != nil {
 			return nil, fmt.Errorf("listing batches: %w", err)
 		}
@@ -210,7 +230,7 @@ func runsOf(batches sluicelisters.BatchLister) func() ([]lease.Run, error) {
 }
 
 func runOf(b *v1alpha1.Batch) lease.Run {
-	run := lease.Run{UID: b.UID, Model: b.Namespace + "/" + b.Spec.Model, Done: b.Status.ItemsDone(), PerRequest: 1}
+	run := lease.Run{UID: b.UID, Model: b.Namespace + "/" + b.Spec.Model, Done: b.Status.ItemsDone(), PerRequest: 1, Starves: b.Status.NoSlackSince()}
 	if b.Status.Total != nil {
 		run.Items = *b.Status.Total
 	}

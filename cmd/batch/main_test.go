@@ -74,13 +74,21 @@ func TestRunsOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []lease.Run{{UID: "works", Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, End: start.Add(time.Hour), MaxReplicas: 3}}
+	var starves time.Time
+	if b, err := sluicelisters.NewBatchLister(known).Batches("team").Get("works"); err == nil {
+		b.Status.MarkNoSlack()
+		starves = b.Status.GetCondition(v1alpha1.BatchConditionRunning).LastTransitionTime.Inner.Time
+	}
+	want := []lease.Run{{UID: "works", Starves: starves, Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, End: start.Add(time.Hour), MaxReplicas: 3}}
+	if starves.IsZero() {
+		t.Error("nobody knows since when a run has no credit")
+	}
 	if got, err := runsOf(sluicelisters.NewBatchLister(known))(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }
 
-// An InferenceTrigger's Batches are those of its label and its namespace, once they are known.
+// The Batches that events start are those of a label and its namespace, once they are known.
 func TestStartedBy(t *testing.T) {
 	known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	for _, of := range [][3]string{{"team", "a", "nightly"}, {"team", "b", "hourly"}, {"team", "c", ""}, {"rival", "a", "nightly"}} {
@@ -91,11 +99,11 @@ func TestStartedBy(t *testing.T) {
 	}
 	synced := false
 	started := startedBy(sluicelisters.NewBatchLister(known), func() bool { return synced })
-	if got, err := started("team", "nightly"); err == nil {
+	if got, err := started("team", sluice.TriggerLabelKey, "nightly"); err == nil {
 		t.Errorf("before the cache is filled: %v", got)
 	}
 	synced = true
-	if got, err := started("team", "nightly"); err != nil || len(got) != 1 || got[0].Namespace != "team" || got[0].Name != "a" {
+	if got, err := started("team", sluice.TriggerLabelKey, "nightly"); err != nil || len(got) != 1 || got[0].Namespace != "team" || got[0].Name != "a" {
 		t.Errorf("%v, %v", got, err)
 	}
 }

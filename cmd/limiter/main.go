@@ -38,7 +38,9 @@ import (
 	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/limit"
 	"sluice.dev/sluice/functions/limit/demand"
+	"sluice.dev/sluice/functions/limit/demand/history"
 	"sluice.dev/sluice/functions/limit/slack"
+	"sluice.dev/sluice/functions/limit/watch"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/gateway/reach"
 	"sluice.dev/sluice/reconciler/client/clientset/versioned"
@@ -57,7 +59,7 @@ type environment struct {
 	EventingNamespace string `envconfig:"KNATIVE_EVENTING_NAMESPACE" default:"knative-eventing"`
 	// ServingNamespace is where Knative Serving keeps how it scales.
 	ServingNamespace string `envconfig:"KNATIVE_SERVING_NAMESPACE" default:"knative-serving"`
-	// Port takes events, and questions what is left to batch, AdminPort serves /metrics, /healthz and /readyz.
+	// Port takes events, and questions what is left to batch and what came to a Model, AdminPort serves /metrics, /healthz and /readyz.
 	Port      int `envconfig:"PORT" default:"8080"`
 	AdminPort int `envconfig:"ADMIN_PORT" default:"9090"`
 }
@@ -86,7 +88,8 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	if err != nil {
 		return fmt.Errorf("building the Kubernetes client: %w", err)
 	}
-	function, informers, err := build(env, config, kube, log)
+	recorded := limit.NewRecording(history.DefaultRoom)
+	function, informers, err := build(env, config, kube, recorded, log)
 	if err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 		return fmt.Errorf("telling callers: %w", err)
 	}
 	doors := events.Server(fmt.Sprintf(":%d", env.Port))
-	doors.Handler = with(doors.Handler, function.LeftHandler(known.Must(env.Namespace, "batch")))
+	doors.Handler = with(doors.Handler, function.LeftHandler(known.Must(env.Namespace, "batch")), function.RecordedHandler(recorded, known.Of, env.Namespace))
 	server := start(doors, log)
 
 	lead(ctx, env, kube, log, function)
@@ -120,7 +123,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	return errors.Join(server.Shutdown(ending), admin.Shutdown(ending))
 }
 
-func build(env environment, config *rest.Config, kube kubernetes.Interface, log *zap.SugaredLogger) (*limit.Function, *limit.Informers, error) {
+func build(env environment, config *rest.Config, kube kubernetes.Interface, recorded *history.History, log *zap.SugaredLogger) (*limit.Function, *limit.Informers, error) {
 	sluice, err := versioned.NewForConfig(statusesOf(config))
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the Sluice client: %w", err)
@@ -151,7 +154,10 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, log 
 	function.Slots = limit.NewSlotWriter(istio.NetworkingV1alpha3().RESTClient())
 	function.Limits = sluice.SluiceV1alpha1()
 	function.Prover = limit.NewProver(clock.RealClock{}, function.Proved, reach.In(function.Caches.GatewayPods))
-	function.Demand = demand.New(informers, clock.RealClock{}, log, function.Look)
+	offered := demand.New(informers, clock.RealClock{}, log, function.Look)
+	offered.Keep(recorded.Tell)
+	function.Demand = offered
+	function.Watch = watch.New(informers, clock.RealClock{}, log, function.Breached)
 	function.Events = sender
 	function.ProbeToken = informers.ProbeToken
 	function.Log = log
@@ -191,10 +197,11 @@ func door(ctx context.Context, env environment, config *rest.Config, function *l
 	return function.Door(watched.Admit), nil
 }
 
-// with answers what is left to batch beside the door for events.
-func with(events, left http.Handler) http.Handler {
+// with answers what is left to batch, and what came to a Model, beside the door for events.
+func with(events, left, recorded http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+slack.Path, left)
+	mux.Handle("GET "+limit.RecordedPath, recorded)
 	mux.Handle("/", events)
 	return mux
 }

@@ -25,6 +25,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
+	sluiceclient "sluice.dev/sluice/reconciler/client/injection/client"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 )
@@ -83,7 +84,9 @@ func newValidation(servingNamespace string) injection.ControllerConstructor {
 			map[schema.GroupVersionKind]validation.Callback{
 				tenantKind: validation.NewCallback(claims.check, webhook.Create, webhook.Update),
 			})
-		impl.Reconciler = synced{strict{legible{impl.Reconciler.(admission)}}}
+		impl.Reconciler = synced{scaling{
+			admission: strict{legible{impl.Reconciler.(admission)}}, models: sluiceclient.Get(ctx).SluiceV1alpha1(), withContext: withContext,
+		}}
 		return impl
 	}
 }

@@ -11,7 +11,7 @@ var mistakesInBatches = []mistake{
 	{what: "a schedule as of a CronJob", written: `spec: {schedule: "0 3 * * *"}`, field: `unknown field "spec.schedule"`, remedy: "create one each time"},
 	{what: "a key in clear", written: `spec: {input: {s3: {accessKeyID: AKIA}}}`, field: `unknown field "spec.input.s3.accessKeyID"`, remedy: "put it into a Secret"},
 	{what: "a method", written: `spec: {request: {method: PUT}}`, field: `unknown field "spec.request.method"`, remedy: "leave it out"},
-	{what: "an output to a page", written: `spec: {output: {http: {url: "https://example.com"}}}`, field: `unknown field "spec.output.http"`, remedy: "spec.output.s3 or spec.output.volume"},
+	{what: "an output to a page", written: `spec: {output: {http: {url: "https://example.com"}}}`, field: `unknown field "spec.output.http"`, remedy: "spec.output.s3, spec.output.volume or spec.output.kafka"},
 
 	// The Model.
 	{what: "no Model", written: `spec: {model: ""}`, field: "spec.model", remedy: "name the Model"},
@@ -24,7 +24,7 @@ var mistakesInBatches = []mistake{
 
 	// The input.
 	{what: "no input", written: `spec: {input: null}`, field: "spec.input", remedy: "is required", by: bySchema},
-	{what: "an input of no kind", written: `spec: {input: {s3: null}}`, field: "spec.input.configMap, spec.input.http, spec.input.s3, spec.input.volume", remedy: "say where the items are"},
+	{what: "an input of no kind", written: `spec: {input: {s3: null}}`, field: "spec.input.configMap, spec.input.http, spec.input.kafka, spec.input.s3, spec.input.volume", remedy: "say where the items are"},
 	{what: "two inputs", written: `spec: {input: {configMap: {name: a, key: b}}}`, field: "spec.input.configMap, spec.input.s3", remedy: "expected exactly one"},
 	{what: "an input as text", written: `spec: {input: "s3://search/items.jsonl"}`, field: "spec.input", remedy: "must have fields"},
 	{what: "no bucket", written: `spec: {input: {s3: {bucket: ""}}}`, field: "spec.input.s3.bucket", remedy: "missing field"},
@@ -81,7 +81,7 @@ var mistakesInBatches = []mistake{
 	{what: "a request's timeout of days", written: `spec: {request: {timeout: 48h}}`, field: "spec.request.timeout", remedy: "from 100ms to 1h0m0s"},
 
 	// The output.
-	{what: "no output", written: `spec: {output: {s3: null}}`, field: "spec.output.s3, spec.output.volume", remedy: "say where the answers go"},
+	{what: "no output", written: `spec: {output: {s3: null}}`, field: "spec.output.kafka, spec.output.s3, spec.output.volume", remedy: "say where the answers go"},
 	{what: "two outputs", written: `spec: {output: {volume: {claimName: data, folder: runs/1}}}`, field: "spec.output.s3, spec.output.volume", remedy: "expected exactly one"},
 	{what: "an output without a prefix", written: `spec: {output: {s3: {prefix: ""}}}`, field: "spec.output.s3.prefix", remedy: "a prefix of its own"},
 	{what: "an output of a whole bucket", written: `spec: {output: {s3: {prefix: /}}}`, field: "spec.output.s3.prefix", remedy: "a prefix of its own"},
@@ -112,5 +112,6 @@ var mistakesInBatches = []mistake{
 	{what: "a device for a run's pods", written: `spec: {resources: {limits: {nvidia.com/gpu: 1}}}`, field: "spec.resources.limits[nvidia.com/gpu]", remedy: "set cpu, memory and ephemeral-storage alone"},
 	{what: "too little memory for a run's pods", written: `spec: {resources: {limits: {memory: 16Mi}}}`, field: "spec.resources.limits[memory]", remedy: "at least 64Mi"},
 	{what: "a run's memory in Mb", written: `spec: {resources: {limits: {memory: 512Mb}}}`, field: "spec.resources.limits[memory]", remedy: "512Mi"},
+	{what: "a disk that holds no answers", written: `spec: {resources: {limits: {ephemeral-storage: 100Mi}}}`, field: "spec.resources.limits[ephemeral-storage]", remedy: "at least 128Mi"},
 	{what: "a run's request above its limit", written: `spec: {resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}}`, field: "spec.resources.limits[memory]", remedy: "at least what is requested"},
 }

@@ -84,11 +84,12 @@ spec:
 func TestMistakes(t *testing.T) {
 	models, tenants, batches := newGate(t, rightModel, "models"), newGate(t, rightTenant, "tenants"), newGate(t, rightBatch, "batches")
 	triggers, starters := newGate(t, rightTrigger, "inferencetriggers"), newGate(t, rightStarter, "inferencetriggers")
+	topics, byEvents := newGate(t, rightTopics, "batches"), newGate(t, rightStarterOfTopics, "inferencetriggers")
 	names := map[string]bool{}
 	for _, of := range []struct {
 		gate *gate
 		all  []mistake
-	}{{models, mistakesInModels}, {tenants, mistakesInTenants}, {batches, mistakesInBatches}, {triggers, mistakesInTriggers}, {starters, mistakesInStarters}} {
+	}{{models, mistakesInModels}, {tenants, mistakesInTenants}, {batches, mistakesInBatches}, {triggers, mistakesInTriggers}, {starters, mistakesInStarters}, {topics, mistakesInTopics}, {byEvents, mistakesInTopicsByEvents}} {
 		for _, m := range of.all {
 			if names[m.what] {
 				t.Errorf("two rows are named %q", m.what)
@@ -101,7 +102,7 @@ func TestMistakes(t *testing.T) {
 			})
 		}
 	}
-	if least := 290; len(names) < least {
+	if least := 330; len(names) < least {
 		t.Errorf("the table has %d rows, want at least %d", len(names), least)
 	}
 }
@@ -146,6 +147,8 @@ func TestWhatIsRightIsTakenInSilence(t *testing.T) {
 		"an algorithm that is known":      `metadata: {annotations: {autoscaling.knative.dev/metric-aggregation-algorithm: weighted-exponential}}`,
 		"a device":                        `spec: {container: {resources: {limits: {nvidia.com/gpu: 1}}}}`,
 		"a device, requested and limited": `spec: {container: {resources: {requests: {nvidia.com/gpu: "1"}, limits: {nvidia.com/gpu: "1"}}}}`,
+		"a trial":                         `spec: {trial: {for: 10m, autoscaling: {target: 5, minReplicas: 1}, limit: {headroomPercent: 50}, unless: {errorPercent: 2, latency: {percentile: 95, above: 250ms}}}}`,
+		"a trial of what is there":        `spec: {autoscaling: {target: 5}, trial: {for: 10s, autoscaling: {target: 5}}}`,
 		"memory in plain bytes":           `spec: {container: {resources: {limits: {memory: 1073741824}}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,6 +173,10 @@ func TestABatchThatIsRightIsTakenInSilence(t *testing.T) {
 		"a shorter most than default": `spec: {retry: {maxDelay: 200ms}}`,
 		"resources":                   `spec: {resources: {requests: {cpu: 0.5}, limits: {memory: 1Gi}}}`,
 		"beside the input":            `spec: {input: {s3: {key: null, prefix: runs/0/results/}}}`,
+		"a topic":                     `spec: {input: {s3: null, kafka: {bootstrapServers: ["kafka:9092", "[fd00::1]:9092", "10.0.0.1:9092"], topic: clicks}}}`,
+		"a topic of another cluster":  `spec: {input: {s3: null, kafka: {bootstrapServers: ["a:9092"], topic: clicks}}, output: {s3: null, kafka: {bootstrapServers: ["b:9092"], topic: clicks, errorTopic: errors}}}`,
+		"a day of a topic":            `spec: {input: {s3: null, kafka: {bootstrapServers: ["a:9092"], topic: clicks, since: "2026-12-24T00:00:00Z", until: "2026-12-24T23:59:59.999+01:00", tls: true, secretName: kafka}}}`,
+		"ranges of a topic":           `spec: {format: {type: Objects}, input: {s3: null, kafka: {bootstrapServers: ["a:9092"], topic: clicks, partitions: [{partition: 0, from: 5, to: 6}, {partition: 3, to: 10}, {partition: 1}]}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := gate.apply(t, written); got.refusal != "" || len(got.warnings) > 0 {

@@ -116,8 +116,41 @@ var mistakesInStarters = []mistake{
 	{what: "a template's name for its Secret alone", written: `spec: {batch: {template: {spec: {output: {s3: {prefix: runs, secretName: "${event.id}"}}}}}}`, field: "spec.batch.template.spec.output.s3.prefix", remedy: "an output of its own"},
 }
 
+// rightStarterOfTopics starts Batches of what was in a topic a day before an event, which all
+// write to one topic.
+const rightStarterOfTopics = `
+apiVersion: sluice.dev/v1alpha1
+kind: InferenceTrigger
+metadata: {name: daily, namespace: search}
+spec:
+  broker: default
+  filters: [{exact: {type: com.example.day}}]
+  batch:
+    template:
+      spec:
+        model: ranker
+        input:
+          kafka:
+            bootstrapServers: ["kafka.example.com:9092"]
+            topic: "${event.data.topic}"
+            since: "${string(event.time - duration('24h'))}"
+            until: "${string(event.time)}"
+        request: {path: /v2/models/ranker/infer}
+        output: {kafka: {bootstrapServers: ["kafka.example.com:9092"], topic: scores}}
+        ttlAfterFinished: 168h
+`
+
+var mistakesInTopicsByEvents = []mistake{
+	{what: "a broker by the event", written: `spec: {batch: {template: {spec: {input: {kafka: {bootstrapServers: ["${event.data.host}:9092"]}}}}}}`, field: "spec.batch.template.spec.input.kafka.bootstrapServers[0]", remedy: "write out the one that is meant"},
+	{what: "a broker's Secret by the event", written: `spec: {batch: {template: {spec: {output: {kafka: {secretName: "${event.subject}"}}}}}}`, field: "spec.batch.template.spec.output.kafka.secretName", remedy: "write out the one that is meant"},
+	{what: "a time for a template's text", written: `spec: {batch: {template: {spec: {input: {kafka: {until: "${event.time}"}}}}}}`, field: "spec.batch.template.spec.input.kafka.until", remedy: "write ${string(event.time)}"},
+	{what: "a template's day without a zone", written: `spec: {batch: {template: {spec: {input: {kafka: {since: "2026-12-24"}}}}}}`, field: "spec.batch.template.spec.input.kafka.since", remedy: "as in 2026-12-24T18:00:00Z"},
+	{what: "a template's offset by an expression", written: `spec: {batch: {template: {spec: {input: {kafka: {since: null, until: null, partitions: [{partition: 0, from: "${event.data.n}"}]}}}}}}`, field: "spec.batch.template.spec.input.kafka.partitions[0].from", remedy: "must be a whole number"},
+}
+
 func TestAnInferenceTriggerThatIsRightIsTakenInSilence(t *testing.T) {
 	triggers, starters := newGate(t, rightTrigger, "inferencetriggers"), newGate(t, rightStarter, "inferencetriggers")
+	topics := newGate(t, rightStarterOfTopics, "inferencetriggers")
 	for name, c := range map[string]struct {
 		gate    *gate
 		written string
@@ -135,6 +168,8 @@ func TestAnInferenceTriggerThatIsRightIsTakenInSilence(t *testing.T) {
 		"a delivery":          {triggers, `spec: {delivery: {retry: 5, backoffPolicy: exponential, backoffDelay: PT1S, timeout: PT2M, retryAfterMax: PT1M, deadLetterSink: {uri: "http://dead.example.com"}}}`},
 		"a Batch":             {starters, `{}`},
 		"a Batch's bounds":    {starters, `spec: {batch: {template: {spec: {workers: 4, deadline: 2h, ttlAfterFinished: 24h, request: {headers: {X-From: "${event.source}"}}}}}}`},
+		"a Batch of a day":    {topics, `{}`},
+		"errors by the event": {topics, `spec: {batch: {template: {spec: {output: {kafka: {errorTopic: "errors-${event.data.team}"}}}}}}`},
 		"a Batch's Model":     {starters, `spec: {batch: {template: {spec: {model: "${event.data.model}"}}}}`},
 	} {
 		t.Run(name, func(t *testing.T) {

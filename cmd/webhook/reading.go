@@ -12,7 +12,7 @@ import (
 	"knative.dev/pkg/logging"
 	"knative.dev/pkg/webhook"
 
-	"sluice.dev/sluice/cmd/webhook/internal/reading"
+	"sluice.dev/sluice/reconciler/apis/reading"
 )
 
 // legible is an admission controller that says in words what of an object can't be read,

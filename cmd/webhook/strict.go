@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	"knative.dev/pkg/webhook"
-	"sigs.k8s.io/json"
 
-	"sluice.dev/sluice/cmd/webhook/internal/reading"
+	"sluice.dev/sluice/reconciler/apis/reading"
 )
 
 // strict refuses fields that its kinds don't have, with their whole paths. It is the only
@@ -26,35 +24,10 @@ func (s strict) Admit(ctx context.Context, request *admissionv1.AdmissionRequest
 	return s.admission.Admit(ctx, request)
 }
 
-// unknownFields says what is wrong with the names of fields; what else is wrong with an
-// object is told by who decodes it. Metadata is the API server's to know.
 func unknownFields(request *admissionv1.AdmissionRequest) []string {
 	kind, ok := kinds[kindOf(request)]
 	if !ok || len(request.Object.Raw) == 0 {
 		return nil
 	}
-	problems, err := json.UnmarshalStrict(request.Object.Raw, kind.DeepCopyObject())
-	if err != nil {
-		return nil
-	}
-	var unknown []string
-	for _, problem := range problems {
-		if text := problem.Error(); !strings.Contains(text, `"metadata.`) {
-			unknown = append(unknown, text+hint(kind, text))
-		}
-	}
-	slices.Sort(unknown)
-	return unknown
-}
-
-// hint says what was meant by an unknown field.
-func hint(kind any, problem string) string {
-	path, ok := strings.CutPrefix(problem, "unknown field ")
-	if !ok {
-		return ""
-	}
-	if meant := reading.Meant(kind, strings.Trim(path, `"`)); meant != "" {
-		return " (" + meant + ")"
-	}
-	return ""
+	return reading.Unknown(request.Object.Raw, kind)
 }

@@ -29,6 +29,8 @@ var (
 	errUnknown = errors.New("it isn't known yet whether events are authenticated")
 	// errNotReady is the answer until tokens can be told from others.
 	errNotReady = errors.New("it isn't known yet who issues tokens: it was not to be had at the URL that Knative Eventing's features name, and is asked for again")
+	// errKeysUnread is the answer while it can't be read by which keys they are signed.
+	errKeysUnread = errors.New("the keys that tokens are signed by can't be read, and are asked for again")
 )
 
 // Guard lets in what a Trigger delivers: all there is where Knative Eventing's
@@ -109,10 +111,16 @@ func (g *Guard) Admit(w http.ResponseWriter, r *http.Request) error {
 	if verifier == nil {
 		return notYet(w, errNotReady)
 	}
-	if err := verifier.VerifyRequestFromSubject(r.Context(), features, &g.Audience, subjectOf(trigger), r, w); err != nil {
-		return fmt.Errorf("sender: %w", err)
+	answer := &withheld{ResponseWriter: w, status: http.StatusUnauthorized}
+	err = verifier.VerifyRequestFromSubject(r.Context(), features, &g.Audience, subjectOf(trigger), r, answer)
+	switch {
+	case err == nil:
+		return nil
+	case unchecked(err):
+		return notYet(w, fmt.Errorf("%w: %w", errKeysUnread, err))
 	}
-	return nil
+	w.WriteHeader(answer.status)
+	return fmt.Errorf("sender: %w", err)
 }
 
 // notYet has the Broker deliver the event again: 401, as Knative's Verifier answers, is for good.

@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,23 @@ type Verifier interface {
 	// IsReady is false until it knows who issues tokens. It refuses all of them for good until
 	// then, and doesn't look again by itself.
 	IsReady() bool
+}
+
+// withheld keeps back the status that a Verifier answers: Knative's answers 401, which is for good,
+// to a token that it couldn't check as well.
+type withheld struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *withheld) WriteHeader(status int) { w.status = status }
+
+// unchecked tells whether a token couldn't be checked, as the keys that it may be signed by weren't
+// to be had. go-oidc, by which Knative's Verifier checks, hands on no error but its words; a test
+// holds these to it.
+func unchecked(err error) bool {
+	return strings.Contains(err.Error(), "failed to verify signature: fetching keys")
 }
 
 // verifying is a Verifier, and the URL at which it looked for who issues tokens.

@@ -2,6 +2,10 @@ package guard
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-jose/go-jose/v3"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"knative.dev/eventing/pkg/apis/feature"
@@ -115,4 +120,77 @@ func TestDiscoveryThatFailsAtFirst(t *testing.T) {
 	if w := admit(g, "Bearer x"); w.Code != http.StatusUnauthorized {
 		t.Errorf("a token that is none: %d", w.Code)
 	}
+}
+
+// A token that can't be checked, since the keys aren't to be had, is no stranger's: the event is
+// delivered again, and let in once they are. Of keys that were read, one that isn't among them is.
+func TestKeysThatCantBeRead(t *testing.T) {
+	t.Parallel()
+	ours, theirs := newKey(t), newKey(t)
+	var there atomic.Bool
+	var issuer *httptest.Server
+	issuer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.URL.Path != "/keys":
+			_, _ = fmt.Fprintf(w, `{"issuer": %q, "jwks_uri": %q, "id_token_signing_alg_values_supported": ["ES256"]}`, issuer.URL, issuer.URL+"/keys")
+		case !there.Load():
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+		default:
+			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: ours.Public(), KeyID: "a", Algorithm: string(jose.ES256), Use: "sig"}}})
+		}
+	}))
+	t.Cleanup(issuer.Close)
+	g := &Guard{Door: limiter, features: func() feature.Flags { return features(issuer.URL) }, build: builder(t.Context(), &rest.Config{})}
+	g.renew()
+	subject := subjectOf(types.NamespacedName{Namespace: "sluice-system", Name: "limiter"})
+	good, another, forged := signed(t, ours, issuer.URL, subject), signed(t, ours, issuer.URL, "somebody"), signed(t, theirs, issuer.URL, subject)
+	for _, token := range []string{good, another, forged} {
+		if w := admit(g, token); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+			t.Errorf("without keys: %d, %v", w.Code, w.Header())
+		}
+	}
+	there.Store(true)
+	for what, c := range map[string]struct {
+		token string
+		want  int
+	}{
+		"the Trigger's": {good, http.StatusOK}, "another's": {another, http.StatusForbidden}, "a forged one": {forged, http.StatusUnauthorized},
+		"none": {"", http.StatusUnauthorized},
+	} {
+		if w := admit(g, c.token); w.Code != c.want {
+			t.Errorf("%s: %d, want %d", what, w.Code, c.want)
+		}
+	}
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// signed is a token for the limiter, as a request has it.
+func signed(t *testing.T, key *ecdsa.PrivateKey, issuer, subject string) string {
+	t.Helper()
+	claims, err := json.Marshal(map[string]any{"iss": issuer, "aud": []string{"limiter"}, "exp": time.Now().Add(time.Hour).Unix(), "sub": subject})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signer.Sign(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := token.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "Bearer " + text
 }

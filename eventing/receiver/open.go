@@ -18,8 +18,22 @@ type Bounds struct {
 	Bytes, Held int64
 	// AtOnce bounds how many are under way.
 	AtOnce int
+	// Shares is how many addressees it takes to fill the door: each may have so small a part of
+	// AtOnce and of Held, but always an event. All is one's where it is 0.
+	Shares int
 	// Answered bounds the time for one.
 	Answered time.Duration
+}
+
+// Finder finds out whom the event is for that a request brings, before any of it is read. Where it is
+// for nobody, or can't be told for now, the Answer is set and the Addressee isn't.
+type Finder func(r *http.Request) (*Addressee, Answer)
+
+// Addressee is whom an event is for.
+type Addressee struct {
+	// Key tells it from others: it has a share of the door's room. Name is what it is called.
+	Key, Name string
+	Answer    Answerer
 }
 
 // Answerer answers an event that a request has brought.
@@ -42,23 +56,22 @@ type Answer struct {
 }
 
 // Open returns a Door for events of any type. What they may be about is up to Admit, which knows
-// who delivers them, and to answer: a user's source and subject say what he likes.
-func Open(o Options, b Bounds, answer Answerer) *Door {
+// who delivers them, and to whom they are for: a user's source and subject say what he likes.
+func Open(o Options, b Bounds, find Finder) *Door {
 	d := newDoor(o, b)
-	d.answer = answer
+	d.find = find
 	return d
 }
 
-// reply answers an event.
-func (d *Door) reply(ctx context.Context, w http.ResponseWriter, r *http.Request, event cloudevents.Event) {
-	a := d.answer(ctx, r, event)
+// reply writes the answer to what a sender has sent.
+func (d *Door) reply(w http.ResponseWriter, r *http.Request, sender string, a Answer) {
 	if a.Done != nil {
 		defer a.Done()
 	}
 	if a.Outcome == Rejected {
-		d.reject("", event.Source(), errors.New(a.Why))
+		d.rejectAs(d.countedAs(r), "", sender, errors.New(a.Why))
 	} else {
-		d.Count(unknown, a.Outcome)
+		d.Count(d.countedAs(r), a.Outcome)
 	}
 	if a.RetryAfter != "" {
 		w.Header().Set("Retry-After", a.RetryAfter)
@@ -70,7 +83,7 @@ func (d *Door) reply(ctx context.Context, w http.ResponseWriter, r *http.Request
 		w.WriteHeader(a.Status)
 	default:
 		message := binding.ToMessage(a.Reply)
-		if err := cehttp.WriteResponseWriter(ctx, message, a.Status, w); err != nil {
+		if err := cehttp.WriteResponseWriter(r.Context(), message, a.Status, w); err != nil {
 			d.Log.Debugw("Reply not written; the Broker delivers the event again", zap.Error(err))
 		}
 	}

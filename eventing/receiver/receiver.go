@@ -76,10 +76,12 @@ type Options struct {
 	Admit func(http.ResponseWriter, *http.Request) error
 	// Namespace is that of whoever Admit lets in, for a door of Kinds.
 	Namespace string
-	// Count is told of each event.
-	Count func(eventType string, outcome Outcome)
-	Clock clock.PassiveClock
-	Log   *zap.SugaredLogger
+	// Count is told of each event. CountedAs is what one is counted as that isn't of a Kind, by its
+	// request: one of few words, and "unknown" where it is nil.
+	Count     func(eventType string, outcome Outcome)
+	CountedAs func(*http.Request) string
+	Clock     clock.PassiveClock
+	Log       *zap.SugaredLogger
 }
 
 // Door takes in events over HTTP.
@@ -88,17 +90,22 @@ type Door struct {
 	bounds Bounds
 
 	kinds map[string]Kind
-	// answer is set where events of any type are answered.
-	answer   Answerer
+	// find is set where events of any type are answered.
+	find     Finder
 	underWay chan struct{}
 	// held is what the events that are under way may be together, in bytes.
 	held *semaphore.Weighted
+	// shares are what of both one addressee may have.
+	shares *shares
 	// rejections that were logged.
 	rejections rejections
 }
 
 func newDoor(o Options, b Bounds) *Door {
-	return &Door{Options: o, bounds: b, kinds: map[string]Kind{}, underWay: make(chan struct{}, b.AtOnce), held: semaphore.NewWeighted(b.Held)}
+	return &Door{
+		Options: o, bounds: b, kinds: map[string]Kind{},
+		underWay: make(chan struct{}, b.AtOnce), held: semaphore.NewWeighted(b.Held), shares: newShares(b),
+	}
 }
 
 // New returns a Door for events of these Kinds.
@@ -122,27 +129,36 @@ func (d *Door) Server(address string) *http.Server {
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, d.bounds.Bytes)
 	if err := d.Admit(w, r); err != nil {
-		d.reject("", host(r), err)
+		d.rejectAs(d.countedAs(r), "", host(r), err)
 		_, _ = fmt.Fprintln(w, "rejected:", err)
 		return
 	}
-	leave, err := d.enter(r)
+	of := &Addressee{}
+	if d.find != nil {
+		var refusal Answer
+		if of, refusal = d.find(r); of == nil {
+			d.reply(w, r, host(r), refusal)
+			return
+		}
+	}
+	leave, err := d.enter(r, *of)
 	if err != nil {
-		d.Count(unknown, Busy)
+		d.Count(d.countedAs(r), Busy)
 		again(w, err)
 		return
 	}
 	defer leave()
 	event, err := cloudevents.NewEventFromHTTPRequest(r)
 	if err != nil {
-		d.reject("", host(r), err)
+		d.rejectAs(d.countedAs(r), "", host(r), err)
 		http.Error(w, fmt.Sprint("rejected: not a CloudEvent: ", err), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), d.bounds.Answered)
 	defer cancel()
-	if d.answer != nil {
-		d.reply(ctx, w, r.WithContext(ctx), *event)
+	if of.Answer != nil {
+		r = r.WithContext(ctx)
+		d.reply(w, r, event.Source(), of.Answer(ctx, r, *event))
 		return
 	}
 	var refused *refusal
@@ -154,22 +170,38 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// enter takes a place for an event, and room for what it may be at most.
-func (d *Door) enter(r *http.Request) (leave func(), err error) {
-	select {
-	case d.underWay <- struct{}{}:
-	default:
-		return nil, fmt.Errorf("%d events are under way already", d.bounds.AtOnce)
+func (d *Door) countedAs(r *http.Request) string {
+	if d.CountedAs == nil {
+		return unknown
 	}
+	return d.CountedAs(r)
+}
+
+// enter takes a place for an event, and room for what it may be at most: of its addressee's share
+// first, where the door knows addressees, so that nobody is kept out by whoever has all of his.
+func (d *Door) enter(r *http.Request, of Addressee) (leave func(), err error) {
 	size := d.bounds.Bytes
 	if r.ContentLength >= 0 {
 		size = min(r.ContentLength, size)
 	}
+	giveBack := func() {}
+	if d.find != nil {
+		if giveBack, err = d.shares.take(of, size); err != nil {
+			return nil, err
+		}
+	}
+	select {
+	case d.underWay <- struct{}{}:
+	default:
+		giveBack()
+		return nil, fmt.Errorf("%d events are under way already", d.bounds.AtOnce)
+	}
 	if !d.held.TryAcquire(size) {
 		<-d.underWay
+		giveBack()
 		return nil, fmt.Errorf("events of %d bytes are under way already", d.bounds.Held)
 	}
-	return func() { d.held.Release(size); <-d.underWay }, nil
+	return func() { d.held.Release(size); <-d.underWay; giveBack() }, nil
 }
 
 // refusal is that of an event which would be refused again.

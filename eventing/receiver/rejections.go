@@ -21,7 +21,12 @@ func (d *Door) reject(eventType, sender string, why error) {
 	if _, ok := d.kinds[eventType]; ok {
 		known = eventType // a sender's inventions are no label
 	}
-	d.Count(known, Rejected)
+	d.rejectAs(known, eventType, sender, why)
+}
+
+// rejectAs is reject for who knows what it is counted as.
+func (d *Door) rejectAs(counted, eventType, sender string, why error) {
+	d.Count(counted, Rejected)
 	sender, reason := brief(sender), brief(why.Error())
 	if d.rejections.isNews(d.Clock.Now(), sender, reason) {
 		d.Log.Warnw("Event rejected; not logged again for a while",

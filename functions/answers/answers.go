@@ -3,12 +3,10 @@
 package answers
 
 import (
-	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"sync"
+	"strings"
 	"time"
 )
 
@@ -30,38 +28,17 @@ func Client(each, together int) *http.Client {
 	}
 }
 
-// Room is what bodies are read into. Those of fewer bytes than small are held as they come; of
-// others a few at a time: so what is held doesn't come to the number of requests times the bound
-// of an answer.
-type Room struct {
-	small int64
-	large chan struct{}
-}
-
-// NewRoom is one for so many at a time of those that aren't small.
-func NewRoom(small int64, largeAtOnce int) *Room {
-	return &Room{small: small, large: make(chan struct{}, largeAtOnce)}
-}
-
-// Read reads a body, up to a byte more than the bound, once there is room for it. That is taken
-// until release, which is nil where none was, is called; more than once does no harm.
-func (r *Room) Read(ctx context.Context, from io.Reader, bound int64) (body []byte, release func(), err error) {
-	begin, err := io.ReadAll(io.LimitReader(from, r.small))
-	if err != nil || int64(len(begin)) < r.small {
-		return begin, nil, err
-	}
-	select {
-	case r.large <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
-	rest, err := io.ReadAll(io.LimitReader(from, max(0, bound+1-r.small)))
-	return append(begin, rest...), sync.OnceFunc(func() { <-r.large }), err
-}
-
 // Undialled is the error of a request that was never sent, as nobody could be reached; false of
 // any other.
 func Undialled(err error) (*net.OpError, bool) {
 	dial := &net.OpError{}
 	return dial, errors.As(err, &dial) && dial.Op == "dial"
+}
+
+// Unrouted tells whether an answer is the gateway's own word that it has no route to whom was
+// asked: to a Model that is being deleted, or was made a moment ago. Envoy says so without a body,
+// and of what others answer how long they took.
+func Unrouted(a *http.Response) bool {
+	return a.StatusCode == http.StatusNotFound && a.ContentLength == 0 &&
+		strings.Contains(a.Header.Get("Server"), "envoy") && a.Header.Get("X-Envoy-Upstream-Service-Time") == ""
 }

@@ -28,6 +28,14 @@ var signedBy = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES3
 // ErrUnknown is that of a call from nobody who is known.
 var ErrUnknown = errors.New("unknown caller")
 
+// StatusOf is what is answered where it can't be told who makes a request, or it is nobody.
+func StatusOf(err error) int {
+	if errors.Is(err, ErrUnknown) {
+		return http.StatusUnauthorized
+	}
+	return http.StatusServiceUnavailable // nobody can be told yet
+}
+
 // Caller is a pod that calls.
 type Caller struct{ Namespace, ServiceAccount, Pod string }
 

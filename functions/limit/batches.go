@@ -38,10 +38,20 @@ type batches struct {
 type asking struct {
 	at    time.Time
 	needs []slack.Need
+	// idle is true where it holds no replica.
+	idle bool
 }
 
-// Wanted are Models that batch asks for, with what it needs of each to meet its deadlines.
-type Wanted map[types.NamespacedName][]slack.Need
+// Wanted are Models that batch asks for.
+type Wanted map[types.NamespacedName]Want
+
+// Want is what batch wants of a Model beside what is left of it.
+type Want struct {
+	// Needs are what it needs to meet its deadlines.
+	Needs []slack.Need
+	// Idle is true where no replica is to be held for it.
+	Idle bool
+}
 
 // Left is what batch may take of Models, by namespace and name, as of the last pass. A Model
 // without is one that isn't there, or of which nothing is left, or isn't known yet: it is
@@ -54,7 +64,7 @@ func (f *Function) Left(models Wanted) (map[types.NamespacedName]slack.Slack, er
 	now, left, fresh := f.Clock.Now(), map[types.NamespacedName]slack.Slack{}, false
 	f.batches.mu.Lock()
 	defer f.batches.mu.Unlock()
-	for model, needs := range models {
+	for model, want := range models {
 		k := model.String()
 		if _, err := f.Caches.RateLimits.RateLimits(model.Namespace).Get(model.Name); apierrs.IsNotFound(err) {
 			continue
@@ -64,7 +74,7 @@ func (f *Function) Left(models Wanted) (map[types.NamespacedName]slack.Slack, er
 		if _, ok := f.batches.asked[k]; !ok {
 			fresh = true
 		}
-		f.batches.asked[k] = asking{at: now, needs: needs}
+		f.batches.asked[k] = asking{at: now, needs: want.Needs, idle: want.Idle}
 		if s, ok := f.batches.left[k]; ok && s.At(now) > 0 {
 			left[model] = s
 		}
@@ -75,33 +85,37 @@ func (f *Function) Left(models Wanted) (map[types.NamespacedName]slack.Slack, er
 	return left, nil
 }
 
-// runsOn are those of the RateLimits that there are on which batch runs.
-func (b *batches) runsOn(limits []*v1alpha1.RateLimit, now time.Time) sets.Set[string] {
+// runsOn are those of the RateLimits that there are on which batch runs, and idle those of them
+// that it holds no replica for.
+func (b *batches) runsOn(limits []*v1alpha1.RateLimit, now time.Time) (on, idle sets.Set[string]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := make(sets.Set[string], len(limits))
 	for _, l := range limits {
 		known.Insert(key(l))
 	}
-	on := sets.New[string]()
+	on, idle = sets.New[string](), sets.New[string]()
 	for k, of := range b.asked {
-		if known.Has(k) && now.Sub(of.at) < askedFor {
-			on.Insert(k)
-		} else {
+		if !known.Has(k) || now.Sub(of.at) >= askedFor {
 			delete(b.asked, k)
+			continue
+		}
+		if on.Insert(k); of.idle {
+			idle.Insert(k)
 		}
 	}
-	return on
+	return on, idle
 }
 
 // recall takes those of the RateLimits for asked for now of which an earlier limiter was, as
-// long as nobody has asked here: those that still are will be within that time.
+// long as nobody has asked here: those that still are will be within that time. Whether batch
+// holds a replica isn't known before; what was told stands meanwhile.
 func (b *batches) recall(limits []*v1alpha1.RateLimit, told func(virtualService string) bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, l := range limits {
 		if _, ok := b.asked[key(l)]; !ok && told(l.Spec.VirtualService) {
-			b.asked[key(l)] = asking{at: now}
+			b.asked[key(l)] = asking{at: now, idle: true}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -25,7 +26,7 @@ func (b *bench) leaves(what string, want float64) slack.Slack {
 	b.t.Helper()
 	var got slack.Slack
 	b.until(what, func() bool {
-		left, err := b.Left(Wanted{asked: nil})
+		left, err := b.Left(Wanted{asked: {}})
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -60,7 +61,9 @@ func (b *bench) serveBoth() {
 	b.route(routeTo("team.m", []string{gateway.Shared, gateway.LocalName(gateway.Shared)}))
 }
 
-func TestBatchGetsWhatIsLeft(t *testing.T) {
+func TestBatchGetsWhatIsLeft(t *testing.T) { synctest.Test(t, getsWhatIsLeft) }
+
+func getsWhatIsLeft(t *testing.T) {
 	b := newBench(t, 2, rateLimit("m"))
 	b.serveBoth()
 	full := 0.97 * 20 // two replicas of 10 a second, without the reserve
@@ -82,18 +85,18 @@ func TestBatchGetsWhatIsLeft(t *testing.T) {
 	}
 
 	b.set(func() { b.offered = map[string][]float64{gateway.Shared: {8, 0, 0}} })
-	b.leaves("it makes way for a demand", 0.97*(20-1.005*8))
+	b.leaves("it makes way for a demand", 0.97*(20-1.002*8))
 	b.set(func() {
 		b.offered = map[string][]float64{gateway.Shared: {8, 0, 9}}
 		b.marked = map[string][]float64{gateway.Shared: {0, 0, 9}}
 	})
-	b.leaves("its own requests are no demand", 0.97*(20-1.005*8))
+	b.leaves("its own requests are no demand", 0.97*(20-1.002*8))
 
 	b.set(func() { b.silent = true })
 	b.leaves("nothing, once the demand isn't read any more", 0)
 	b.set(func() { b.silent = false })
 
-	if left, err := b.Left(Wanted{{Namespace: "team", Name: "nobody"}: nil}); err != nil || len(left) > 0 {
+	if left, err := b.Left(Wanted{{Namespace: "team", Name: "nobody"}: {}}); err != nil || len(left) > 0 {
 		t.Errorf("of a Model that isn't there, there is left %v, %v", left, err)
 	}
 	b.batches.mu.Lock()
@@ -110,20 +113,23 @@ func TestBatchGetsWhatIsLeft(t *testing.T) {
 	b.until("no replica is asked for", func() bool { return b.limit("m").Status.Revisions[0].Needed == 0 })
 
 	b.end()
-	if _, err := b.Left(Wanted{asked: nil}); err == nil {
+	if _, err := b.Left(Wanted{asked: {}}); err == nil {
 		t.Error("a replica that doesn't lead says what is left")
 	}
 }
 
 // A pod that wasn't seen to hold the bucket for the mark would take batch's requests from
 // what others may have.
-func TestNothingIsLeftBeforeItsBucketIsProved(t *testing.T) {
+func TestNothingIsLeftBeforeItsBucketIsProved(t *testing.T) { synctest.Test(t, waitsForItsProof) }
+
+func waitsForItsProof(t *testing.T) {
 	b := newBench(t, 2, rateLimit("m"))
+	defer b.end()
 	b.serveBoth()
 	b.until("the limit is proved", b.applied(20))
 	b.set(func() { b.lagging = "shared-a" })
 	for range 20 {
-		if left, err := b.Left(Wanted{asked: nil}); err != nil || len(left) > 0 {
+		if left, err := b.Left(Wanted{asked: {}}); err != nil || len(left) > 0 {
 			t.Fatalf("there is left %v, %v, though a pod lags", left, err)
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -140,32 +140,91 @@ func TestCallDoesNotFeedOnItself(t *testing.T) {
 	})
 }
 
+// readyAfter is a pod of revision m-1 that was ready that long after it was made, and was
+// started again so often.
+func readyAfter(after time.Duration, restarts int32) *corev1.Pod {
+	made := time.Unix(2_000_000_000, 0)
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: fmt.Sprint("m-", after, restarts), Labels: map[string]string{serving.RevisionLabelKey: "m-1"}, CreationTimestamp: metav1.NewTime(made)},
+		Status: corev1.PodStatus{
+			Conditions: []corev1.PodCondition{
+				{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(made.Add(time.Second))},
+				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(made.Add(after))},
+			},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "model", RestartCount: restarts, Ready: true}},
+		},
+	}
+}
+
+// How long replicas took is known when there are none any more, until other ones take another
+// time or the limit goes.
+func TestStartOfThoseThatWereThere(t *testing.T) {
+	f := newFleets(1)
+	k := key(f.limits[0])
+	see := func(ready, desired int32, pods ...*corev1.Pod) time.Duration {
+		t.Helper()
+		objects := make([]any, 0, len(pods))
+		for _, pod := range pods {
+			objects = append(objects, pod)
+		}
+		if err := f.Caches.Pods.Replace(objects, ""); err != nil {
+			t.Fatal(err)
+		}
+		of := []capacity.Replicas{{Revision: "m-1", Percent: 100, Desired: desired, Ready: ready}}
+		s := &state{limits: f.limits, replicas: map[string][]capacity.Replicas{k: of}, starts: map[revisionKey]capacity.Starts{}}
+		if ready < desired {
+			starts, err := f.Caches.starts("team", "m-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.starts[revisionKey{limit: k, revision: "m-1"}] = starts
+		}
+		if err := f.expect(s, f.clock.Now()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.startOf(&plan{of: f.limits[0]}, of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got - slack.Reaction
+	}
+	quick, slow := readyAfter(2*time.Second, 0), readyAfter(7*time.Second, 0)
+	for _, tt := range []struct {
+		when string
+		got  time.Duration
+		want time.Duration
+	}{
+		{"none was ever there", see(0, 0), unknownStart},
+		{"one is on its way", see(0, 1), unknownStart},
+		{"it is there, and its pod isn't known to be", see(1, 1), unknownStart},
+		{"it is", see(1, 1, quick), 2 * time.Second},
+		{"none is there any more", see(0, 0), 2 * time.Second},
+		{"others are on their way", see(0, 2), 2 * time.Second},
+		{"they took longer", see(1, 1, slow), 7 * time.Second},
+		{"none is there any more again", see(0, 0), 7 * time.Second},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.when, tt.got, tt.want)
+		}
+	}
+	if err := f.expect(&state{}, f.clock.Now()); err != nil || len(f.took) > 0 {
+		t.Errorf("without limits %v is known, %v", f.took, err)
+	}
+}
+
 // A replica takes as long as one took, and with no replica of which that is known some time
 // that is neither the age of one whose container was started again nor the deadline.
 func TestStartOf(t *testing.T) {
-	ready := func(after time.Duration, restarts int32) *corev1.Pod {
-		made := time.Unix(2_000_000_000, 0)
-		return &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: fmt.Sprint("m-", after, restarts), Labels: map[string]string{serving.RevisionLabelKey: "m-1"}, CreationTimestamp: metav1.NewTime(made)},
-			Status: corev1.PodStatus{
-				Conditions: []corev1.PodCondition{
-					{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(made.Add(time.Second))},
-					{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(made.Add(after))},
-				},
-				ContainerStatuses: []corev1.ContainerStatus{{Name: "model", RestartCount: restarts, Ready: true}},
-			},
-		}
-	}
 	for name, tt := range map[string]struct {
 		pods []*corev1.Pod
 		want time.Duration
 	}{
 		"from zero":                  {nil, unknownStart},
-		"as one took":                {[]*corev1.Pod{ready(4*time.Second, 0)}, 4 * time.Second},
-		"started again, a day later": {[]*corev1.Pod{ready(24*time.Hour, 1)}, unknownStart},
-		"started again, soon":        {[]*corev1.Pod{ready(time.Minute, 1)}, unknownStart},
-		"ready again, a day later":   {[]*corev1.Pod{ready(24*time.Hour, 0)}, unknownStart},
-		"one of them is as it was":   {[]*corev1.Pod{ready(24*time.Hour, 1), ready(5*time.Minute, 0), ready(6*time.Second, 0)}, 6 * time.Second},
+		"as one took":                {[]*corev1.Pod{readyAfter(4*time.Second, 0)}, 4 * time.Second},
+		"started again, a day later": {[]*corev1.Pod{readyAfter(24*time.Hour, 1)}, unknownStart},
+		"started again, soon":        {[]*corev1.Pod{readyAfter(time.Minute, 1)}, unknownStart},
+		"ready again, a day later":   {[]*corev1.Pod{readyAfter(24*time.Hour, 0)}, unknownStart},
+		"one of them is as it was":   {[]*corev1.Pod{readyAfter(24*time.Hour, 1), readyAfter(5*time.Minute, 0), readyAfter(6*time.Second, 0)}, 6 * time.Second},
 	} {
 		f := newFleets(1)
 		for _, pod := range tt.pods {

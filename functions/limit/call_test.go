@@ -4,7 +4,11 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -16,12 +20,16 @@ import (
 	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	listers "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
 
 // A batch with a deadline has replicas called for, beside the online demand, for as long as
 // it asks; one without has one.
-func TestBatchCallsForReplicas(t *testing.T) {
+func TestBatchCallsForReplicas(t *testing.T) { synctest.Test(t, callsForReplicas) }
+
+func callsForReplicas(t *testing.T) {
 	b := newBench(t, 1, rateLimit("m"))
+	defer b.end()
 	b.serveBoth()
 	b.until("the limit is proved", b.applied(10))
 	needed := func(want int32) func() bool {
@@ -32,7 +40,7 @@ func TestBatchCallsForReplicas(t *testing.T) {
 	}
 	asks := func(needs ...slack.Need) func() bool {
 		return func() bool {
-			if _, err := b.Left(Wanted{asked: needs}); err != nil {
+			if _, err := b.Left(Wanted{asked: {Needs: needs}}); err != nil {
 				b.t.Fatal(err)
 			}
 			b.Look()
@@ -45,6 +53,14 @@ func TestBatchCallsForReplicas(t *testing.T) {
 		t.Errorf("the status says %+v", s)
 	}
 	b.until("one once the batch has none", asks())
+	b.until("none for one that is idle, and what is left all the same", func() bool {
+		left, err := b.Left(Wanted{asked: {Idle: true}})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.Look()
+		return needed(0)() && left[asked].Rate > 0
+	})
 }
 
 func TestNeedsAge(t *testing.T) {
@@ -153,6 +169,56 @@ func TestFleetOf(t *testing.T) {
 		if got.Most != tt.most || got.Within != tt.within || got.PerReplica != 10 || got.Serves != 30 || got.Start != time.Second {
 			t.Errorf("%s: %+v, want %d, and %d without maxReplicas", name, got, tt.most, tt.within)
 		}
+	}
+}
+
+// A batch that holds no replica has what is left told, and calls for none, whatever it needs;
+// nor does one of which only an earlier limiter knew.
+func TestIdleBatchCallsForNone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		asks func(f *Function)
+		want int32
+	}{
+		"it holds some": {func(f *Function) {
+			asks(t, f, `{"models":["team/m"],"needs":{"team/m":[{"requestsPerSecond":36,"seconds":100}]}}`)
+		}, 6},
+		"it is idle": {func(f *Function) {
+			asks(t, f, `{"models":["team/m"],"idle":["team/m"],"needs":{"team/m":[{"requestsPerSecond":36,"seconds":100}]}}`)
+		}, 0},
+		"another one is": {func(f *Function) { asks(t, f, `{"models":["team/m"],"idle":["team/other"]}`) }, 1},
+		"it is recalled": {func(f *Function) {
+			f.batches.recall([]*v1alpha1.RateLimit{rateLimit("m")}, func(string) bool { return true }, f.Clock.Now())
+		}, 0},
+	} {
+		f := newFleets(0)
+		f.leads.Store(true)
+		l := rateLimit("m")
+		known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+		if err := known.Add(l); err != nil {
+			t.Fatal(err)
+		}
+		f.Caches.RateLimits = listers.NewRateLimitLister(known)
+		tt.asks(f.Function)
+		s := &state{limits: []*v1alpha1.RateLimit{l}, replicas: map[string][]capacity.Replicas{key(l): {{Revision: "m-1", Percent: 100, Max: 9}}}}
+		s.batches, s.idle = f.batches.runsOn(s.limits, f.Clock.Now())
+		plans := own(s)
+		plans[0].marks = true
+		if err := f.call(s, plans); err != nil || !plans[0].batch {
+			t.Fatalf("%s: batch runs there: %t, %v", name, plans[0].batch, err)
+		}
+		if got := f.calledOf(&plans[0], s.replicas[key(l)][0]); got != tt.want {
+			t.Errorf("%s: %d are called for, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// asks has batch ask what is left.
+func asks(t *testing.T, f *Function, question string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	f.LeftHandler(func(*http.Request) error { return nil }).ServeHTTP(w, httptest.NewRequest(http.MethodPost, slack.Path, strings.NewReader(question)))
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 }
 

@@ -77,6 +77,7 @@ type Function struct {
 	Limits client.RateLimitsGetter
 	Prover *Prover
 	Demand Demand
+	Watch  Watch
 	Events Sender
 	// ProbeToken returns the installation's token, or "" while it has none.
 	ProbeToken func() string
@@ -89,6 +90,7 @@ type Function struct {
 	// asked is when the pass that is due was asked for, if one is.
 	asked    atomic.Pointer[time.Time]
 	proved   chan struct{}
+	breached chan struct{}
 	news     chan cloudevents.Event
 	leads    atomic.Bool
 	statuses *statuses
@@ -99,6 +101,9 @@ type Function struct {
 	floors, bridges map[revisionKey]capacity.Floor
 	// progress of the revisions that have fewer replicas than they are to have.
 	progress map[revisionKey]capacity.Progress
+	// took is how long the quickest replica took of the last that started, of those revisions of
+	// which one did.
+	took map[revisionKey]time.Duration
 	// queues by virtual service, of those whose requests may wait.
 	queues map[string]queue.Queue
 	// slots are those of the last pass, by name; filled those that metrics show.
@@ -122,6 +127,8 @@ type Function struct {
 	// batches are what batch asks for, beside what was decided about it, by RateLimit.
 	batches batches
 	beside  map[string]beside
+	// blamed is when needs were told of last that can't be, nil for never.
+	blamed atomic.Pointer[time.Time]
 	// called are the replicas that batches call for to meet their deadlines, by RateLimit.
 	called map[string]slack.Called
 }
@@ -132,6 +139,7 @@ func New() *Function {
 		Clock:    clock.RealClock{},
 		look:     make(chan struct{}, 1),
 		proved:   make(chan struct{}, 1),
+		breached: make(chan struct{}, 1),
 		news:     make(chan cloudevents.Event, newsKept),
 		filled:   map[string]struct{}{},
 		written:  map[string]*metav1.PartialObjectMetadata{},
@@ -170,6 +178,7 @@ func (f *Function) Run(ctx context.Context) {
 	defer beside.Wait()
 	beside.Go(func() { f.Prover.Run(ctx) })
 	beside.Go(func() { f.Demand.Run(ctx) })
+	beside.Go(func() { f.Watch.Run(ctx) })
 	beside.Go(func() { f.tell(ctx) })
 	beside.Go(func() { f.statuses.run(ctx, f.Limits, f.Log) })
 
@@ -194,6 +203,9 @@ func (f *Function) Run(ctx context.Context) {
 		case <-f.proved:
 			f.noticed = f.Clock.Now()
 			f.report()
+			continue
+		case <-f.breached:
+			f.reportBreaches()
 			continue
 		case <-look:
 			err = f.pass(ctx)
@@ -225,13 +237,15 @@ func (f *Function) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.expect(s, f.Clock.Now())
+	if err := f.expect(s, f.Clock.Now()); err != nil {
+		return err
+	}
 	inTheWay, expelled := f.expel(ctx, s.strangers)
 	f.inTheWay = inTheWay
 	if f.divisions == nil {
 		f.batches.recall(s.limits, f.toldMarks(s), began)
 	}
-	s.batches = f.batches.runsOn(s.limits, began)
+	s.batches, s.idle = f.batches.runsOn(s.limits, began)
 	plans := decide(s, f.plans)
 	f.divide(s, plans)
 	f.leave(plans)
@@ -247,6 +261,7 @@ func (f *Function) pass(ctx context.Context) error {
 	f.recordFill(s)
 	f.Prover.Want(questions(s, plans, generations), f.ProbeToken())
 	f.settle()
+	f.reportBreaches()
 	f.report()
 	return errors.Join(expelled, uncalled, err)
 }

@@ -27,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	kubetesting "k8s.io/client-go/testing"
 	"k8s.io/utils/clock"
@@ -59,6 +60,8 @@ type bench struct {
 	serving *servingfake.Clientset
 	istio   *istiofake.Clientset
 	sluice  *sluicefake.Clientset
+	// informers are those of the Function that was built last.
+	informers *Informers
 
 	mu sync.Mutex
 	// lagging is a pod that never answers, uncertified a host without a certificate.
@@ -71,6 +74,8 @@ type bench struct {
 	marked map[string][]float64
 	// unread is true while nobody knows what is offered, and silent once it isn't read any more.
 	unread, silent bool
+	// passed is how the bounds of each RateLimit were passed.
+	passed *v1alpha1.RateLimitBreach
 	// end ends the Function that runs.
 	end func()
 }
@@ -116,6 +121,20 @@ func (b demandAt) ReadAt(string) time.Time {
 }
 
 func (b demandAt) Arrived(string, string) []float64 { return make([]float64, len(gateway.Entries())) }
+
+// watchOf finds the breach that a test says there is.
+type watchOf struct{ *bench }
+
+func (watchOf) Run(context.Context) {}
+
+func (b watchOf) Breach(_ types.NamespacedName, since metav1.MicroTime) *v1alpha1.RateLimitBreach {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.passed == nil || !b.passed.Since.Equal(&since) {
+		return nil
+	}
+	return b.passed
+}
 
 func (b *bench) Send(_ context.Context, e cloudevents.Event) error {
 	b.set(func() { b.sent = append(b.sent, e) })
@@ -222,6 +241,7 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 		istio:   istiofake.NewSimpleClientset(inserting(gateway.Shared, gateway.DefaultSlots)),
 		sluice:  sluicefake.NewSimpleClientset(),
 	}
+	b.sluice.PrependReactor("update", "ratelimits", b.statusAlone)
 	for _, l := range limits {
 		if _, err := b.sluice.SluiceV1alpha1().RateLimits("team").Create(t.Context(), l, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
@@ -229,6 +249,29 @@ func newBench(t *testing.T, replicas int, limits ...*v1alpha1.RateLimit) *bench 
 	}
 	b.start()
 	return b
+}
+
+// statusAlone takes of a write of a status nothing else, as the API server does: a spec that
+// changed while it was on its way stays changed.
+func (b *bench) statusAlone(action kubetesting.Action) (bool, runtime.Object, error) {
+	update, ok := action.(kubetesting.UpdateAction)
+	if !ok || action.GetSubresource() != "status" {
+		return false, nil, nil
+	}
+	sent, ok := update.GetObject().(*v1alpha1.RateLimit)
+	if !ok {
+		return false, nil, nil
+	}
+	have, err := b.sluice.Tracker().Get(action.GetResource(), sent.Namespace, sent.Name)
+	if err != nil {
+		return true, nil, err
+	}
+	next, ok := have.DeepCopyObject().(*v1alpha1.RateLimit)
+	if !ok {
+		return false, nil, nil
+	}
+	next.Status = sent.Status
+	return true, next, b.sluice.Tracker().Update(action.GetResource(), next, next.Namespace)
 }
 
 // start runs a Function, with caches of its own.
@@ -261,11 +304,13 @@ func (b *bench) build() {
 	if err := informers.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	b.informers = informers
 	prover := NewProver(clock.RealClock{}, b.Proved, anywhere)
 	prover.ask = b.ask
 	b.Caches, b.Prover, b.Demand, b.Events = informers.Caches(), prover, demandAt{b}, b
 	b.Filters = b.istio.NetworkingV1alpha3().EnvoyFilters(gateway.Namespace)
 	b.Slots = slotWriterOf{b.Filters}
+	b.Watch = watchOf{b}
 	b.Limits, b.ProbeToken = b.sluice.SluiceV1alpha1(), func() string { return "token" }
 	b.Log = zap.NewNop().Sugar()
 	b.Recorder = b

@@ -11,7 +11,6 @@ import (
 	istiolisters "istio.io/client-go/pkg/listers/networking/v1alpha3"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -76,8 +75,9 @@ type state struct {
 	claimed map[string]int
 	// slots by object name.
 	slots map[string]*metav1.PartialObjectMetadata
-	// batches are the RateLimits on which batch runs.
-	batches sets.Set[string]
+	// batches are the RateLimits on which batch runs, idle those of them that it holds no
+	// replica for.
+	batches, idle sets.Set[string]
 	// strangers are the other EnvoyFilters that have a slot's extension or label, by name.
 	strangers []*metav1.PartialObjectMetadata
 	routing   *routing
@@ -227,7 +227,7 @@ func (c Caches) revision(namespace string, t v1alpha1.RevisionTraffic, in scales
 
 // ruleOf is the rule of a RateLimit's spec, the rest of which is checked too.
 func ruleOf(spec v1alpha1.RateLimitSpec) (capacity.Rule, error) {
-	q, ok := rational(spec.RequestsPerSecondPerReplica)
+	q, ok := capacity.Rational(spec.RequestsPerSecondPerReplica)
 	if !ok {
 		return capacity.Rule{}, fmt.Errorf("spec.requestsPerSecondPerReplica is %s, want more than 0", spec.RequestsPerSecondPerReplica.String())
 	}
@@ -245,15 +245,9 @@ func capOf(spec v1alpha1.RateLimitSpec) (*big.Rat, error) {
 	if spec.Cap == nil {
 		return nil, nil
 	}
-	most, ok := rational(spec.Cap.RequestsPerSecond)
+	most, ok := capacity.Rational(spec.Cap.RequestsPerSecond)
 	if !ok {
 		return nil, fmt.Errorf("spec.cap.requestsPerSecond is %s, want more than 0", spec.Cap.RequestsPerSecond.String())
 	}
 	return most, nil
-}
-
-// rational is a rate of the API, exactly; false if it isn't above 0.
-func rational(q resource.Quantity) (*big.Rat, bool) {
-	r, ok := new(big.Rat).SetString(q.AsDec().String())
-	return r, ok && r.Sign() > 0
 }

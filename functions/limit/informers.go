@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -23,6 +24,7 @@ import (
 	servinginformers "knative.dev/serving/pkg/client/informers/externalversions"
 
 	"sluice.dev/sluice/functions/limit/demand"
+	"sluice.dev/sluice/functions/limit/watch"
 	"sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
@@ -208,6 +210,41 @@ func (i *Informers) Slow() map[string]time.Duration {
 		}
 	}
 	return slow
+}
+
+// Gateways are those that serve each virtual service that has a RateLimit.
+func (i *Informers) Gateways() map[string][]string {
+	all, err := i.Caches().RateLimits.List(labels.Everything())
+	if err != nil {
+		return nil
+	}
+	gateways := make(map[string][]string, len(all))
+	for _, l := range all {
+		if l.CheckVirtualService() == nil {
+			gateways[l.Spec.VirtualService] = l.Spec.Gateways
+		}
+	}
+	return gateways
+}
+
+// Bounded are the RateLimits with bounds of which no breach is told yet.
+func (i *Informers) Bounded() []watch.Limit {
+	all, err := i.Caches().RateLimits.List(labels.Everything())
+	if err != nil {
+		return nil
+	}
+	var bounded []watch.Limit
+	for _, l := range all {
+		b := l.Spec.Bounds
+		if b == nil || l.Status.BreachOf(&b.Since) != nil || l.DeletionTimestamp != nil || l.CheckVirtualService() != nil {
+			continue
+		}
+		bounded = append(bounded, watch.Limit{
+			Name:           types.NamespacedName{Namespace: l.Namespace, Name: l.Name},
+			VirtualService: l.Spec.VirtualService, Gateways: l.Spec.Gateways, Bounds: *b,
+		})
+	}
+	return bounded
 }
 
 // perRequest is how long a replica takes for a request; 0 where that can't be told.

@@ -2,39 +2,42 @@ package limit
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
+	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/limit/slack"
 )
 
 // maxQuestion bounds what is read of a question: the longest names of as many Models as may
-// be asked for, twice where batch needs something of each, and as many needs as may be told.
-const maxQuestion = 2*slack.MostModels*160 + slack.MostNeeds*120
+// be asked for, three times where batch is idle on each and needs something of it, and as many
+// needs as may be told.
+const maxQuestion = 3*slack.MostModels*160 + slack.MostNeeds*120
+
+// badNeedsEvery is the least time between two lines of the log about needs that can't be.
+const badNeedsEvery = time.Minute
 
 // LeftHandler answers what is left to batch, to whom admit lets in. A replica that doesn't
 // lead answers 503: another one knows.
 func (f *Function) LeftHandler(admit func(*http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := admit(r); err != nil {
-			status := http.StatusServiceUnavailable // nobody can be told yet
-			if errors.Is(err, callers.ErrUnknown) {
-				status = http.StatusUnauthorized
-			}
-			http.Error(w, err.Error(), status)
+			http.Error(w, err.Error(), callers.StatusOf(err))
 			return
 		}
-		models, err := readQuestion(http.MaxBytesReader(w, r.Body, maxQuestion))
+		models, bad, err := readQuestion(http.MaxBytesReader(w, r.Body, maxQuestion))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
+		f.blame(bad)
 		left, err := f.Left(models)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -49,21 +52,37 @@ func (f *Function) LeftHandler(admit func(*http.Request) error) http.Handler {
 	})
 }
 
-func readQuestion(body io.Reader) (Wanted, error) {
+// blame tells of needs that can't be, of the first of them, once in a while: they come with
+// each question.
+func (f *Function) blame(bad []error) {
+	if len(bad) == 0 {
+		return
+	}
+	now, last := f.Clock.Now(), f.blamed.Load()
+	if last != nil && now.Sub(*last) < badNeedsEvery || !f.blamed.CompareAndSwap(last, &now) {
+		return
+	}
+	f.Log.Warnw("What some batches need can't be: it is left out, and others are served", "needs", len(bad), zap.Error(bad[0]))
+}
+
+// readQuestion reads what is asked, and what is wrong with needs that it leaves out.
+func readQuestion(body io.Reader) (models Wanted, bad []error, err error) {
 	var q slack.Question
 	if err := json.NewDecoder(body).Decode(&q); err != nil {
-		return nil, fmt.Errorf("reading the question: %w", err)
+		return nil, nil, fmt.Errorf("reading the question: %w", err)
 	}
 	if err := q.Check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	models := make(Wanted, len(q.Models))
+	q, bad = q.Sound()
+	idle := sets.New(q.Idle...)
+	models = make(Wanted, len(q.Models))
 	for i, model := range q.Models {
 		namespace, name, ok := strings.Cut(model, "/")
 		if !ok {
-			return nil, fmt.Errorf("models[%d] is %q, want namespace/name", i, model)
+			return nil, nil, fmt.Errorf("models[%d] is %q, want namespace/name", i, model)
 		}
-		models[types.NamespacedName{Namespace: namespace, Name: name}] = q.Needs[model]
+		models[types.NamespacedName{Namespace: namespace, Name: name}] = Want{Needs: q.Needs[model], Idle: idle.Has(model)}
 	}
-	return models, nil
+	return models, bad, nil
 }

@@ -45,10 +45,11 @@ type plan struct {
 	// how long requests from inside the cluster may wait, 0 if they may not.
 	serves *big.Rat
 	queue  time.Duration
-	// batch is true where batch runs on it, and marks where the slots have room for a bucket
-	// of its own, which has the rate marked. serving is what ready replicas serve.
-	batch, marks    bool
-	marked, serving *big.Rat
+	// batch is true where batch runs on it, idle where it holds no replica, and marks where the
+	// slots have room for a bucket of its own, which has the rate marked. serving is what ready
+	// replicas serve.
+	batch, idle, marks bool
+	marked, serving    *big.Rat
 	// reported is the proof that its status goes by, nil before the first.
 	reported *proof
 }
@@ -112,7 +113,8 @@ func own(s *state) []plan {
 			if l.Spec.Queue != nil {
 				p.queue = l.Spec.Queue.Duration
 			}
-			p.batch, p.serving = s.batches.Has(key(l)), p.rule.Serving(s.replicas[key(l)])
+			p.batch, p.idle = s.batches.Has(key(l)), s.idle.Has(key(l))
+			p.serving = p.rule.Serving(s.replicas[key(l)])
 			p.rows = rows(p.rule, s.replicas[key(l)])
 			p.parts = p.rule.Parts(l, s.replicas[key(l)])
 		}

@@ -52,22 +52,35 @@ func (c Caches) starts(namespace, revision string) (capacity.Starts, error) {
 }
 
 // expect tells in the replicas of a state how many of those that are desired can't be
-// expected to come.
-func (f *Function) expect(s *state, now time.Time) {
-	known := make(map[revisionKey]capacity.Progress, len(f.progress))
-	for limit, revisions := range s.replicas {
+// expected to come. How long those took that came is kept, for when there are none.
+func (f *Function) expect(s *state, now time.Time) error {
+	known, took := make(map[revisionKey]capacity.Progress, len(f.progress)), make(map[revisionKey]time.Duration, len(f.took))
+	for _, l := range s.limits {
+		revisions := s.replicas[key(l)]
 		for i := range revisions {
 			r := &revisions[i]
-			k := revisionKey{limit: limit, revision: r.Revision}
-			starts, ok := s.starts[k]
-			if !ok {
-				continue
+			k := revisionKey{limit: key(l), revision: r.Revision}
+			last, isKnown := f.took[k]
+			_, came := f.progress[k]
+			starts, coming := s.starts[k]
+			if coming {
+				known[k] = f.progress[k].Next(*r, now)
+				r.Missing, r.Why = starts.Missing(*r, known[k], now)
+			} else if r.Ready > 0 && (came || !isKnown) {
+				var err error
+				if starts, err = f.Caches.starts(l.Namespace, r.Revision); err != nil {
+					return err
+				}
 			}
-			known[k] = f.progress[k].Next(*r, now)
-			r.Missing, r.Why = starts.Missing(*r, known[k], now)
+			if quickest, ok := starts.Quickest(); ok {
+				took[k] = quickest
+			} else if isKnown {
+				took[k] = last
+			}
 		}
 	}
-	f.progress = known
+	f.progress, f.took = known, took
+	return nil
 }
 
 // slimPod keeps of a pod what tells how far its replica is, slimDeployment of a

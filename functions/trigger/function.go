@@ -13,20 +13,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/lru"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 	"knative.dev/pkg/apis"
 
 	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/eventing/receiver"
 	"sluice.dev/sluice/functions/trigger/mapping"
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 const (
-	// maxEvent bounds an event, heldEvents those that are under way together, in bytes: what is
-	// decoded of one takes some twenty times as much.
+	// maxEvent bounds an event, heldEvents those that are under way together, in bytes. What is
+	// decoded of one is bounded by its values, of which expressions take 200,000.
 	maxEvent, heldEvents = 1 << 20, 8 << 20
-	// atOnce bounds the events that are under way, perTrigger those of one InferenceTrigger.
-	atOnce, perTrigger = 256, 64
+	// atOnce bounds the events that are under way. One InferenceTrigger, or Broker, may have as much of
+	// that, of heldEvents, and of the large answers, as leaves the same for others: perTrigger events.
+	atOnce, shares = 256, 4
+	perTrigger     = atOnce / shares
 	// answeredWithin is the longest that an InferenceTrigger may give a Model, and what it takes
 	// beside.
 	answeredWithin = 11 * time.Minute
@@ -36,35 +40,40 @@ const (
 	compiledKept = 1024
 )
 
-// Function answers the events of InferenceTriggers.
+// Function answers the events of InferenceTriggers, and the requests for Batches.
 type Function struct {
 	// Trigger is the InferenceTrigger of a name; the error is Kubernetes' own where there is none.
 	Trigger func(namespace, name string) (*v1alpha1.InferenceTrigger, error)
 	// Model is the URL of a Model, "" as long as it has none; an error says why there is no Model.
 	Model func(namespace, name string) (string, error)
+	// Broker is the Broker of a name that has, or had, its requests for Batches taken; the error is
+	// Kubernetes' own where there is none.
+	Broker func(namespace, name string) (*eventingv1.Broker, error)
 	// Batches are those of a namespace.
 	Batches func(namespace string) Batches
-	// Started are the Batches of an InferenceTrigger, as the cache has them.
-	Started func(namespace, name string) ([]*v1alpha1.Batch, error)
-	Clock   clock.PassiveClock
-	Log     *zap.SugaredLogger
+	// Started are the Batches of a namespace that have a label, as the cache has them.
+	Started func(namespace, label, value string) ([]*v1alpha1.Batch, error)
+	// Tell tells of a Broker, by an event of Kubernetes, that a request was refused, and why.
+	Tell  func(broker *eventingv1.Broker, reason, message string)
+	Clock clock.PassiveClock
+	Log   *zap.SugaredLogger
 
 	models   *models
-	places   *places
 	compiled *lru.Cache
 }
 
 // New returns a Function that is to be told where it finds what.
 func New(c clock.PassiveClock, log *zap.SugaredLogger) *Function {
-	return &Function{
-		Clock: c, Log: log, models: newModels(), compiled: lru.New(compiledKept),
-		places: &places{most: perTrigger, taken: map[types.UID]int{}},
-	}
+	return &Function{Clock: c, Log: log, models: newModels(), compiled: lru.New(compiledKept)}
 }
 
-// KnativeTrigger names the Trigger of Knative whose events a request has to bring: that of the
+// KnativeTrigger names the Trigger of Knative whose events a request has to bring: that of an
 // InferenceTrigger has its name.
 func KnativeTrigger(r *http.Request) (types.NamespacedName, error) {
+	if eventing.IsOfBroker(r.URL.Path) {
+		b, err := eventing.ParseRequestedBroker(r.URL.Path)
+		return types.NamespacedName{Namespace: b.Namespace, Name: b.TriggerName()}, err
+	}
 	t, err := eventing.ParseInferenceTrigger(r.URL.Path)
 	return types.NamespacedName{Namespace: t.Namespace, Name: t.Name}, err
 }
@@ -72,46 +81,71 @@ func KnativeTrigger(r *http.Request) (types.NamespacedName, error) {
 // Door is where events come in, to whom admit lets in.
 func (f *Function) Door(admit func(http.ResponseWriter, *http.Request) error) *receiver.Door {
 	return receiver.Open(receiver.Options{
-		Admit: admit, Clock: f.Clock, Log: f.Log,
-		Count: func(_ string, outcome receiver.Outcome) { events.WithLabelValues(string(outcome)).Inc() },
-	}, receiver.Bounds{Bytes: maxEvent, Held: heldEvents, AtOnce: atOnce, Answered: answeredWithin}, f.answer)
+		Admit: admit, Clock: f.Clock, Log: f.Log, Count: count, CountedAs: countedAs,
+	}, receiver.Bounds{Bytes: maxEvent, Held: heldEvents, AtOnce: atOnce, Shares: shares, Answered: answeredWithin}, f.find)
 }
 
-// answer does with an event what its InferenceTrigger says.
-func (f *Function) answer(ctx context.Context, r *http.Request, event cloudevents.Event) receiver.Answer {
-	if err := event.Validate(); err != nil {
-		return receiver.Answer{Outcome: receiver.Rejected, Status: http.StatusBadRequest, Why: brief(fmt.Sprintf("not a CloudEvent: %v", err))}
+// find finds out whom a request's event is for, by its path.
+func (f *Function) find(r *http.Request) (*receiver.Addressee, receiver.Answer) {
+	if eventing.IsOfBroker(r.URL.Path) {
+		return f.findBroker(r.URL.Path)
 	}
 	named, err := eventing.ParseInferenceTrigger(r.URL.Path)
 	if err != nil {
-		return gone(err)
+		return nil, gone(err)
 	}
 	t, err := f.Trigger(named.Namespace, named.Name)
 	switch {
 	case apierrs.IsNotFound(err), err == nil && (t.UID != named.UID || t.DeletionTimestamp != nil):
-		return gone(fmt.Errorf("there is no InferenceTrigger %s of UID %s", named.Ref, named.UID))
+		return nil, gone(fmt.Errorf("there is no InferenceTrigger %s of UID %s", named.Ref, named.UID))
 	case err != nil:
-		return later(fmt.Errorf("getting InferenceTrigger %s: %w", named.Ref, err))
-	case event.Source() == named.Source():
+		return nil, later(fmt.Errorf("getting InferenceTrigger %s: %w", named.Ref, err))
+	}
+	return &receiver.Addressee{
+		Key: string(t.UID), Name: "InferenceTrigger " + named.String(),
+		Answer: valid(func(ctx context.Context, r *http.Request, event cloudevents.Event) receiver.Answer {
+			return f.answer(ctx, r, t, event)
+		}),
+	}, receiver.Answer{}
+}
+
+// valid answers what isn't an event, and has an event answered.
+func valid(answer receiver.Answerer) receiver.Answerer {
+	return func(ctx context.Context, r *http.Request, event cloudevents.Event) receiver.Answer {
+		if err := event.Validate(); err != nil {
+			return receiver.Answer{Outcome: receiver.Rejected, Status: http.StatusBadRequest, Why: brief(fmt.Sprintf("not a CloudEvent: %v", err))}
+		}
+		return answer(ctx, r, event)
+	}
+}
+
+// answer does with an event what its InferenceTrigger says.
+func (f *Function) answer(ctx context.Context, r *http.Request, t *v1alpha1.InferenceTrigger, event cloudevents.Event) receiver.Answer {
+	named := identity(t)
+	if event.Source() == named.Source() {
 		// Its own reply has passed its filters: to answer that, too, would never end.
 		return receiver.Answer{Outcome: own, Status: http.StatusAccepted}
 	}
-	leave := f.places.take(t.UID)
-	if leave == nil {
-		return receiver.Answer{Outcome: receiver.Busy, Status: http.StatusServiceUnavailable, RetryAfter: "1",
-			Why: fmt.Sprintf("not now: %d events of InferenceTrigger %s are under way already", perTrigger, named.Ref)}
-	}
-	defer leave()
 	t = t.DeepCopy() // it is the cache's
 	t.SetDefaults(ctx)
 	m, err := f.mapping(ctx, t)
 	switch {
 	case err != nil:
 		return unfit(err)
-	case m.StartsBatch():
-		return f.start(ctx, named, m, event)
+	case !m.StartsBatch():
+		return f.ask(ctx, r, t, m, event)
 	}
-	return f.ask(ctx, r, t, m, event)
+	b, err := m.Batch(named, event)
+	if err != nil {
+		return unmapped(err)
+	}
+	return f.start(ctx, starter{
+		name: "InferenceTrigger " + named.String(), label: sluice.TriggerLabelKey, field: "batch.template",
+	}, b)
+}
+
+func identity(t *v1alpha1.InferenceTrigger) eventing.InferenceTrigger {
+	return eventing.InferenceTrigger{Ref: eventing.Ref{Namespace: t.Namespace, Name: t.Name}, UID: t.UID}
 }
 
 // mapping is what an InferenceTrigger says, compiled once.
@@ -151,10 +185,10 @@ func (f *Function) ask(ctx context.Context, r *http.Request, t *v1alpha1.Inferen
 	case model == "":
 		return later(fmt.Errorf("model %q has no address yet", t.Spec.Model))
 	}
-	who := eventing.InferenceTrigger{Ref: eventing.Ref{Namespace: t.Namespace, Name: t.Name}, UID: t.UID}
+	who := identity(t)
 	underWay.Inc()
 	began := f.Clock.Now()
-	a := f.models.ask(ctx, question{Request: request, model: model, key: who.AnswerID(event), timeout: t.Spec.Request.Timeout.Duration, trace: r.Header})
+	a := f.models.ask(ctx, question{Request: request, model: model, key: who.AnswerID(event), owner: string(t.UID), timeout: t.Spec.Request.Timeout.Duration, trace: r.Header})
 	underWay.Dec()
 	seconds.Observe(f.Clock.Since(began).Seconds())
 	if a.status < 200 || a.status >= 300 || a.problem != "" {

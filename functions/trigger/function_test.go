@@ -229,9 +229,22 @@ func TestAnswers(t *testing.T) {
 		"too many":           {later(429, "7"), 429, "7", "the Model answered 429 Too Many Requests: full"},
 		"away":               {later(503, "Wed, 21 Oct 2026 07:28:00 GMT"), 503, "Wed, 21 Oct 2026 07:28:00 GMT", "the Model answered 503"},
 		"away, but nonsense": {later(503, "soon"), 503, "1", "the Model answered 503"},
-		"too early":          {says(425, ""), 503, "1", "the Model answered 425 Too Early"},
-		"broken":             {says(500, strings.Repeat("x", 10_000)), 500, "", "xxx…"},
-		"a timeout of its":   {says(408, ""), 408, "", "the Model answered 408"},
+		"away for a year":    {later(503, "31536000"), 503, "31536000", "the Model answered 503"},
+		"away till the past": {later(429, "-5"), 429, "1", "the Model answered 429"},
+		"away for ages":      {later(503, "99999999999999999999"), 503, "1", "the Model answered 503"},
+		"deleted, so without a route": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Server", "istio-envoy")
+			w.Header().Set("Content-Length", "0")
+			w.WriteHeader(http.StatusNotFound)
+		}, 503, "", "the gateway has no route to the Model"},
+		"none of that path, without a word": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Server", "istio-envoy")
+			w.Header().Set("X-Envoy-Upstream-Service-Time", "3")
+			w.WriteHeader(http.StatusNotFound)
+		}, 422, "", "the Model answered 404 Not Found"},
+		"too early":        {says(425, ""), 503, "1", "the Model answered 425 Too Early"},
+		"broken":           {says(500, strings.Repeat("x", 10_000)), 500, "", "xxx…"},
+		"a timeout of its": {says(408, ""), 408, "", "the Model answered 408"},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, "x")
@@ -353,7 +366,14 @@ func TestDeliveries(t *testing.T) {
 			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat("x", maxEvent+1))), maxEvent+1
 		}, http.StatusBadRequest, "too large", 0},
 		"what the webhook would have refused": {score(func(t *v1alpha1.InferenceTrigger) { t.Spec.Request.Path = "${event.Id}" }), path, nil, http.StatusUnprocessableEntity, "spec.request.path", 0},
-		"an answer that nobody wants":         {score(func(t *v1alpha1.InferenceTrigger) { t.Spec.Reply = &v1alpha1.TriggerReply{To: v1alpha1.ReplyToNone} }), path, nil, http.StatusAccepted, "", 1},
+		"a number where text has to be": {score(func(t *v1alpha1.InferenceTrigger) { t.Spec.Request.Path = "/${event.data.clicks}" }), path, nil,
+			http.StatusUnprocessableEntity, "request.path: ${event.data.clicks}", 0},
+		"what calls itself another tenant's": {score(), path, func(r *http.Request) {
+			for _, name := range []string{"Ce-Tenant", "Ce-Namespace", "Ce-Model", "Ce-Sluicetenant"} {
+				r.Header.Set(name, "rival")
+			}
+		}, http.StatusOK, "{}", 1},
+		"an answer that nobody wants": {score(func(t *v1alpha1.InferenceTrigger) { t.Spec.Reply = &v1alpha1.TriggerReply{To: v1alpha1.ReplyToNone} }), path, nil, http.StatusAccepted, "", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -368,8 +388,8 @@ func TestDeliveries(t *testing.T) {
 			if len(b.asked) != c.asked {
 				t.Errorf("the Model was asked %d times, want %d", len(b.asked), c.asked)
 			}
-			if got.Header.Get("Ce-Id") != "" {
-				t.Error("there is a reply")
+			if (got.Header.Get("Ce-Id") != "") != (c.status == http.StatusOK) {
+				t.Error("there is a reply, or none")
 			}
 		})
 	}
@@ -410,9 +430,9 @@ func TestChangesAreTakenUp(t *testing.T) {
 	}
 }
 
-// One InferenceTrigger whose Model is slow leaves room for others; what comes beyond is delivered
+// One InferenceTrigger whose Model is slow has a quarter of the room; what comes beyond is delivered
 // again.
-func TestPlaces(t *testing.T) {
+func TestShareOfATrigger(t *testing.T) {
 	t.Parallel()
 	end, entered := make(chan struct{}), make(chan struct{}, perTrigger)
 	b := newBench(t, score(), func(w http.ResponseWriter, _ *http.Request) {
@@ -438,18 +458,8 @@ func TestPlaces(t *testing.T) {
 	if got, why := b.deliver(t, path); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") != "1" || !strings.Contains(why, "64 events") {
 		t.Errorf("%d, %s", got.StatusCode, why)
 	}
-	if leave := b.places.take("another"); leave == nil {
-		t.Error("there is no room for another")
-	} else {
-		leave()
-	}
 	close(end)
 	all.Wait()
-	b.places.mu.Lock()
-	defer b.places.mu.Unlock()
-	if len(b.places.taken) != 0 {
-		t.Errorf("kept: %v", b.places.taken)
-	}
 }
 
 // store is what there is of Batches.
@@ -483,13 +493,13 @@ func (s *store) Get(_ context.Context, name string, _ metav1.GetOptions) (*v1alp
 	return nil, apierrs.NewNotFound(sluice.BatchesResource, name)
 }
 
-// started is what a cache has of the Batches, which come to no other InferenceTrigger here.
-func (s *store) started(_, name string) ([]*v1alpha1.Batch, error) {
+// started is what a cache has of the Batches.
+func (s *store) started(_, label, value string) ([]*v1alpha1.Batch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var of []*v1alpha1.Batch
 	for _, b := range s.batches {
-		if b.Labels[sluice.TriggerLabelKey] == name {
+		if b.Labels[label] == value {
 			of = append(of, b)
 		}
 	}
@@ -543,8 +553,42 @@ func TestBatches(t *testing.T) {
 		}
 		made.Annotations = nil // somebody else's
 	}
-	if got, why := b.deliver(t, path); got.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(why, "that no event of this InferenceTrigger started") {
+	if got, why := b.deliver(t, path); got.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(why, "that no event of InferenceTrigger team/score started") {
 		t.Errorf("another's Batch: %d, %s", got.StatusCode, why)
+	}
+}
+
+// A store tells of what runs write, too. What a Batch of an InferenceTrigger wrote starts none of
+// the same one; what another's wrote does.
+func TestResultsStartNothing(t *testing.T) {
+	t.Parallel()
+	b, s := keeping(t)
+	b.Trigger = func(string, string) (*v1alpha1.InferenceTrigger, error) {
+		return score(starting, func(t *v1alpha1.InferenceTrigger) {
+			t.Spec.Batch.Template.Spec.Input = v1alpha1.BatchInput{Volume: &v1alpha1.BatchVolumeInput{ClaimName: "results", File: "${event.subject}"}}
+		}), nil
+	}
+	about := func(id, file string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Ce-Id", id); r.Header.Set("Ce-Subject", file) }
+	}
+	for _, event := range []struct {
+		id, file string
+		batches  int
+	}{
+		{"1", "in/1.jsonl", 1},
+		{"2", "runs/1/results/000000000000.jsonl", 1},
+		{"3", "runs/10/results/000000000000.jsonl", 2},
+		{"1", "in/1.jsonl", 2},
+	} {
+		if got, why := b.deliver(t, path, about(event.id, event.file)); got.StatusCode != http.StatusAccepted || s.created != event.batches {
+			t.Errorf("of %s: %d, %s, and %d Batches", event.file, got.StatusCode, why, s.created)
+		}
+	}
+	for _, made := range s.batches {
+		made.Labels[sluice.TriggerLabelKey] = "other"
+	}
+	if got, why := b.deliver(t, path, about("4", "runs/1/results/000000000000.jsonl")); got.StatusCode != http.StatusAccepted || s.created != 3 {
+		t.Errorf("of another's: %d, %s, and %d Batches", got.StatusCode, why, s.created)
 	}
 }
 
@@ -595,7 +639,7 @@ func TestUnfinishedBatchesAreBounded(t *testing.T) {
 	if got, why := b.deliver(t, path, id(mostUnfinished)); got.StatusCode != http.StatusAccepted {
 		t.Errorf("once another is over: %d, %s", got.StatusCode, why)
 	}
-	b.Started = func(string, string) ([]*v1alpha1.Batch, error) { return nil, errors.New("the cache is empty") }
+	b.Started = func(string, string, string) ([]*v1alpha1.Batch, error) { return nil, errors.New("the cache is empty") }
 	if got, why := b.deliver(t, path, id(500)); !retried(got.StatusCode) || !strings.Contains(why, "the cache is empty") {
 		t.Errorf("not known how many there are: %d, %s", got.StatusCode, why)
 	}

@@ -19,8 +19,9 @@ import (
 const (
 	// maxAnswer bounds what is read of an answer, in bytes.
 	maxAnswer = 8 << 20
-	// small answers are held as they come, of larger ones largeAtOnce.
-	small, largeAtOnce = 64 << 10, 4
+	// small answers are held as they come, of larger ones largeAtOnce, and each of these may be
+	// another InferenceTrigger's.
+	small, largeAtOnce = 64 << 10, shares
 	// keyHeader names the event, so that a Model can tell that it was asked before.
 	keyHeader = "Idempotency-Key"
 )
@@ -32,14 +33,16 @@ type models struct {
 }
 
 func newModels() *models {
-	return &models{client: answers.Client(perTrigger, atOnce), room: answers.NewRoom(small, largeAtOnce)}
+	return &models{client: answers.Client(perTrigger, atOnce), room: answers.NewRoom(small, largeAtOnce, largeAtOnce/shares)}
 }
 
 // question is a request, to whom, for which event and for how long.
 type question struct {
 	mapping.Request
-	model   string
-	key     string
+	model string
+	key   string
+	// owner is whose part of the room the answer takes.
+	owner   string
 	timeout time.Duration
 	// trace is what the event's own request says of the trace that it belongs to.
 	trace http.Header
@@ -61,8 +64,11 @@ func (m *models) ask(ctx context.Context, q question) answer {
 		return unanswered(ctx, q, err)
 	}
 	defer got.Body.Close()
+	if answers.Unrouted(got) {
+		return answer{problem: "the gateway has no route to the Model, which isn't there yet or any more"}
+	}
 	var out answer
-	out.body, out.free, err = m.room.Read(ctx, got.Body, maxAnswer)
+	out.body, out.free, err = m.room.Read(ctx, q.owner, got.Body, maxAnswer)
 	switch {
 	case err != nil:
 		out.release()

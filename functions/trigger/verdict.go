@@ -15,7 +15,8 @@ const (
 	replied receiver.Outcome = "replied"
 	// started is of one that has started a Batch, or had before.
 	started receiver.Outcome = "started"
-	// own is of a reply that has come back to the InferenceTrigger that sent it.
+	// own is of a reply that has come back to the InferenceTrigger that sent it, or of what a Batch
+	// that it started has written.
 	own receiver.Outcome = "own"
 	// looped is of a reply that as many led to as may.
 	looped receiver.Outcome = "looped"

@@ -1,11 +1,11 @@
 package batch
 
 import (
-	"context"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"knative.dev/pkg/controller"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
@@ -13,12 +13,20 @@ import (
 // announcement is an event to tell of a Batch.
 type announcement struct{ kind, reason, message string }
 
-// announce tells what has changed since the status was before.
-func announce(ctx context.Context, b *v1alpha1.Batch, before *v1alpha1.BatchStatus) {
-	recorder := controller.GetEventRecorder(ctx)
-	for _, a := range announcements(before, &b.Status) {
-		recorder.Event(b, a.kind, a.reason, a.message)
-	}
+// whenWritten tells what has changed in a status that was written. The pass that changed it can't
+// tell: until it is written another one may decide otherwise, or the same once more. What was written
+// just before this process ended is told by the status alone.
+func whenWritten(recorder record.EventRecorder) cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{UpdateFunc: func(before, after any) {
+		was, had := before.(*v1alpha1.Batch)
+		is, has := after.(*v1alpha1.Batch)
+		if !had || !has || was.UID != is.UID {
+			return
+		}
+		for _, a := range announcements(&was.Status, &is.Status) {
+			recorder.Event(is, a.kind, a.reason, a.message)
+		}
+	}}
 }
 
 // announcements are of changes that come a few times in a run, and never of its progress.

@@ -45,11 +45,13 @@ type cluster struct {
 	// jobs and pods are those of runs.
 	jobs batchlisters.JobLister
 	pods corev1listers.PodLister
+
+	namespaces corev1listers.NamespaceLister
 }
 
-// Follower knows how far runs are, by what their workers say.
+// Follower knows how far runs are, by what their workers say, and what else is seen of them.
 type Follower interface {
-	Progress(uid types.UID) task.Progress
+	Progress(uid types.UID, seen task.Seen) task.Progress
 }
 
 // outside is what else the run is told by, and told to.
@@ -75,6 +77,8 @@ type pass struct {
 	model string
 	// hold is what keeps the run from going on; nil for nothing.
 	hold *hold
+	// starves is true where its workers ask, and have had no credit for long.
+	starves bool
 }
 
 // ReconcileKind implements batchreconciler.Interface: the run begins, which is written down
@@ -83,6 +87,9 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, b *v1alpha1.Batch) recon
 	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
 	defer cancel()
 
+	if going, err := r.vacate(ctx, b); going || err != nil {
+		return err
+	}
 	before := b.Status.DeepCopy()
 	var err error
 	if !before.IsFinished() {
@@ -95,7 +102,6 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, b *v1alpha1.Batch) recon
 	if wait := b.Status.PaceProgress(before, r.Now()); wait > 0 {
 		r.later(b, wait)
 	}
-	announce(ctx, b, before)
 	r.news.tell(ctx, b, before, r.Now())
 	return err
 }

@@ -1,6 +1,8 @@
 package batch
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -8,10 +10,13 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	_ "knative.dev/pkg/client/injection/kube/client/fake"
 	"knative.dev/pkg/configmap"
 	rtesting "knative.dev/pkg/reconciler/testing"
+	"pgregory.net/rapid"
 
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/obstacle"
@@ -63,6 +68,102 @@ func TestWhenModelChanges(t *testing.T) {
 			t.Errorf("a Model that %s: enqueued %q, want %q", what, got, test.want)
 		}
 	}
+}
+
+// What another Batch of the name was isn't what changed, nor is what was read anew.
+func TestOnlyChangesOfOneBatchAreAnnounced(t *testing.T) {
+	t.Parallel()
+	recorder := record.NewFakeRecorder(10)
+	handler := whenWritten(recorder)
+	other := batch(func(b *v1alpha1.Batch) { b.UID = "another" }, begun)
+	handler.OnAdd(batch(begun), true)
+	handler.OnUpdate(batch(), other)
+	handler.OnUpdate(batch(begun), batch(begun))
+	handler.OnDelete(batch(begun))
+	if len(recorder.Events) > 0 {
+		t.Errorf("announced: %s", <-recorder.Events)
+	}
+	if handler.OnUpdate(batch(), batch(begun)); len(recorder.Events) != 1 {
+		t.Errorf("%d events of what has changed", len(recorder.Events))
+	}
+}
+
+// That a namespace goes is told to all of its Batches, those that are over among them.
+func TestWhenNamespaceGoes(t *testing.T) {
+	ctx, _ := rtesting.SetupFakeContext(t)
+	batches := batchinformer.Get(ctx)
+	over := batch(func(b *v1alpha1.Batch) { b.Name = "over" }, planned, completed)
+	elsewhere := batch(func(b *v1alpha1.Batch) { b.Namespace = "ads" })
+	for _, b := range []*v1alpha1.Batch{batch(), over, elsewhere} {
+		if err := batches.Informer().GetIndexer().Add(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var enqueued []string
+	handler := whenNamespaceGoes(batches.Lister(), func(b any) {
+		enqueued = append(enqueued, b.(*v1alpha1.Batch).Namespace+"/"+b.(*v1alpha1.Batch).Name)
+	})
+	for what, test := range map[string]struct {
+		change func()
+		want   string
+	}{
+		"goes":                 {func() { handler.OnUpdate(namespaceOf(), namespaceOf(going)) }, "search/nightly search/over"},
+		"was going at startup": {func() { handler.OnAdd(namespaceOf(going), true) }, "search/nightly search/over"},
+		"is there":             {func() { handler.OnAdd(namespaceOf(), false) }, ""},
+		"changes":              {func() { handler.OnUpdate(namespaceOf(), namespaceOf()) }, ""},
+		"has gone":             {func() { handler.OnDelete(namespaceOf(going)) }, ""},
+	} {
+		enqueued = nil
+		test.change()
+		slices.Sort(enqueued)
+		if got := strings.Join(enqueued, " "); got != test.want {
+			t.Errorf("a namespace that %s: enqueued %q, want %q", what, got, test.want)
+		}
+	}
+}
+
+// Of Batches that want one output, whichever of them have begun and whenever they were made, each
+// but one finds another that comes first, and those that have begun hold back all others; so they
+// don't wait for each other.
+func TestOneComesFirst(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var all []*v1alpha1.Batch
+		for i := range rapid.IntRange(1, 6).Draw(t, "batches") {
+			all = append(all, batch(func(b *v1alpha1.Batch) {
+				b.Name, b.UID = fmt.Sprint("b", i), types.UID(fmt.Sprint(i))
+				// Seconds are all that Kubernetes keeps: some are made in the same.
+				b.CreationTimestamp = metav1.NewTime(noon.Add(time.Duration(rapid.IntRange(0, 2).Draw(t, "second")) * time.Second))
+			}))
+		}
+		begins := func(b *v1alpha1.Batch) bool {
+			return !slices.ContainsFunc(all, func(other *v1alpha1.Batch) bool { return other != b && comesFirst(other, b) })
+		}
+		var first *v1alpha1.Batch
+		for _, b := range all {
+			if begins(b) && first != nil {
+				t.Fatalf("%s and %s both begin", first.Name, b.Name)
+			}
+			if begins(b) {
+				first = b
+			}
+		}
+		if first == nil {
+			t.Fatal("they wait for each other")
+		}
+		begun(first)
+		for _, b := range all {
+			if begins(b) != (b == first) {
+				t.Fatalf("once %s has begun, %s may begin: %t", first.Name, b.Name, begins(b))
+			}
+		}
+		first.Status.MarkFailed(noon, "InputMissing", "x")
+		for _, b := range all {
+			if b != first && comesFirst(first, b) {
+				t.Fatalf("%s is over, and holds %s", first.Name, b.Name)
+			}
+		}
+	})
 }
 
 func TestIndexes(t *testing.T) {
@@ -118,7 +219,7 @@ func TestOutcomes(t *testing.T) {
 		reason  string
 		message string // its beginning
 	}{
-		"a reason":            {pod(workJob(), "a", ended(1, `{"reason":"DiskFull","message":"no space left"}`)), "DiskFull", "no space left. Give the output's volume"},
+		"a reason":            {pod(workJob(), "a", ended(1, `{"reason":"DiskFull","message":"no space left"}`)), "DiskFull", "no space left. Give what is full more room: the output's volume or bucket, the nodes' disks, or the run's pods"},
 		"no more memory":      {pod(workJob(), "a", oom), "OOMKilled", "Pod nightly-work-a ended with exit code 137, OOMKilled. Raise memory"},
 		"evicted":             {pod(workJob(), "a", evicted), "WorkerFailed", "Pod nightly-work-a was ended by its node, Evicted."},
 		"a reason of its own": {pod(workJob(), "a", ended(1, `{"reason":"<script>","message":"x"}`)), "WorkerFailed", "x. See the log"},

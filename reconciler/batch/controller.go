@@ -41,6 +41,7 @@ func NewController(worker resources.Worker, follower Follower, sender Sender) in
 		runs := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), 0, kubeinformers.WithTransform(slim),
 			kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = sluice.BatchLabelKey }))
 		jobs, pods := runs.Batch().V1().Jobs(), runs.Core().V1().Pods()
+		namespaces := kubeinformers.NewSharedInformerFactoryWithOptions(kubeclient.Get(ctx), 0, kubeinformers.WithTransform(slim)).Core().V1().Namespaces()
 
 		told := newNews(sender)
 		go told.run(ctx)
@@ -48,14 +49,18 @@ func NewController(worker resources.Worker, follower Follower, sender Sender) in
 		r := newReconciler(cluster{
 			kube: kubeclient.Get(ctx), sluice: sluiceclient.Get(ctx),
 			batches: batches.Lister(), models: models.Lister(), jobs: jobs.Lister(), pods: pods.Lister(),
+			namespaces: namespaces.Lister(),
 		}, worker, outside{follower: follower, news: told}, schedule{PassiveClock: clock.RealClock{}, later: func(b any, after time.Duration) { impl.EnqueueAfter(b, after) }})
-		impl = batchreconciler.NewImpl(recording.WithRecorder(ctx, "batch-controller"), r)
+		ctx = recording.WithRecorder(ctx, "batch-controller")
+		impl = batchreconciler.NewImpl(ctx, r)
 
 		watch(batches.Informer(), controller.HandleAll(impl.Enqueue))
+		watch(batches.Informer(), whenWritten(controller.GetEventRecorder(ctx)))
 		watch(jobs.Informer(), byLabel(impl.EnqueueKey))
 		watch(pods.Informer(), byLabel(func(key types.NamespacedName) { impl.EnqueueKeyAfter(key, settle) }))
 		watch(models.Informer(), whenModelChanges(batches.Lister(), impl.Enqueue))
-		if err := controller.StartInformers(ctx.Done(), jobs.Informer(), pods.Informer()); err != nil {
+		watch(namespaces.Informer(), whenNamespaceGoes(batches.Lister(), impl.Enqueue))
+		if err := controller.StartInformers(ctx.Done(), jobs.Informer(), pods.Informer(), namespaces.Informer()); err != nil {
 			logging.FromContext(ctx).Fatalw("Error starting the informers of runs", zap.Error(err))
 		}
 		return impl

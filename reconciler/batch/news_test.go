@@ -121,7 +121,7 @@ func TestMilestonesAreToldAsWritten(t *testing.T) {
 	r := newReconciler(cluster{
 		kube: fake.NewClientset(), sluice: sluice,
 		batches: sluicelisters.NewBatchLister(index()), models: sluicelisters.NewModelLister(index(model())),
-		jobs: batchlisters.NewJobLister(index()), pods: corev1listers.NewPodLister(index()),
+		jobs: batchlisters.NewJobLister(index()), pods: corev1listers.NewPodLister(index()), namespaces: corev1listers.NewNamespaceLister(index()),
 	}, worker, outside{follower: said{}, news: told}, schedule{PassiveClock: now, later: func(any, time.Duration) {}})
 	ctx := controller.WithEventRecorder(t.Context(), record.NewFakeRecorder(100))
 	pass := func(seen *v1alpha1.Batch, after time.Duration) *v1alpha1.Batch {

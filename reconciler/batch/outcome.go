@@ -101,13 +101,13 @@ func rank(o outcome) int {
 	return 0
 }
 
-// whyFailed is why a Job has failed, with what is to be done.
+// whyFailed is why a Job has failed, with what is to be done about it.
 func whyFailed(job *batchv1.Job, pods []*corev1.Pod) (reason, message string) {
 	if o, ok := lastFailure(pods); ok {
-		return o.reason(), o.sentence() + again
+		return o.reason(), o.sentence()
 	}
 	end := over(job)
-	return reasonWorkerFailed, fmt.Sprintf("Job %q says %s: %s.%s", job.Name, end.Reason, strings.TrimSuffix(end.Message, "."), again)
+	return reasonWorkerFailed, fmt.Sprintf("Job %q says %s: %s.", job.Name, end.Reason, strings.TrimSuffix(end.Message, "."))
 }
 
 // reason is one of those that are explained: what a pod says isn't repeated unseen.

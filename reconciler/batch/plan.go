@@ -29,7 +29,7 @@ func (r *Reconciler) plan(ctx context.Context, p *pass) error {
 		return r.follow(ctx, p, job, pods)
 	case end.Type == batchv1.JobFailed:
 		reason, message := whyFailed(job, pods)
-		p.Status.MarkFailed(r.Now(), reason, "The input couldn't be planned: "+message)
+		p.Status.MarkFailed(r.Now(), reason, "The input couldn't be planned: "+message+again(p.Batch))
 	default:
 		return r.planned(ctx, p, job, pods)
 	}
@@ -47,16 +47,16 @@ func (r *Reconciler) planned(ctx context.Context, p *pass, job *batchv1.Job, pod
 	case !ok && r.Since(over(job).LastTransitionTime.Time) < reportsWithin:
 		r.later(p.Batch, reportsWithin)
 	case !ok && slices.ContainsFunc(pods, func(pod *corev1.Pod) bool { return pod.Status.Phase == corev1.PodSucceeded }):
-		p.Status.MarkFailed(r.Now(), reasonWorkerFailed, "The pod that planned the run doesn't say what it found. "+remedies[reasonWorkerFailed]+again)
+		p.Status.MarkFailed(r.Now(), reasonWorkerFailed, "The pod that planned the run doesn't say what it found. "+remedies[reasonWorkerFailed]+again(p.Batch))
 	case !ok:
 		// It has gone, with what it knew. Another one finds the plan that was written.
 		_, err := r.kind(p.Batch).Remove(ctx, job.Name)
 		return err
 	case report.Items == 0:
-		p.Status.MarkFailed(r.Now(), reasonNoItems, "The input has no items. "+remedies[reasonNoItems]+again)
+		p.Status.MarkFailed(r.Now(), reasonNoItems, "The input has no items. "+remedies[reasonNoItems]+again(p.Batch))
 	case report.Items < 0 || report.Shards < 1 || report.Shards > task.MaxShards || int64(report.Shards) > report.Items:
 		p.Status.MarkFailed(r.Now(), reasonWorkerFailed, fmt.Sprintf("The pod that planned the run tells of %d items in %d shards, which can't be. %s",
-			report.Items, report.Shards, remedies[reasonWorkerFailed]+again))
+			report.Items, report.Shards, remedies[reasonWorkerFailed]+again(p.Batch)))
 	default:
 		p.Status.MarkPlanned(report.Items, int32(report.Shards))
 	}

@@ -3,6 +3,7 @@ package batch
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,7 +26,7 @@ import (
 // said is what workers say in a row of a table; nothing where it has none.
 type said task.Progress
 
-func (s said) Progress(types.UID) task.Progress { return task.Progress(s) }
+func (s said) Progress(types.UID, task.Seen) task.Progress { return task.Progress(s) }
 
 func followerOf(row *rtesting.TableRow) Follower {
 	of, _ := row.OtherTestData["said"].(said)
@@ -87,7 +88,8 @@ func progressRows() rtesting.TableTest {
 		Shards: map[int32]task.Tally{0: {Succeeded: 240}, 1: {Succeeded: 90, Failed: 10}, 2: {Succeeded: 60}},
 		Heard:  true, InFlight: 8, RequestsPerSecond: 10.04, ItemsPerSecond: 10,
 	}
-	again, silent, restarted, wrong, idle := works, works, works, works, works
+	again, silent, restarted, wrong, idle, starving := works, works, works, works, works, works
+	starving.RequestsPerSecond, starving.ItemsPerSecond, starving.InFlight, starving.Starves = 0, 0, 0, true
 	again.Again = 20
 	silent.Heard, silent.InFlight, silent.RequestsPerSecond, silent.ItemsPerSecond = false, 0, 0, 0
 	restarted.Shards = map[int32]task.Tally{2: {Succeeded: 60}}
@@ -117,7 +119,43 @@ func progressRows() rtesting.TableTest {
 		b(deadline(time.Hour+50*time.Second), tooSlow, at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed")
 	late.WantEvents = []string{warning("TooSlow", slow)}
 	most := func(b *v1alpha1.Batch) { b.Spec.MaxFailedItems = ptr(int64(9)) }
+	noSlack := func(b *v1alpha1.Batch) { b.Status.MarkNoSlack() }
+	hungry := func(b *v1alpha1.Batch) { b.Status.InFlight = ptr(int32(0)) }
+	starves := row("no credit for an hour", starving, b(at(400, 10), ago(time.Second), hungry), b(noSlack, at(400, 10), ago(time.Second), hungry))
+	starves.WantEvents = []string{warning("NoSlack", b(noSlack).Status.GetCondition(v1alpha1.BatchConditionRunning).Message)}
+	still := row("no credit still", starving, b(noSlack, at(400, 10), ago(time.Second), hungry), nil)
+	fed := row("a credit again", works, b(noSlack, at(400, 10), ago(5*time.Second)), b(at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed")
+	fed.WantEvents = []string{normal("Resumed", "The run goes on")}
+	// Of shard 0 three are recorded to have failed, of two others four and five are said to.
+	failing := works
+	failing.Shards = map[int32]task.Tally{0: {Succeeded: 240, Failed: 9}, 1: {Succeeded: 90, Failed: 4}, 2: {Succeeded: 55, Failed: 5}}
+	failing.Failing = map[int32]int64{0: 9, 1: 4, 2: 5}
+	ends := func(name string, says said, most, succeeded, errors int64, before func(*v1alpha1.Batch)) rtesting.TableRow {
+		message := fmt.Sprintf("12 items have failed, and %d may (spec.maxFailedItems). See the errors in the output, mend what they tell of, or raise spec.maxFailedItems. "+
+			"Then create the Batch again, with an output of its own.", most)
+		bound := func(b *v1alpha1.Batch) { b.Spec.MaxFailedItems = &most }
+		r := row(name, says, b(bound, before, ago(time.Second)), batch(observed, anHourAgo, bound, planned, failed("TooManyFailedItems", message), at(succeeded, errors), ago(0)))
+		r.Objects[3] = pod(workJob(), "0", shard(0), ended(0, `{"succeeded":247,"failed":3}`))
+		r.WantEvents = []string{warning("TooManyFailedItems", message)}
+		r.WantUpdates = []clientgotesting.UpdateActionImpl{{Object: workJob(active(2, "0"), suspendedJob)}}
+		delete(r.OtherTestData, "again")
+		return r
+	}
+	bounded := func(b *v1alpha1.Batch) { b.Spec.MaxFailedItems = ptr(int64(12)) }
+	some := row("as many failed as may, of all shards", failing, b(bounded, at(392, 12), ago(time.Second), fast(8, 10.04, 59*time.Second)), nil)
+	some.Objects[3] = pod(workJob(), "0", shard(0), ended(0, `{"succeeded":247,"failed":3}`))
+	const off = "spec.suspend is true: the run has no pods. Set it to false, and it goes on."
+	fewer := func(b *v1alpha1.Batch) { b.Spec.MaxFailedItems = ptr(int64(11)) }
+	held := row("more failed than may, of workers that are stopped", failing, b(fewer, suspended, at(392, 12), ago(5*time.Second)),
+		batch(observed, anHourAgo, fewer, suspended, planned, waits("Suspended", off), progressed(392, 12, v1alpha1.BatchShards{Total: 4, Complete: 1}), ago(0)), "progressed")
+	held.Objects[3] = pod(workJob(), "0", shard(0), ended(0, `{"succeeded":247,"failed":3}`))
+	held.WantUpdates = []clientgotesting.UpdateActionImpl{{Object: workJob(active(2, "0"), suspendedJob)}}
+	held.WantEvents = []string{normal("Suspended", off)}
+	delete(held.OtherTestData, "again")
 	return rtesting.TableTest{
+		starves, still, fed, some, held,
+		ends("more failed than may, of all shards", failing, 11, 392, 12, at(390, 10)),
+		ends("more failed than may, of more that was done once", failing, 11, 488, 12, at(498, 2)),
 		row("as workers say", works, b(at(250, 0), ago(5*time.Second)), b(at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
 		row("some is asked again", again, b(at(400, 10), ago(5*time.Second)), b(at(400, 10), ago(0), fast(8, 10.04, 61*time.Second)), "progressed"),
 		row("nobody asks any more", silent, b(at(400, 10), ago(5*time.Second), fast(8, 10, time.Minute)), b(at(400, 10), ago(0)), "progressed"),
@@ -128,9 +166,7 @@ func progressRows() rtesting.TableTest {
 			b(deadline(2*time.Hour), onTime, at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
 		row("it is behind", works, b(deadline(time.Hour+50*time.Second), at(400, 10), ago(5*time.Second)),
 			b(deadline(time.Hour+50*time.Second), behind(0), at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
-		row("more than may is said to have failed, and none of it is recorded", works, b(most, at(400, 0), ago(5*time.Second)),
-			b(most, at(400, 10), ago(0), fast(8, 10.04, 59*time.Second)), "progressed"),
-		row("nor does it end what was believed before", silent, b(most, at(400, 10), ago(5*time.Second), fast(8, 10, time.Minute)), b(most, at(400, 10), ago(0)), "progressed"),
+		row("what was believed to have failed, and nobody says any more, ends nothing", silent, b(most, at(400, 10), ago(5*time.Second), fast(8, 10, time.Minute)), b(most, at(400, 10), ago(0)), "progressed"),
 		late,
 	}
 }
@@ -238,4 +274,18 @@ func TestCountNeverGoesBack(t *testing.T) {
 			before = s.ItemsDone()
 		}
 	})
+}
+
+// What is seen of a run beside what its workers say are the shards that pods worked on, be they
+// complete or not, and nothing that anybody may have put into a label.
+func TestSeenOf(t *testing.T) {
+	t.Parallel()
+	b := batch(planned, func(b *v1alpha1.Batch) { b.Status.Succeeded, b.Status.Failed = ptr(int64(300)), ptr(int64(7)) })
+	told := map[string]task.Report{"2": {Succeeded: 240, Failed: 10}, "": {Items: 1000}, "x": {Failed: 1}, "-1": {Failed: 1}, "1000": {Failed: 1}}
+	pods := []*corev1.Pod{pod(workJob(), "1", shard(1), running), pod(workJob(), "1b", shard(1), running), pod(planJob(), "x", running), pod(workJob(), "y", shard(7), running)}
+	got := seenOf(&b.Status, workJob(active(2, "2,4-5,998-999999999")), pods, told)
+	want := task.Seen{Ended: map[int32]task.Tally{2: {Succeeded: 240, Failed: 10}}, Begun: []int32{1, 2, 4, 5, 7, 998, 999}, Done: 307}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
 }

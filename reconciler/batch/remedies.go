@@ -5,6 +5,7 @@ import (
 
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/obstacle"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 // Reasons that are said here. Those of pods are task's and obstacle's.
@@ -21,20 +22,26 @@ const (
 	reasonWorkerFailed       = "WorkerFailed"
 )
 
-// again is what is to be done once the remedy of a run is, that has failed for good.
-const again = " Then create the Batch again, with an output of its own."
+// again is what is to be done once the remedy of a run is, that has failed for good. A topic may
+// have the records of several runs.
+func again(b *v1alpha1.Batch) string {
+	if b.Spec.Output.Kafka != nil {
+		return " Then create the Batch again."
+	}
+	return " Then create the Batch again, with an output of its own."
+}
 
 // remedies are what is to be done, by what a pod ended with.
 var remedies = map[string]string{
 	task.InputMissing:       "Correct spec.input, or put there what it names.",
 	task.InputUnreadable:    "Correct what is there, or spec.format.",
-	task.InputChanged:       "Leave the input as it is until the run is over.",
+	task.InputChanged:       "Leave the input as it is until the run is over, and have a topic keep its records for as long (retention.ms).",
 	task.OutputInUse:        "Give the Batch an output of its own (spec.output), or remove what is there.",
-	task.OutputMissing:      "Create the bucket, or correct spec.output.",
-	task.OutputUnsafe:       "Write to a store that heeds If-None-Match, or to a volume.",
-	task.StoreRefused:       "Correct the keys accessKeyID and secretAccessKey of the Secret that secretName names, or have them allowed to read the input and to write the output.",
-	task.StoreAway:          "Have the store seen to, or correct its endpoint; the run's pods have to reach it.",
-	task.DiskFull:           "Give the output's volume, or the nodes' disks, more room.",
+	task.OutputMissing:      "Create the bucket or the topic, or correct spec.output.",
+	task.OutputUnsafe:       "Write to a store that heeds If-None-Match, or to a volume; or correct the topic's setting that is named.",
+	task.StoreRefused:       "Correct what the Secret has that secretName names, the keys accessKeyID and secretAccessKey or, for Kafka, username, password and mechanism; or have it allowed to read the input and to write the output.",
+	task.StoreAway:          "Have the store seen to, or correct its endpoint, or bootstrapServers and tls; the run's pods have to reach it.",
+	task.DiskFull:           "Give what is full more room: the output's volume or bucket, the nodes' disks, or the run's pods (spec.resources.limits[ephemeral-storage]).",
 	task.ModelAway:          "See the Model's conditions (kubectl describe model).",
 	task.TooManyFailedItems: "See the errors in the output, mend what they tell of, or raise spec.maxFailedItems.",
 	task.Interrupted:        "Let it be begun again.",
@@ -52,7 +59,7 @@ const (
 // ofObstacles are what is to be done where pods don't start: what a Model's owner is told
 // of spec.container is said here of what a Batch has.
 var ofObstacles = map[string]string{
-	obstacle.SecretMissing:         "Create the Secret, with the keys accessKeyID and secretAccessKey," + inNamespace,
+	obstacle.SecretMissing:         "Create the Secret, with the keys accessKeyID and secretAccessKey or, for Kafka, username and password," + inNamespace,
 	obstacle.ConfigMapMissing:      "Create the ConfigMap, with the key that spec.input.configMap names," + inNamespace,
 	obstacle.VolumeClaimMissing:    "Create the PersistentVolumeClaim" + inNamespace,
 	obstacle.VolumeClaimPending:    "See why the PersistentVolumeClaim isn't bound (kubectl describe pvc): its StorageClass has to exist, and to have room.",

@@ -75,6 +75,14 @@ func startRows() rtesting.TableTest {
 		WantStatusUpdates: status(batch(observed, begun, starting)),
 		WantEvents:        []string{normal("Started", "The run has begun")},
 	}, {
+		Name:              "what couldn't be written isn't announced",
+		Key:               key,
+		Objects:           []runtime.Object{batch(), model()},
+		OtherTestData:     map[string]any{"refused": apierrs.NewBadRequest("read only")},
+		WantErr:           true,
+		WantStatusUpdates: status(batch(observed, begun, starting)),
+		WantEvents:        []string{warning("UpdateFailed", `Failed to update status for "nightly": read only`)},
+	}, {
 		Name:              "suspended from the beginning, it hasn't begun",
 		Key:               key,
 		Objects:           []runtime.Object{batch(suspended), model()},
@@ -85,6 +93,13 @@ func startRows() rtesting.TableTest {
 		Name:              "without its Model",
 		Key:               key,
 		Objects:           []runtime.Object{batch(), modelNamed("bidder")},
+		OtherTestData:     looksAgain(lookAgain),
+		WantStatusUpdates: status(batch(observed, waits("ModelMissing", `There is no Model "ranker" in namespace "search". Create it, or correct spec.model.`))),
+		WantEvents:        []string{warning("ModelMissing", `There is no Model "ranker" in namespace "search". Create it, or correct spec.model.`)},
+	}, {
+		Name:              "with a Model of another namespace, which is none of its own",
+		Key:               key,
+		Objects:           []runtime.Object{batch(), model(func(m *v1alpha1.Model) { m.Namespace = "ads" })},
 		OtherTestData:     looksAgain(lookAgain),
 		WantStatusUpdates: status(batch(observed, waits("ModelMissing", `There is no Model "ranker" in namespace "search". Create it, or correct spec.model.`))),
 		WantEvents:        []string{warning("ModelMissing", `There is no Model "ranker" in namespace "search". Create it, or correct spec.model.`)},
@@ -131,10 +146,11 @@ func startRows() rtesting.TableTest {
 // planRows take it to where its input is divided.
 func planRows() rtesting.TableTest {
 	secretMissing := `A volume of pod nightly-plan-x can't be mounted: MountVolume.SetUp failed for volume "input-credentials": secret "store" not found. ` +
-		"Create the Secret, with the keys accessKeyID and secretAccessKey, in the Batch's namespace, or correct what names it in spec.input or spec.output."
+		"Create the Secret, with the keys accessKeyID and secretAccessKey or, for Kafka, username and password, in the Batch's namespace, or correct what names it in spec.input or spec.output."
 	quota := `No pod can be made: exceeded quota: team, requested: pods=1, used: pods=5, limited: pods=5. ` +
 		"Ask for less in spec.resources, or for fewer pods in spec.workers, or have the namespace's ResourceQuota raised."
 	inUse := "The input couldn't be planned: runs/1 is another's. Give the Batch an output of its own (spec.output), or remove what is there. Then create the Batch again, with an output of its own."
+	noTopic := "The input couldn't be planned: there is no topic clicks. Correct spec.input, or put there what it names. Then create the Batch again."
 	return rtesting.TableTest{{
 		Name:          "its Job is made",
 		Key:           key,
@@ -169,9 +185,9 @@ func planRows() rtesting.TableTest {
 			pod(planJob(), "x", ended(1, `{"reason":"StoreAway","message":"dial tcp: connection refused"}`))},
 		OtherTestData: looksAgain(lookAgain),
 		WantStatusUpdates: status(batch(observed, begun, waits("StoreAway",
-			"dial tcp: connection refused. Have the store seen to, or correct its endpoint; the run's pods have to reach it. It is tried again on its own."))),
+			"dial tcp: connection refused. Have the store seen to, or correct its endpoint, or bootstrapServers and tls; the run's pods have to reach it. It is tried again on its own."))),
 		WantEvents: []string{warning("StoreAway",
-			"dial tcp: connection refused. Have the store seen to, or correct its endpoint; the run's pods have to reach it. It is tried again on its own.")},
+			"dial tcp: connection refused. Have the store seen to, or correct its endpoint, or bootstrapServers and tls; the run's pods have to reach it. It is tried again on its own.")},
 	}, {
 		Name: "planned, and worked on at once",
 		Key:  key,
@@ -220,6 +236,13 @@ func planRows() rtesting.TableTest {
 		WantStatusUpdates: status(batch(observed, begun, failed("OutputInUse", inUse))),
 		WantEvents:        []string{warning("OutputInUse", inUse)},
 	}, {
+		Name: "a topic that isn't there, to be run again with the same output",
+		Key:  key,
+		Objects: []runtime.Object{batch(ofTopics, observed, begun, planning), model(), planJob(failedJob("PodFailurePolicy")),
+			pod(planJob(), "a", ended(3, `{"reason":"InputMissing","message":"there is no topic clicks"}`))},
+		WantStatusUpdates: status(batch(ofTopics, observed, begun, failed("InputMissing", noTopic))),
+		WantEvents:        []string{warning("InputMissing", noTopic)},
+	}, {
 		Name: "a pod that says nothing that is known isn't repeated",
 		Key:  key,
 		Objects: []runtime.Object{batch(observed, begun, planning), model(), planJob(failedJob("BackoffLimitExceeded")),
@@ -229,6 +252,15 @@ func planRows() rtesting.TableTest {
 		WantEvents: []string{warning("WorkerFailed",
 			"The input couldn't be planned: panic: nil map. See the log of its pod (kubectl logs). Then create the Batch again, with an output of its own.")},
 	}}
+}
+
+// ofTopics has a Batch read a topic and write to one.
+func ofTopics(b *v1alpha1.Batch) {
+	at := func(topic string) v1alpha1.BatchKafkaTopic {
+		return v1alpha1.BatchKafkaTopic{BootstrapServers: []string{"kafka:9092"}, Topic: topic}
+	}
+	b.Spec.Input = v1alpha1.BatchInput{Kafka: &v1alpha1.BatchKafkaInput{BatchKafkaTopic: at("clicks")}}
+	b.Spec.Output = v1alpha1.BatchOutput{Kafka: &v1alpha1.BatchKafkaOutput{BatchKafkaTopic: at("scores")}}
 }
 
 // workRows take it from there to its end.
@@ -263,6 +295,12 @@ func workRows() rtesting.TableTest {
 		OtherTestData:     looksAgain(followEvery),
 		Objects:           with(nil, batch(observed, begun, planned, starting, at(0), seconds(1)), model(), workJob(active(2, "")), pod(workJob(), "0", shard(0), running)),
 		WantStatusUpdates: status(batch(observed, begun, planned, working, at(0), seconds(1))),
+	}, {
+		Name:              "the one that works has ended well, and its pod doesn't say so yet",
+		Key:               key,
+		OtherTestData:     looksAgain(followEvery, lookAgain),
+		Objects:           with(nil, batch(observed, begun, planned, working, at(0), seconds(1)), model(), workJob(active(2, "")), pod(workJob(), "0", shard(0), ended(0, ""), behind)),
+		WantStatusUpdates: status(batch(observed, begun, planned, starting, at(0), seconds(1))),
 	}, {
 		Name:              "a shard is complete",
 		Key:               key,
@@ -343,6 +381,10 @@ func workRows() rtesting.TableTest {
 func holdRows() rtesting.TableTest {
 	gone := `There is no Model "ranker" in namespace "search". Create it again, and the run goes on where it was; or delete the Batch.`
 	const off = "spec.suspend is true: the run has no pods. Set it to false, and it goes on."
+	const secretMissing = `A volume of pod nightly-work-1 can't be mounted: MountVolume.SetUp failed for volume "input-credentials": secret "store" not found. ` +
+		"Create the Secret, with the keys accessKeyID and secretAccessKey or, for Kafka, username and password, in the Batch's namespace, or correct what names it in spec.input or spec.output."
+	const diskFull = "writing run/results/0: no space left on device. Give what is full more room: the output's volume or bucket, the nodes' disks, " +
+		"or the run's pods (spec.resources.limits[ephemeral-storage]). It is tried again on its own."
 	none := progressed(0, 0, v1alpha1.BatchShards{Total: 4})
 	return rtesting.TableTest{{
 		Name:              "suspended",
@@ -366,6 +408,30 @@ func holdRows() rtesting.TableTest {
 		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: workJob(suspendedJob)}},
 		WantStatusUpdates: status(batch(observed, begun, planned, waits("ModelMissing", gone), none)),
 		WantEvents:        []string{warning("ModelMissing", gone)},
+	}, {
+		Name:              "its Model is made again",
+		Key:               key,
+		Objects:           []runtime.Object{batch(observed, begun, planned, waits("ModelMissing", gone), none), model(), workJob(suspendedJob)},
+		OtherTestData:     looksAgain(followEvery, lookAgain),
+		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: workJob()}},
+		WantStatusUpdates: status(batch(observed, begun, planned, starting, none)),
+		WantEvents:        []string{normal("Resumed", "The run goes on")},
+	}, {
+		Name: "its Secret is deleted in the middle, and the next pod waits",
+		Key:  key,
+		Objects: []runtime.Object{batch(observed, begun, planned, working, none), model(), workJob(), pod(workJob(), "1", shard(1), pending),
+			event("FailedMount", `MountVolume.SetUp failed for volume "input-credentials": secret "store" not found`, "nightly-work-1")},
+		OtherTestData:     looksAgain(followEvery, lookAgain),
+		WantStatusUpdates: status(batch(observed, begun, planned, waits("SecretMissing", secretMissing), none)),
+		WantEvents:        []string{warning("SecretMissing", secretMissing)},
+	}, {
+		Name: "a disk is full, and it is tried again",
+		Key:  key,
+		Objects: []runtime.Object{batch(observed, begun, planned, working, none), model(), workJob(),
+			pod(workJob(), "1", shard(1), ended(1, `{"reason":"DiskFull","message":"writing run/results/0: no space left on device"}`))},
+		OtherTestData:     looksAgain(followEvery, lookAgain),
+		WantStatusUpdates: status(batch(observed, begun, planned, waits("DiskFull", diskFull), none)),
+		WantEvents:        []string{warning("DiskFull", diskFull)},
 	}, {
 		Name:              "while it is planned",
 		Key:               key,
@@ -415,6 +481,27 @@ func endRows() rtesting.TableTest {
 		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: workJob(suspendedJob)}},
 		WantStatusUpdates: status(batch(observed, anHourAgo, planned, failed("DeadlineExceeded", late), none, deadline(time.Hour))),
 		WantEvents:        []string{warning("DeadlineExceeded", late)},
+	}, {
+		Name: "its namespace is deleted in the middle, and its Jobs go before their pods",
+		Key:  key,
+		Objects: []runtime.Object{batch(observed, begun, planned, working, none), model(), planJob(complete), workJob(),
+			pod(workJob(), "0", shard(0), ended(1, `{"reason":"Interrupted"}`)), namespaceOf(going)},
+		WantDeletes: []clientgotesting.DeleteActionImpl{deletion("nightly-plan"), deletion("nightly-work")},
+	}, {
+		Name:        "and those of one that is over and was stopped",
+		Key:         key,
+		Objects:     []runtime.Object{batch(observed, begun, planned, failed("TooManyFailedItems", "x"), none), model(), workJob(suspendedJob), namespaceOf(going)},
+		WantDeletes: []clientgotesting.DeleteActionImpl{deletion("nightly-work")},
+	}, {
+		Name:    "in a namespace that is being deleted nothing is begun",
+		Key:     key,
+		Objects: []runtime.Object{batch(observed), model(), namespaceOf(going)},
+	}, {
+		Name:              "in one that isn't, it is",
+		Key:               key,
+		Objects:           []runtime.Object{batch(), model(), namespaceOf()},
+		WantStatusUpdates: status(batch(observed, begun, starting)),
+		WantEvents:        []string{normal("Started", "The run has begun")},
 	}, {
 		Name:    "at rest, nothing is written",
 		Key:     key,
@@ -554,6 +641,16 @@ func unready(m *v1alpha1.Model) {
 	m.GetConditionSet().Manage(&m.Status).MarkFalse(v1alpha1.ModelConditionRevisionReady, "ImageMissing", "No such image.")
 }
 
+func namespaceOf(changes ...func(*corev1.Namespace)) *corev1.Namespace {
+	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	for _, change := range changes {
+		change(n)
+	}
+	return n
+}
+
+func going(n *corev1.Namespace) { n.DeletionTimestamp = &metav1.Time{Time: noon} }
+
 func planJob(changes ...func(*batchv1.Job)) *batchv1.Job {
 	job, err := resources.PlanJob(batch(), address, worker)
 	return changed(job, err, changes)
@@ -637,6 +734,9 @@ func ended(code int32, message string) func(*corev1.Pod) {
 	}
 }
 
+// behind is a pod of which the container has ended, and nothing else is said yet.
+func behind(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }
+
 func event(reason, message, about string) *corev1.Event {
 	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: about + ".1"}, Type: corev1.EventTypeWarning, Reason: reason, Message: message,
@@ -678,6 +778,19 @@ func failing(verb, resource string, err error) clientgotesting.ReactionFunc {
 
 func ptr[T any](of T) *T { return &of }
 
+// seesWrites is the watch: what is written is seen, and announced.
+func seesWrites(batches sluicelisters.BatchLister, recorder record.EventRecorder) clientgotesting.ReactionFunc {
+	return func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		after := action.(clientgotesting.UpdateAction).GetObject().(*v1alpha1.Batch)
+		before, err := batches.Batches(after.Namespace).Get(after.Name)
+		if err != nil {
+			return true, nil, err
+		}
+		whenWritten(recorder).OnUpdate(before, after)
+		return false, nil, nil
+	}
+}
+
 func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtesting.ActionRecorderList, rtesting.EventList) {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -706,12 +819,18 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		kube.PrependReactor("*", "*", reactor)
 	}
 	batches := sluicelisters.NewBatchLister(objects.IndexerForObjectType(&v1alpha1.Batch{}))
+	sluice.PrependReactor("update", "batches", seesWrites(batches, recorder))
+	if err, ok := row.OtherTestData["refused"].(error); ok {
+		sluice.PrependReactor("update", "batches", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+	}
 	waited, told := []time.Duration{}, newNews(nil)
 	c := batchreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluice, batches, recorder, newReconciler(cluster{
 		kube: kube, sluice: sluice, batches: batches,
 		models: sluicelisters.NewModelLister(objects.IndexerForObjectType(&v1alpha1.Model{})),
 		jobs:   batchlisters.NewJobLister(objects.IndexerForObjectType(&batchv1.Job{})),
 		pods:   corev1listers.NewPodLister(objects.IndexerForObjectType(&corev1.Pod{})),
+
+		namespaces: corev1listers.NewNamespaceLister(objects.IndexerForObjectType(&corev1.Namespace{})),
 	}, worker, outside{follower: followerOf(row), news: told}, schedule{
 		PassiveClock: clocktesting.NewFakePassiveClock(noon),
 		later:        func(_ any, after time.Duration) { waited = append(waited, after) },

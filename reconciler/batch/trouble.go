@@ -31,14 +31,19 @@ const (
 // follow says whether a Job's pods work, or what keeps them from it.
 func (r *Reconciler) follow(ctx context.Context, p *pass, job *batchv1.Job, pods []*corev1.Pod) error {
 	if slices.ContainsFunc(pods, func(pod *corev1.Pod) bool { return obstacle.Lives(pod) && obstacle.Ready(pod) }) {
-		if p.Status.IsPlanned() {
-			p.Status.MarkRunning()
-		} else {
+		switch {
+		case !p.Status.IsPlanned():
 			p.Status.MarkPlanning()
+		case p.starves:
+			p.Status.MarkNoSlack()
+		default:
+			p.Status.MarkRunning()
 		}
 		return nil
 	}
 	r.later(p.Batch, lookAgain)
+	// That a container has ended is told before its pod is said to have.
+	pods = slices.DeleteFunc(slices.Clone(pods), endedWell)
 	found, known, err := r.troubles.of(ctx, job, pods)
 	if err != nil || !known {
 		return err // what was said last stands
@@ -52,6 +57,13 @@ func (r *Reconciler) follow(ctx context.Context, p *pass, job *batchv1.Job, pods
 		p.Status.MarkStarting()
 	}
 	return nil
+}
+
+// endedWell is true of a pod whose worker has reached its end.
+func endedWell(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Terminated != nil && c.State.Terminated.ExitCode == 0
+	})
 }
 
 // troubles find out what keeps pods from starting.
@@ -123,7 +135,7 @@ func inWords(o *obstacle.Obstacle) *obstacle.Obstacle {
 
 var ofPods = strings.NewReplacer("No replica ", "No pod ", "Replica ", "Pod ", " replica ", " pod ", " a replica:", " a pod:")
 
-// slim keeps of a run's pod what tells how far it is.
+// slim keeps of a run's pod what tells how far it is, and of a namespace whether it goes.
 func slim(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
@@ -135,6 +147,8 @@ func slim(object any) (any, error) {
 		o.Spec = corev1.PodSpec{Containers: containers}
 	case *batchv1.Job:
 		o.ManagedFields = nil
+	case *corev1.Namespace:
+		o.ManagedFields, o.Annotations, o.Labels = nil, nil, nil
 	}
 	return object, nil
 }

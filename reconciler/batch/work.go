@@ -3,10 +3,15 @@ package batch
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -21,18 +26,23 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 	if err != nil || job == nil {
 		return err
 	}
-	far := r.follower.Progress(p.UID)
 	told := successes(pods)
+	far := r.follower.Progress(p.UID, seenOf(&p.Status, job, pods, told))
+	p.starves = far.Starves
 	whole := count(&p.Status, job, told, far)
-	end, most, recorded := over(job), p.Spec.MaxFailedItems, recordedOf(told).Failed
+	end, most, failing := over(job), p.Spec.MaxFailedItems, recordedOf(told).Failed
+	if p.hold == nil {
+		failing += failingOf(told, far)
+	}
 	p.Status.InFlight, p.Status.RequestsPerSecond, p.Status.EstimatedEnd = nil, nil, nil
 	switch {
-	// What workers say while they are at it doesn't end a run: what one had not recorded when
-	// it was killed is asked again, and may be answered then. A worker ends its run by itself
-	// once more of its own shard have failed than may.
-	case most != nil && recorded > *most:
+	// What workers that are at it say ends a run, as does what is recorded: of one that was killed,
+	// and had not recorded its failures, they are asked again and may be answered then. A worker
+	// ends its run by itself once more of its own shard have failed than may.
+	case most != nil && failing > *most:
+		atLeastFailed(&p.Status, failing)
 		p.Status.MarkFailed(r.Now(), reasonTooManyFailedItems, fmt.Sprintf("%d items have failed, and %d may (spec.maxFailedItems). %s",
-			recorded, *most, remedies[reasonTooManyFailedItems]+again))
+			failing, *most, remedies[reasonTooManyFailedItems]+again(p.Batch)))
 	case end == nil && p.hold != nil:
 		r.silences.end(p.UID)
 		p.Status.ForgetPace()
@@ -42,16 +52,65 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 		return r.follow(ctx, p, job, pods)
 	case end.Type == batchv1.JobFailed:
 		reason, message := whyFailed(job, pods)
-		p.Status.MarkFailed(r.Now(), reason, givenUp(job)+message)
+		p.Status.MarkFailed(r.Now(), reason, givenUp(job)+message+again(p.Batch))
 	case !whole && r.Since(end.LastTransitionTime.Time) < reportsWithin:
 		r.later(p.Batch, reportsWithin)
 	case whole && *p.Status.Succeeded+*p.Status.Failed != *p.Status.Total:
 		p.Status.MarkFailed(r.Now(), reasonItemsMissing, fmt.Sprintf("All shards are complete, and of %d items %d are in the output or among its errors. "+
-			"Something else may have written there; keep it from that.%s", *p.Status.Total, *p.Status.Succeeded+*p.Status.Failed, again))
+			"Something else may have written there; keep it from that.%s", *p.Status.Total, *p.Status.Succeeded+*p.Status.Failed, again(p.Batch)))
 	default:
 		p.Status.MarkCompleted(r.Now())
 	}
 	return nil
+}
+
+// seenOf is what is seen of a run beside what its workers say.
+func seenOf(s *v1alpha1.BatchStatus, job *batchv1.Job, pods []*corev1.Pod, told map[string]task.Report) task.Seen {
+	seen := task.Seen{Ended: make(map[int32]task.Tally, len(told)), Done: s.ItemsDone(), Starves: s.NoSlackSince()}
+	for shard, report := range told {
+		if n, ok := shardOf(shard); ok {
+			seen.Ended[n] = task.Tally{Succeeded: report.Succeeded, Failed: report.Failed}
+		}
+	}
+	begun := sets.New(slices.Collect(maps.Keys(seen.Ended))...)
+	for _, pod := range pods {
+		if n, ok := shardOf(pod.Labels[batchv1.JobCompletionIndexAnnotation]); ok {
+			begun.Insert(n)
+		}
+	}
+	for from, to := range ranges(job.Status.CompletedIndexes) {
+		for n := from; n <= min(to, task.MaxShards-1); n++ {
+			begun.Insert(int32(n))
+		}
+	}
+	seen.Begun = sets.List(begun)
+	return seen
+}
+
+// shardOf reads the number of a shard, as Kubernetes writes it.
+func shardOf(index string) (int32, bool) {
+	n, err := strconv.ParseInt(index, 10, 32)
+	return int32(n), err == nil && n >= 0 && n < task.MaxShards
+}
+
+// failingOf is how many items have failed of shards that aren't complete, as their workers say
+// that are at it.
+func failingOf(told map[string]task.Report, far task.Progress) int64 {
+	failing := int64(0)
+	for shard, failed := range far.Failing {
+		if _, known := told[strconv.Itoa(int(shard))]; !known {
+			failing += failed
+		}
+	}
+	return failing
+}
+
+// atLeastFailed has a status say that so many have failed, of all that it says have a result.
+func atLeastFailed(s *v1alpha1.BatchStatus, failed int64) {
+	if done := s.ItemsDone(); s.Failed == nil || *s.Failed < failed {
+		succeeded := max(0, done-failed)
+		s.Succeeded, s.Failed = &succeeded, &failed
+	}
 }
 
 // count takes over how far a Job is, and returns whether it is known of all shards how many
@@ -103,21 +162,32 @@ func recordedOf(told map[string]task.Report) task.Tally {
 // indexes is how many there are in a Job's list of them, as in "1,3-5,7".
 func indexes(list string) int {
 	total := 0
-	for part := range strings.SplitSeq(list, ",") {
-		from, to, isRange := strings.Cut(part, "-")
-		first, err := strconv.Atoi(from)
-		if err != nil {
-			continue
-		}
-		last := first
-		if isRange {
-			if last, err = strconv.Atoi(to); err != nil || last < first {
-				continue
-			}
-		}
-		total += last - first + 1
+	for from, to := range ranges(list) {
+		total += to - from + 1
 	}
 	return total
+}
+
+// ranges are those of a Job's list of indexes, from the first to the last of each.
+func ranges(list string) iter.Seq2[int, int] {
+	return func(yield func(first, last int) bool) {
+		for part := range strings.SplitSeq(list, ",") {
+			from, to, isRange := strings.Cut(part, "-")
+			first, err := strconv.Atoi(from)
+			if err != nil {
+				continue
+			}
+			last := first
+			if isRange {
+				if last, err = strconv.Atoi(to); err != nil || last < first {
+					continue
+				}
+			}
+			if !yield(first, last) {
+				return
+			}
+		}
+	}
 }
 
 // givenUp names the shards that a Job has given up.

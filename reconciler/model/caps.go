@@ -31,7 +31,7 @@ func (c *caps) begin(m *v1alpha1.Model) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pass{Model: m, tenant: tenant, most: m.MaxReplicas()}
+	p := &pass{Model: m, tenant: tenant, most: m.ClaimedReplicas()}
 	if !tenant.CapsModels() {
 		m.Status.MaxReplicas = nil
 		return p, nil

@@ -79,6 +79,7 @@ func newController(ctx context.Context, warmUpResources func() corev1.ResourceRe
 		services: services.Lister(), revisions: revisions.Lister(), autoscalers: autoscalers.Lister(), slices: slices.Lister(),
 		rateLimits: rateLimits.Lister(), models: models.Lister(), tenants: tenants.Informer().GetIndexer(),
 		pods:        own.replicas.Lister(),
+		states:      own.states.Lister(),
 		autoscaling: scalingBy(own.scaling.Lister().ConfigMaps(options.ServingNamespace)),
 	}, warming{
 		image:        options.WarmUpImage,
@@ -87,7 +88,7 @@ func newController(ctx context.Context, warmUpResources func() corev1.ResourceRe
 		resources:    warmUpResources,
 		warmth:       newWarmth(func(model types.NamespacedName) { impl.EnqueueKey(model) }, now),
 		sender:       sender,
-	}, now)
+	}, newTellings(sender, func(model types.NamespacedName) { impl.EnqueueKey(model) }, now), now)
 	impl = modelreconciler.NewImpl(recording.WithRecorder(ctx, "model-controller"), r)
 
 	watchAll(ctx, &wake{models: models.Lister(), caps: r.caps}, impl)

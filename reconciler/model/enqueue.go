@@ -64,11 +64,11 @@ func (w *wake) whenLimitChanges(enqueue func(types.NamespacedName, time.Duration
 	}
 }
 
-// besidesNumbers leaves of a RateLimit what a Model is Ready by.
+// besidesNumbers leaves of a RateLimit what a Model is Ready by, and what ends its trial.
 func besidesNumbers(l *v1alpha1.RateLimit) *v1alpha1.RateLimit {
 	rest := &v1alpha1.RateLimit{Spec: l.Spec}
 	rest.Generation, rest.OwnerReferences, rest.DeletionTimestamp = l.Generation, l.OwnerReferences, l.DeletionTimestamp
-	rest.Status.Status = l.Status.Status
+	rest.Status.Status, rest.Status.Breach = l.Status.Status, l.Status.Breach
 	return rest
 }
 
@@ -158,7 +158,7 @@ func (w *wake) whenRoomIsLeft(enqueue func(any)) cache.ResourceEventHandler {
 func mostReplicas(object metav1.Object) int64 {
 	if m, ok := object.(*v1alpha1.Model); ok {
 		most, _ := m.Status.Allowed()
-		return max(most, m.MaxReplicas())
+		return max(most, m.ClaimedReplicas())
 	}
 	return v1alpha1.MaxReplicasOf(object.GetAnnotations())
 }

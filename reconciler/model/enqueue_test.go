@@ -167,6 +167,9 @@ func TestStatusWaitsForReplicasToSettle(t *testing.T) {
 	fails := func(l *v1alpha1.RateLimit) {
 		l.Status.Conditions = duckv1.Conditions{{Type: v1alpha1.ModelConditionReady, Status: corev1.ConditionFalse}}
 	}
+	breached := func(l *v1alpha1.RateLimit) {
+		l.Status.Breach = &v1alpha1.RateLimitBreach{Reason: v1alpha1.BreachLatency}
+	}
 	for _, c := range []struct {
 		name            string
 		model           func(*v1alpha1.Model)
@@ -193,9 +196,10 @@ func TestStatusWaitsForReplicasToSettle(t *testing.T) {
 			limits := f.w.whenLimitChanges(enqueue)
 			limits.OnUpdate(limit(), limit(follows))
 			limits.OnUpdate(limit(follows), limit(follows, fails))
+			limits.OnUpdate(limit(follows), limit(follows, breached))
 			limits.OnAdd(limit(), false)
 			limits.OnDelete(cache.DeletedFinalStateUnknown{Obj: limit()})
-			if want := []time.Duration{c.replicas, c.limit, 0, 0, 0}; !slices.Equal(waits, want) {
+			if want := []time.Duration{c.replicas, c.limit, 0, 0, 0, 0}; !slices.Equal(waits, want) {
 				t.Errorf("waits %v, want %v", waits, want)
 			}
 		})

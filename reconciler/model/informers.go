@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	kubeinformers "k8s.io/client-go/informers"
+	appsv1informers "k8s.io/client-go/informers/apps/v1"
 	corev1informers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	corev1listers "k8s.io/client-go/listers/core/v1"
@@ -27,6 +28,8 @@ type parts struct {
 	// replicas are the pods of Models, without what nobody here asks of them: about
 	// 1 kB each.
 	replicas corev1informers.PodInformer
+	// states are the ControllerRevisions that Models' histories are kept by.
+	states appsv1informers.ControllerRevisionInformer
 	// features is the ConfigMap that says what Knative allows, deployment the one that says
 	// how long it lets revisions take to start.
 	features, deployment corev1informers.ConfigMapInformer
@@ -35,9 +38,11 @@ type parts struct {
 }
 
 func newParts(kube kubernetes.Interface, servingNamespace string) parts {
+	ofModels := kubeinformers.NewSharedInformerFactoryWithOptions(kube, 0, kubeinformers.WithTransform(slim),
+		kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = sluice.ModelLabelKey }))
 	return parts{
-		replicas: kubeinformers.NewSharedInformerFactoryWithOptions(kube, 0, kubeinformers.WithTransform(slim),
-			kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = sluice.ModelLabelKey })).Core().V1().Pods(),
+		replicas:   ofModels.Core().V1().Pods(),
+		states:     ofModels.Apps().V1().ControllerRevisions(),
 		features:   informers.ConfigMap(kube, servingNamespace, servingconfig.FeaturesConfigName),
 		deployment: informers.ConfigMap(kube, servingNamespace, deployment.ConfigName),
 		scaling:    informers.ConfigMap(kube, servingNamespace, config.AutoscalerName),
@@ -45,7 +50,7 @@ func newParts(kube kubernetes.Interface, servingNamespace string) parts {
 }
 
 func (p parts) all() []controller.Informer {
-	return []controller.Informer{p.replicas.Informer(), p.features.Informer(), p.deployment.Informer(), p.scaling.Informer()}
+	return []controller.Informer{p.replicas.Informer(), p.states.Informer(), p.features.Informer(), p.deployment.Informer(), p.scaling.Informer()}
 }
 
 // settle is how old a replica is before anything is told of it, and how long after a
@@ -54,8 +59,8 @@ func (p parts) all() []controller.Informer {
 // that callers wait for comes of it.
 const settle = 2 * time.Second
 
-// watch has the replicas that tell something enqueue their Models, and a change of what
-// Knative allows all of them.
+// watch has the replicas that tell something enqueue their Models, and so the states of their
+// history, and a change of what Knative allows all of them.
 func (p parts) watch(impl *controller.Impl, models cache.SharedInformer) {
 	watch(p.replicas.Informer(), cache.FilteringResourceEventHandler{
 		FilterFunc: func(object any) bool {
@@ -67,6 +72,7 @@ func (p parts) watch(impl *controller.Impl, models cache.SharedInformer) {
 		},
 		Handler: byLabel(func(key types.NamespacedName) { impl.EnqueueKeyAfter(key, settle) }),
 	})
+	watch(p.states.Informer(), byLabel(impl.EnqueueKey))
 	for _, configuration := range []corev1informers.ConfigMapInformer{p.features, p.scaling} {
 		watch(configuration.Informer(), controller.HandleAll(func(any) { impl.GlobalResync(models) }))
 	}

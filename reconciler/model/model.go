@@ -3,11 +3,11 @@ package model
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
+	appsv1listers "k8s.io/client-go/listers/apps/v1"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
@@ -27,12 +27,15 @@ import (
 	"sluice.dev/sluice/reconciler/model/rollout"
 )
 
-// Reconciler makes the cluster what a Model says, by its steps. It deletes nothing that
-// isn't a copy of its own: all it creates has the Model as its owner.
+// Reconciler makes the cluster what a Model says, by its steps, and keeps how it was tuned. It
+// deletes nothing that isn't a copy of its own, or a state of that history: all it creates has
+// the Model as its owner.
 type Reconciler struct {
-	behind *behind
-	caps   *caps
-	steps  []step
+	behind  *behind
+	trials  *trials
+	caps    *caps
+	steps   []step
+	history *history
 }
 
 var _ modelreconciler.Interface = (*Reconciler)(nil)
@@ -45,7 +48,10 @@ type step interface {
 // pass is one look at a Model: what its steps go by, and what the first finds for the
 // others.
 type pass struct {
+	// Model is as it is in force: a copy, with what it tries, while a trial runs.
 	*v1alpha1.Model
+	// bounds are what the limiter is to watch of a trial; nil for nothing.
+	bounds *v1alpha1.RateLimitBounds
 	// tenant holds its namespace; nil for none.
 	tenant *v1alpha1.Tenant
 	// refusal is why the tenant's caps have no room for what the Model asks for; nil where
@@ -77,6 +83,8 @@ type cluster struct {
 	tenants cache.Indexer
 	// pods are the Models' replicas.
 	pods corev1listers.PodLister
+	// states are the Models' history.
+	states appsv1listers.ControllerRevisionLister
 	// autoscaling is how Knative's autoscaler is configured.
 	autoscaling func() *autoscalerconfig.Config
 }
@@ -101,13 +109,14 @@ type schedule struct {
 	later func(m any, after time.Duration)
 }
 
-func newReconciler(c cluster, w warming, s schedule) *Reconciler {
+func newReconciler(c cluster, w warming, t *tellings, s schedule) *Reconciler {
 	asked := newInquiries(c.kube, s)
 	found := &obstacles{revisions: c.revisions, autoscalers: c.autoscalers, pods: c.pods, inquiries: asked, schedule: s}
 	bodies := &bodyCopies{kube: c.kube, revisions: c.revisions, clock: s}
 	late := newBehind(c.sluice, s)
 	return &Reconciler{
 		behind: late,
+		trials: &trials{rateLimits: c.rateLimits, behind: late, schedule: s},
 		caps:   &caps{services: c.services, revisions: c.revisions, models: c.models, tenants: c.tenants},
 		steps: []step{
 			&services{
@@ -125,14 +134,17 @@ func newReconciler(c cluster, w warming, s schedule) *Reconciler {
 			&warmUps{pods: c.pods, warming: w, bodies: bodies, schedule: s},
 			&limits{client: c.sluice, rateLimits: c.rateLimits},
 		},
+		history: &history{client: c.kube.AppsV1(), states: c.states, written: newWrittenStates(s), tellings: t, schedule: s},
 	}
 }
 
-// ReconcileKind implements modelreconciler.Interface: the Knative Service with the
-// split of its requests, whose status becomes RevisionReady, RolledOut and Routed; the
-// autoscaling of its live revisions, also RevisionReady; its replicas' warm-up, which
-// becomes Warm; the RateLimit, whose status becomes Limited. What the tenant's caps have
-// no room for is held back, and what there is of the Model goes on.
+// ReconcileKind implements modelreconciler.Interface: what is in force of the Model, its own
+// or what it tries; the Knative Service with the split of its requests, whose status becomes
+// RevisionReady, RolledOut and Routed; the autoscaling of its live revisions, also
+// RevisionReady; its replicas' warm-up, which becomes Warm; the RateLimit, whose status
+// becomes Limited. What the tenant's caps have no room for is held back, and what there is
+// of the Model goes on. How the Model itself says that it is tuned becomes its history,
+// whatever becomes of that.
 func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) reconciler.Event {
 	ctx, cancel := context.WithTimeout(ctx, reconciler.DefaultTimeout)
 	defer cancel()
@@ -142,10 +154,17 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) recon
 	}
 	before := m.Status.GetCondition(v1alpha1.ModelConditionReady).DeepCopy()
 	defer func() { m.Status.SettleReady(before) }()
-	p, err := r.caps.begin(m)
+	p, err := r.begin(ctx, m)
 	if err != nil {
-		return fmt.Errorf("checking the tenant's caps: %w", err)
+		return err
 	}
+	err = r.walk(ctx, p)
+	m.Status = p.Status
+	return errors.Join(err, r.history.reconcile(ctx, m, p.tenant))
+}
+
+// walk takes the steps of a pass.
+func (r *Reconciler) walk(ctx context.Context, p *pass) error {
 	var errs []error
 	for _, step := range r.steps {
 		// None waits for another: a limit not for a revision that can't be tuned, and what
@@ -156,7 +175,7 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, m *v1alpha1.Model) recon
 		}
 	}
 	if p.refusal != nil {
-		m.Status.MarkHeldBack(p.refusal)
+		p.Status.MarkHeldBack(p.refusal)
 	}
 	return errors.Join(errs...)
 }

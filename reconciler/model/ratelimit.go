@@ -29,7 +29,9 @@ func (l *limits) reconcile(ctx context.Context, p *pass) error {
 		m.Status.MarkRateMissing()
 		return nil
 	}
-	limit, _, err := l.kind(m).Ensure(ctx, resources.RateLimit(m, p.tenant, p.service))
+	desired := resources.RateLimit(m, p.tenant, p.service)
+	desired.Spec.Bounds = p.bounds
+	limit, _, err := l.kind(m).Ensure(ctx, desired)
 	var other *accessor.NotOwnedError
 	switch {
 	case errors.As(err, &other):

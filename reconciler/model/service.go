@@ -46,7 +46,7 @@ func (s *services) keep(ctx context.Context, p *pass) error {
 	p.plan = rollout.Plan{Pending: true}
 	existing, err := s.own(p)
 	if existing == nil {
-		p.Status.Floors, p.Status.Obstacle = nil, nil // nothing is there to be held, or kept
+		p.Status.Floors, p.Status.Obstacle, p.Status.NextRevision = nil, nil, nil // nothing is there to be held, or kept
 	}
 	if err != nil || existing == nil && p.refusal != nil {
 		return err

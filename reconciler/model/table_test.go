@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	kubescheme "k8s.io/client-go/kubernetes/scheme"
+	appsv1listers "k8s.io/client-go/listers/apps/v1"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	clientgotesting "k8s.io/client-go/testing"
@@ -60,7 +62,7 @@ const (
 )
 
 func TestReconcile(t *testing.T) {
-	slices.Concat(lifeRows(), changeRows(), metadataRows(), failureRows(), tenantRows(), capRows(), warmUpRows(), uptakeRows()).Test(t, factory)
+	slices.Concat(lifeRows(), changeRows(), metadataRows(), failureRows(), tenantRows(), capRows(), warmUpRows(), uptakeRows(), trialRows(), historyRows()).Test(t, factory)
 }
 
 // lifeRows take a Model from its creation to rest.
@@ -134,6 +136,7 @@ func changeRows() rtesting.TableTest {
 		m.Spec.Autoscaling.MaxReplicas = ptr(int32(9))
 		m.Annotations = map[string]string{"autoscaling.knative.dev/window": "30s"}
 	}
+	delayed := func(m *v1alpha1.Model) { m.Spec.Autoscaling.ScaleDownDelay = &metav1.Duration{Duration: time.Minute} }
 	image := func(m *v1alpha1.Model) { m.Spec.Container.Image = "registry.example/ranker:2" }
 	byHand := func(s *servingv1.Service) {
 		s.Generation, s.Status.ObservedGeneration = 2, 2
@@ -229,7 +232,25 @@ func changeRows() rtesting.TableTest {
 		},
 		OtherTestData:     map[string]any{"again": time.Minute},
 		WantPatches:       []clientgotesting.PatchActionImpl{floorOf(first, 0)},
-		WantStatusUpdates: status(restingModel(leftOver, ofClass("hpa.autoscaling.knative.dev"))),
+		WantStatusUpdates: status(restingModel(leftOver, ofClass("hpa.autoscaling.knative.dev"), awaiting("metadata.annotations[autoscaling.knative.dev/class]"))),
+	}, {
+		Name: "what the revision can't take up is left out of it, and told",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(tuned, delayed), service(withGeneration(1), ready, defaulted), revision(first), rateLimit(service(ready), limited),
+		},
+		WantPatches: []clientgotesting.PatchActionImpl{patch(first,
+			`{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9","autoscaling.knative.dev/window":"30s"}}}`)},
+		WantEvents:        []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+		WantStatusUpdates: status(restingModel(tuned, delayed, awaiting("spec.autoscaling.scaleDownDelay"))),
+	}, {
+		Name: "what awaited this revision does so no more",
+		Key:  key,
+		Objects: []runtime.Object{
+			restingModel(delayed, awaiting("spec.autoscaling.scaleDownDelay")), service(withGeneration(1), ready, defaulted),
+			revision(first, func(r *servingv1.Revision) { r.Annotations = model(delayed).AutoscalingAnnotations() }), rateLimit(service(ready), limited),
+		},
+		WantStatusUpdates: status(restingModel(delayed)),
 	}, {
 		Name: "without its RateLimit, which comes back",
 		Key:  key,
@@ -690,9 +711,10 @@ lower that of another Model of the tenant, or have the operator raise the cap`
 				r.Annotations[autoscaling.ClassAnnotationKey] = autoscaling.HPA
 			}),
 		},
-		OtherTestData: map[string]any{"unscaled": true},
-		WantPatches:   []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"4"}}}`)},
-		WantEvents:    []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+		OtherTestData:     map[string]any{"unscaled": true},
+		WantPatches:       []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"4"}}}`)},
+		WantEvents:        []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+		WantStatusUpdates: status(restingModel(upTo(4), awaiting("metadata.annotations["+autoscaling.ClassAnnotationKey+"]"))),
 	}, {
 		Name: "room for more replicas once another Model has less",
 		Key:  key,
@@ -742,6 +764,9 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 	}
 	objects := rtesting.NewObjectSorter(scheme)
 	objects.AddObjects(row.Objects...)
+	for _, state := range pastOf(row) {
+		objects.AddObjects(state)
+	}
 	handOn(t, row, objects.IndexerForObjectType(&servingv1.Revision{}), objects.IndexerForObjectType(&autoscalingv1alpha1.PodAutoscaler{}))
 
 	tenants := objects.IndexerForObjectType(&v1alpha1.Tenant{})
@@ -763,12 +788,16 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		warmth.seen = known
 	}
 	sender := &sender{}
+	sender.err, _ = row.OtherTestData["the Broker says"].(error)
+	tellings := newTellings(sender, func(types.NamespacedName) {}, clocktesting.NewFakePassiveClock(noon))
+	tellings.beside = warmth.beside
 
 	c := modelreconciler.NewReconciler(ctx, logging.FromContext(ctx), sluiceClient, models, recorder, newReconciler(cluster{
 		sluice:      sluiceClient,
 		serving:     servingClient,
 		kube:        kube,
 		pods:        corev1listers.NewPodLister(objects.IndexerForObjectType(&corev1.Pod{})),
+		states:      appsv1listers.NewControllerRevisionLister(objects.IndexerForObjectType(&appsv1.ControllerRevision{})),
 		models:      models,
 		tenants:     tenants,
 		services:    servinglisters.NewServiceLister(objects.IndexerForObjectType(&servingv1.Service{})),
@@ -792,7 +821,7 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		},
 		warmth: warmth,
 		sender: sender,
-	}, schedule{
+	}, tellings, schedule{
 		PassiveClock: clocktesting.NewFakePassiveClock(noon),
 		later: func(_ any, after time.Duration) {
 			if want, ok := row.OtherTestData["again"].([]time.Duration); ok && slices.Contains(want, after) {
@@ -897,6 +926,11 @@ func restingModel(changes ...func(*v1alpha1.Model)) *v1alpha1.Model {
 	settled := withConditions(isTrue(v1alpha1.ModelConditionRevisionReady), isTrue(v1alpha1.ModelConditionWarm), isTrue(v1alpha1.ModelConditionRolledOut),
 		isTrue(v1alpha1.ModelConditionRouted), isTrue(v1alpha1.ModelConditionLimited))
 	return model(append([]func(*v1alpha1.Model){observed, written, serving, settled}, changes...)...)
+}
+
+// awaiting is a Model of which these fields await its next revision.
+func awaiting(fields ...string) func(*v1alpha1.Model) {
+	return func(m *v1alpha1.Model) { m.Status.NextRevision = fields }
 }
 
 func observed(m *v1alpha1.Model) { m.Status.InitializeConditions(); m.Status.ObservedGeneration = 1 }

@@ -66,6 +66,9 @@ func (t *tuning) reconcile(ctx context.Context, p *pass) error {
 			return err
 		}
 		scaled := resources.Scaled{Revision: revision, Unnamed: resources.Unnamed(autoscaler, cluster.PodAutoscalerClass)}
+		if revision.Name == p.newest() {
+			p.Status.NextRevision = p.AwaitsRevision(revision.Annotations, scaled.Unnamed)
+		}
 		tuned := tune(p, scaled, slices.Contains(live, revision.Name), demand.Needed(revision.Name, now))
 		switch err := t.patch(ctx, p.Model, revision, tuned.changes); {
 		case err != nil:
@@ -82,6 +85,14 @@ func (t *tuning) reconcile(ctx context.Context, p *pass) error {
 	}
 	p.Status.Floors = floors
 	return errors.Join(errs...)
+}
+
+// newest is the revision that was made last; "" while that can't be told.
+func (p *pass) newest() string {
+	if p.plan.Pending {
+		return ""
+	}
+	return p.service.Status.LatestCreatedRevisionName
 }
 
 // autoscalerOf is a revision's PodAutoscaler; nil while it is to be made.
@@ -110,9 +121,11 @@ type tuned struct {
 
 // tune decides how a revision is to be, of which the demand calls for some replicas. While
 // it can't be told which revision is the newest, what the rollout keeps stands, and
-// nothing else is changed; nor is it where the Model is held back.
+// nothing else is changed, but that what was tried goes back; nor is it where the Model is
+// held back.
 func tune(p *pass, revision resources.Scaled, live bool, needed int32) tuned {
 	before, kept := p.Status.Floor(revision.Name), p.plan.Floors[revision.Name]
+	back := live && p.refusal == nil && p.Status.Trial != nil && !p.Status.Trial.Runs(p.Spec.Trial)
 	change := resources.AutoscalingPatch
 	if p.refusal != nil {
 		change = resources.FloorPatch
@@ -122,9 +135,9 @@ func tune(p *pass, revision resources.Scaled, live bool, needed int32) tuned {
 	}
 	floor := resources.Floor(p.Model, revision.Name, revision.Unnamed, needed, kept)
 	switch {
-	case p.plan.Pending && floor == before:
+	case p.plan.Pending && !back && floor == before:
 		return tuned{floor: floor}
-	case p.plan.Pending:
+	case p.plan.Pending && !back:
 		return tuned{floor: floor, changes: resources.FloorPatch(p.Model, revision, p.held(floor))}
 	case live || kept > 0:
 		bounded := func(floor int32) map[string]*string {

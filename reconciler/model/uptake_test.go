@@ -154,8 +154,9 @@ func uptakeRows() rtesting.TableTest {
 			restingModel(tuned, ofClass(autoscaling.HPA)), service(withGeneration(1), ready, defaulted), rateLimit(service(ready), limited),
 			revision(first), classOfCluster(autoscaling.HPA), autoscaler(model(ofClass(autoscaling.KPA))),
 		},
-		WantPatches: []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9"}}}`)},
-		WantEvents:  []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+		WantPatches:       []clientgotesting.PatchActionImpl{patch(first, `{"metadata":{"annotations":{"autoscaling.knative.dev/max-scale":"9"}}}`)},
+		WantEvents:        []string{rtesting.Eventf(corev1.EventTypeNormal, "Tuned", "Changed the autoscaling of revision %q", first)},
+		WantStatusUpdates: status(restingModel(tuned, ofClass(autoscaling.HPA), awaiting("metadata.annotations["+autoscaling.ClassAnnotationKey+"]"))),
 	}, {
 		Name:        "a template for the cluster's class has no metric of Knative's own",
 		Key:         key,

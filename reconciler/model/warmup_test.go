@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +29,7 @@ import (
 	servingapi "knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/warmup"
@@ -37,10 +39,25 @@ import (
 const warmUpImage = "registry.example/sluice/warmup@sha256:fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 
 // sender takes what is told.
-type sender struct{ sent []string }
+type sender struct {
+	sent []string
+	// err is what it answers with to all.
+	err error
+}
 
 func (s *sender) Send(_ context.Context, e cloudevents.Event) error {
-	var d struct{ Pod, Verdict string }
+	if s.err != nil {
+		return s.err
+	}
+	if e.Type() == eventing.ModelTunedType {
+		var d eventing.ModelTuned
+		if err := e.DataAs(&d); err != nil {
+			return err
+		}
+		s.sent = append(s.sent, fmt.Sprintf("%d by %q as %q: %v", d.Revision, d.Who, d.Why, d.Changes))
+		return nil
+	}
+	var d eventing.ModelWarmed
 	if err := e.DataAs(&d); err != nil {
 		return err
 	}

@@ -44,7 +44,8 @@ type Reconciler struct {
 	sender      Sender
 
 	mu sync.Mutex
-	// sent is the last scale the Broker took, for revisions that exist.
+	// sent is the last scale that the Broker was told, for revisions of which it is sure
+	// to have taken it.
 	sent map[types.NamespacedName]eventing.Scale
 }
 
@@ -84,6 +85,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	}
 	if err := r.sender.Send(ctx, event); err != nil {
 		events.WithLabelValues("failed").Inc()
+		// Some subscribers may have it: they have to be told of a way back, too.
+		r.forget(id)
 		return fmt.Errorf("revision %s: %w", key, err)
 	}
 	events.WithLabelValues("sent").Inc()

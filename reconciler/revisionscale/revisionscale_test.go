@@ -111,6 +111,26 @@ func TestTriesAgainWhatTheBrokerDidNotTake(t *testing.T) {
 	}
 }
 
+// An event that failed may have come to some all the same: that all is as it was before is
+// news to them.
+func TestTellsOfTheWayBackFromWhatFailed(t *testing.T) {
+	s := newSource(t)
+	s.scale(1, "10.0.0.1")
+	if err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	s.scale(2, "10.0.0.1", "10.0.0.2")
+	s.sender.err = errors.New("no answer in time")
+	if err := s.reconcile(); err == nil {
+		t.Error("no error, so the work queue won't try again")
+	}
+	s.sender.err = nil
+	s.scale(1, "10.0.0.1")
+	if err := s.reconcile(); err != nil || len(s.sender.sent) != 2 {
+		t.Errorf("%d events, %v; want the way back told", len(s.sender.sent), err)
+	}
+}
+
 // However long the Broker was away, what it didn't take is tried again soon.
 func TestTriesAgainSoon(t *testing.T) {
 	queue := retries()

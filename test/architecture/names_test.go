@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 	netv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
@@ -28,6 +29,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
 	batchresources "sluice.dev/sluice/reconciler/batch/resources"
+	brokerresources "sluice.dev/sluice/reconciler/broker/resources"
 	gatewayresources "sluice.dev/sluice/reconciler/gateway/resources"
 	ingressresources "sluice.dev/sluice/reconciler/ingress/resources"
 	modelresources "sluice.dev/sluice/reconciler/model/resources"
@@ -246,6 +248,27 @@ func ofInferenceTrigger(t *testing.T, made named, trigger *v1alpha1.InferenceTri
 	}}
 	for _, object := range []metav1.Object{delivering, triggerresources.ReplyTrigger(trigger), started} {
 		made.add(t, trigger.Name, object)
+	}
+}
+
+// Whatever the length of its name, the Trigger that is made for a Broker has a name of its own, which
+// whoever is delivered by it knows, and labels that Kubernetes takes. Knative has the Broker's name in
+// one of these.
+func TestNamesMadeFromBrokers(t *testing.T) {
+	made := named{}
+	for length := 1; length <= validation.LabelValueMaxLength; length++ {
+		for _, last := range []string{"a", "b"} {
+			b := &eventingv1.Broker{ObjectMeta: metav1.ObjectMeta{Namespace: "search", Name: strings.Repeat("n", length-1) + last, UID: "u"}}
+			trigger, err := brokerresources.Trigger(b, "http://triggers.sluice-system.svc.cluster.local")
+			if err != nil {
+				t.Fatal(err)
+			}
+			of, err := eventing.ParseRequestedBroker(trigger.Spec.Subscriber.URI.Path)
+			if err != nil || of.Name != b.Name || of.Namespace != b.Namespace || of.UID != b.UID || of.TriggerName() != trigger.Name {
+				t.Errorf("requests of %s are delivered to the path of %+v, %v", b.Name, of, err)
+			}
+			made.add(t, b.Name, trigger)
+		}
 	}
 }
 

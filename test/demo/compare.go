@@ -17,6 +17,7 @@ import (
 	"knative.dev/serving/pkg/apis/serving"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/demo/internal/show"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -136,7 +137,7 @@ func (d *demo) removePair(ctx context.Context) error {
 
 // compare scales both from one replica to two at the same time, under the same load.
 func (d *demo) compare(ctx context.Context) error {
-	d.title(fmt.Sprintf("The same model, with %v of initialisation, scaled from one replica to two under %d requests/s", initialisation, compareRate))
+	d.Title(fmt.Sprintf("The same model, with %v of initialisation, scaled from one replica to two under %d requests/s", initialisation, compareRate))
 	running, ctx := errgroup.WithContext(ctx)
 	for _, a := range d.pair {
 		running.Go(func() error {
@@ -149,10 +150,10 @@ func (d *demo) compare(ctx context.Context) error {
 	if err := running.Wait(); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "  %-40s %8s  %8s  %8s\n", fmt.Sprintf("first %d requests of the new replica", freshRequests), "p50", "p99", "max")
+	d.Printf("  %-40s %8s  %8s  %8s\n", fmt.Sprintf("first %d requests of the new replica", freshRequests), "p50", "p99", "max")
 	for _, a := range d.pair {
-		fmt.Fprintf(d.out, "  %-40s %8s  %8s  %8s\n", a.title,
-			milliseconds(a.seen.fresh.Latency(0.5)), milliseconds(a.seen.fresh.Latency(0.99)), milliseconds(a.seen.fresh.Latency(1)))
+		d.Printf("  %-40s %8s  %8s  %8s\n", a.title,
+			show.Milliseconds(a.seen.fresh.Latency(0.5)), show.Milliseconds(a.seen.fresh.Latency(0.99)), show.Milliseconds(a.seen.fresh.Latency(1)))
 	}
 	return nil
 }
@@ -249,7 +250,7 @@ func (c comparison) problems() []error {
 		out = append(out, errors.New("with warm-up, the new replica served nothing"))
 	}
 	if slowest := c.fresh.Latency(1); slowest > tolerable {
-		out = append(out, fmt.Errorf("with warm-up, a caller of the new replica waited for %s", milliseconds(slowest)))
+		out = append(out, fmt.Errorf("with warm-up, a caller of the new replica waited for %s", show.Milliseconds(slowest)))
 	}
 	return out
 }
@@ -259,6 +260,6 @@ func (d *demo) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	if err := d.removePair(ctx); err != nil {
-		d.sayf("%v", err)
+		d.Sayf("%v", err)
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/demo/internal/show"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -19,8 +19,7 @@ import (
 // demo is what the steps know of each other.
 type demo struct {
 	options
-	out   io.Writer
-	start time.Time
+	*show.Page
 
 	request  []byte
 	expected platform.Prediction
@@ -42,14 +41,6 @@ type demo struct {
 
 	// pair is the same model without and with a warm-up.
 	pair []*arm
-}
-
-// title begins a step.
-func (d *demo) title(text string) { fmt.Fprintf(d.out, "\n%s\n", text) }
-
-// sayf prints a line with the time since the demo began.
-func (d *demo) sayf(format string, args ...any) {
-	fmt.Fprintf(d.out, "%8s  %s\n", seconds(time.Since(d.start)), fmt.Sprintf(format, args...))
 }
 
 func (d *demo) readFiles() error {
@@ -85,9 +76,9 @@ func (d *demo) findGateway(ctx context.Context) error {
 			"and -address 127.0.0.1:8080", err)
 	}
 	d.endpoint.Address = address
-	fmt.Fprintf(d.out, "Sluice demo: a model from zero, a limit that follows its replicas, and a warm-up\n"+
+	d.Printf("Sluice demo: a model from zero, a limit that follows its replicas, and a warm-up\n"+
 		"  image     %s\n  model     %s/%s, from test/demo/model.yaml\n  gateway   %s\n",
-		shortDigest(d.image), d.namespace, modelName, address)
+		show.Digest(d.image), d.namespace, modelName, address)
 	return nil
 }
 
@@ -104,12 +95,12 @@ const restWithin = time.Minute
 
 // rest waits until the Model is scaled to zero and its limit says so.
 func (d *demo) rest(ctx context.Context) error {
-	d.title(fmt.Sprintf("Waiting for zero replicas, %v at most", restWithin))
+	d.Title(fmt.Sprintf("Waiting for zero replicas, %v at most", restWithin))
 	said := ""
 	return platform.Until(ctx, restWithin, "zero replicas and their limit", func(ctx context.Context) (string, error) {
 		if now := d.trail.Now().String(); now != said {
 			said = now
-			d.sayf("%s", now)
+			d.Sayf("%s", now)
 		}
 		return d.resting(ctx)
 	})
@@ -125,10 +116,10 @@ func (d *demo) resting(context.Context) (string, error) {
 
 // predict sends the one request, with no replica there.
 func (d *demo) predict(ctx context.Context) error {
-	d.title("One prediction, from zero")
+	d.Title("One prediction, from zero")
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	fmt.Fprintf(d.out, "  request     POST http://%s%s\n              %s, %d candidates of 30 measurements\n",
+	d.Printf("  request     POST http://%s%s\n              %s, %d candidates of 30 measurements\n",
 		d.endpoint.Host, platform.InferPath, d.options.request, len(d.expected.Scores))
 	status, answer, took, err := d.endpoint.Post(ctx, platform.InferPath, d.request)
 	if err != nil {
@@ -142,14 +133,14 @@ func (d *demo) predict(ctx context.Context) error {
 		return err
 	}
 	d.fromZero, d.difference = took, got.Difference(d.expected)
-	fmt.Fprintf(d.out, "  answer      %s\n  expected    %s, by scikit-learn\n  difference  %.1e at most; the order is %v\n  took        %s from zero replicas\n",
-		scores(got), scores(d.expected), d.difference, got.Order, seconds(took))
+	d.Printf("  answer      %s\n  expected    %s, by scikit-learn\n  difference  %.1e at most; the order is %v\n  took        %s from zero replicas\n",
+		scores(got), scores(d.expected), d.difference, got.Order, show.Seconds(took))
 	return nil
 }
 
 // farewell says how to go on.
 func (d *demo) farewell() {
-	d.title("Go on with")
+	d.Title("Go on with")
 	host, port, _ := net.SplitHostPort(d.endpoint.Address)
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
@@ -157,7 +148,7 @@ func (d *demo) farewell() {
 	if port != "80" {
 		host += ":" + port
 	}
-	fmt.Fprintf(d.out, "  curl -H 'Host: %s' http://%s%s \\\n    -d @%s\n  kubectl --kubeconfig %s -n %s get models\n",
+	d.Printf("  curl -H 'Host: %s' http://%s%s \\\n    -d @%s\n  kubectl --kubeconfig %s -n %s get models\n",
 		d.endpoint.Host, host, platform.InferPath, d.options.request, d.kubeconfig, d.namespace)
 }
 
@@ -171,16 +162,6 @@ func (d *demo) explained(err error) error {
 	defer cancel()
 	return fmt.Errorf("%w\n\n%s", err, d.clients.Explain(ctx, d.namespace))
 }
-
-// shortDigest keeps as much of an image's digest as tells it from others.
-func shortDigest(image string) string {
-	if at := strings.Index(image, "@sha256:"); at >= 0 && len(image) > at+20 {
-		return image[:at+20] + "…"
-	}
-	return image
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
 func scores(p platform.Prediction) string {
 	texts := make([]string, 0, len(p.Scores))

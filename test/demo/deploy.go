@@ -46,14 +46,14 @@ func manifest(image string) ([]byte, error) {
 // deploy applies the Model and waits until it is Ready, naming each condition as it
 // becomes true.
 func (d *demo) deploy(ctx context.Context) error {
-	d.title("Deploying")
+	d.Title("Deploying")
 	if err := d.ensureNamespace(ctx); err != nil {
 		return err
 	}
 	if err := d.apply(ctx); err != nil {
 		return err
 	}
-	d.sayf("applied, generation %d; waiting for Ready, %v at most", d.model.Generation, deployWithin)
+	d.Sayf("applied, generation %d; waiting for Ready, %v at most", d.model.Generation, deployWithin)
 	seen := map[string]bool{}
 	err := platform.Until(ctx, deployWithin, "the Model to be Ready", func(ctx context.Context) (string, error) {
 		m, err := d.clients.Sluice.SluiceV1alpha1().Models(d.namespace).Get(ctx, modelName, metav1.GetOptions{})
@@ -70,7 +70,7 @@ func (d *demo) deploy(ctx context.Context) error {
 				missing = append(missing, fmt.Sprintf("%s is %s: %s %s", c.Type, c.Status, c.Reason, c.Message))
 			} else if !seen[string(c.Type)] {
 				seen[string(c.Type)] = true
-				d.sayf("%s", c.Type)
+				d.Sayf("%s", c.Type)
 			}
 		}
 		if m.IsReady() && m.Status.URL != nil {
@@ -82,7 +82,7 @@ func (d *demo) deploy(ctx context.Context) error {
 		return err
 	}
 	d.endpoint.Host = d.model.Status.URL.Host
-	d.sayf("serving at %s", d.model.Status.URL)
+	d.Sayf("serving at %s", d.model.Status.URL)
 	return nil
 }
 

@@ -6,10 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
+	"sluice.dev/sluice/test/demo/internal/command"
+	"sluice.dev/sluice/test/demo/internal/show"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -24,22 +24,7 @@ type options struct {
 }
 
 func main() {
-	o, err := parse(os.Args[1:])
-	if err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "demo:", err)
-		}
-		os.Exit(2)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ctx, cancel := context.WithTimeout(ctx, longest+o.bounds().Duration)
-	err = run(ctx, o)
-	cancel()
-	stop()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
-		os.Exit(1)
-	}
+	command.Main("demo", parse, func(o options) time.Duration { return longest + o.bounds().Duration }, run)
 }
 
 func parse(arguments []string) (options, error) {
@@ -70,7 +55,7 @@ func parse(arguments []string) (options, error) {
 
 // run is the demo: each step prints what it does and what came of it.
 func run(ctx context.Context, o options) error {
-	d := &demo{options: o, out: os.Stdout, start: time.Now(), pair: newPair()}
+	d := &demo{options: o, Page: show.NewPage(os.Stdout), pair: newPair()}
 	if err := d.readFiles(); err != nil {
 		return err
 	}

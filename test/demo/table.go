@@ -2,7 +2,8 @@ package main
 
 import (
 	"fmt"
-	"time"
+
+	"sluice.dev/sluice/test/demo/internal/show"
 )
 
 const (
@@ -15,23 +16,9 @@ const (
 func (s sample) row() string {
 	mark := "✓"
 	if !s.followed {
-		mark = "✗ " + rate(s.Expected())
+		mark = "✗ " + show.Rate(s.Expected())
 	}
 	return fmt.Sprintf("%4d s  %7d  %8d  %4d  %6d  %7d  %5d  %8s  %8s  %8s  %s",
 		s.Index+1, s.Offered, s.Admitted, s.Limited, s.Failed+s.Errored+s.Dropped,
-		s.Desired(), s.Ready(), rate(s.Limit), milliseconds(s.P50), milliseconds(s.P99), mark)
-}
-
-func rate(perSecond float64) string { return fmt.Sprintf("%g/s", perSecond) }
-
-// milliseconds leaves out what was not measured.
-func milliseconds(d time.Duration) string {
-	switch {
-	case d == 0:
-		return "-"
-	case d < 100*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
-	default:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	}
+		s.Desired(), s.Ready(), show.Rate(s.Limit), show.Milliseconds(s.P50), show.Milliseconds(s.P99), mark)
 }

@@ -63,9 +63,8 @@ type sample struct {
 // until the Model rests again.
 func (d *demo) load(ctx context.Context) error {
 	schedule, bounds := d.schedule(), d.bounds()
-	d.title(fmt.Sprintf("Load: %d requests in %v, at most %v, and back to zero", schedule.Requests(), schedule.Duration(), bounds.Duration))
-	fmt.Fprintf(d.out, "%s\n", explanation)
-	fmt.Fprintln(d.out, header)
+	d.Title(fmt.Sprintf("Load: %d requests in %v, at most %v, and back to zero", schedule.Requests(), schedule.Duration(), bounds.Duration))
+	d.Printf("%s\n%s\n", explanation, header)
 	d.loadStart = time.Now()
 	plan := load.Plan{
 		Target: load.Target{
@@ -134,7 +133,7 @@ func (d *demo) sample(ctx context.Context, second load.Second) {
 	s.saturated = float64(second.Offered) > saturation*now.Limit &&
 		!slices.ContainsFunc(d.trail.Since(time.Now().Add(-2*time.Second)), func(m platform.Moment) bool { return m.Limit != now.Limit })
 	d.samples = append(d.samples, s)
-	fmt.Fprintln(d.out, s.row())
+	d.Printf("%s\n", s.row())
 }
 
 // burst is how long a limit fills a bucket, by default.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/test/demo/internal/show"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -95,35 +96,32 @@ func (v verdict) problems() []error {
 	problem(len(v.excesses) > 0, "more passed than the limit allows at %d of %d samples, seconds %v", len(v.excesses), v.samples, v.excesses)
 	problem(v.saturated > 0 && math.Abs(v.enforced-1) > enforcedWithin,
 		"%.1f %% of the limit was admitted in %d seconds of more demand than that", 100*v.enforced, v.saturated)
-	problem(v.most <= v.atZero, "the limit never rose: %s at most, %s at zero", rate(v.most), rate(v.atZero))
-	problem(v.last != v.atZero, "the limit did not fall back: %s, not %s", rate(v.last), rate(v.atZero))
+	problem(v.most <= v.atZero, "the limit never rose: %s at most, %s at zero", show.Rate(v.most), show.Rate(v.atZero))
+	problem(v.last != v.atZero, "the limit did not fall back: %s, not %s", show.Rate(v.last), show.Rate(v.atZero))
 	return append(out, v.warm.problems()...)
 }
 
 // summarise prints the figures.
 func (d *demo) summarise() {
 	v := d.verdict()
-	d.title("Summary")
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(d.out, "  %-15s %s\n", name, fmt.Sprintf(format, args...))
-	}
-	line("formula", "%d samples, %d mismatches", v.samples, len(v.mismatches))
-	line("limit kept", "the second that came nearest let %.0f %% pass of what it may; %d excesses", 100*v.tightest, len(v.excesses))
-	line("requests", "%d offered, %d admitted, %d refused with 429", v.total.Offered, v.total.Admitted, v.total.Limited)
-	line("errors", "%d other non-2xx, %d without an answer, %d not sent", v.total.Failed, v.total.Errored, v.total.Dropped)
-	line("latency", "p50 %s, p99 %s of the admitted", milliseconds(v.total.P50), milliseconds(v.total.P99))
-	line("limit", "%s at zero replicas, %s at most, %s at the end", rate(v.atZero), rate(v.most), rate(v.last))
+	d.Title("Summary")
+	d.Line("formula", "%d samples, %d mismatches", v.samples, len(v.mismatches))
+	d.Line("limit kept", "the second that came nearest let %.0f %% pass of what it may; %d excesses", 100*v.tightest, len(v.excesses))
+	d.Line("requests", "%d offered, %d admitted, %d refused with 429", v.total.Offered, v.total.Admitted, v.total.Limited)
+	d.Line("errors", "%d other non-2xx, %d without an answer, %d not sent", v.total.Failed, v.total.Errored, v.total.Dropped)
+	d.Line("latency", "p50 %s, p99 %s of the admitted", show.Milliseconds(v.total.P50), show.Milliseconds(v.total.P99))
+	d.Line("limit", "%s at zero replicas, %s at most, %s at the end", show.Rate(v.atZero), show.Rate(v.most), show.Rate(v.last))
 	if v.saturated > 0 {
-		line("limit enforced", "%.1f %% of it admitted in %d seconds of more demand", 100*v.enforced, v.saturated)
+		d.Line("limit enforced", "%.1f %% of it admitted in %d seconds of more demand", 100*v.enforced, v.saturated)
 	}
 	if n := len(v.lags); n > 0 {
-		line("limit followed", "%d changes of replicas, median %s, at most %s later", n, seconds(v.lags[n/2]), seconds(v.lags[n-1]))
+		d.Line("limit followed", "%d changes of replicas, median %s, at most %s later", n, show.Seconds(v.lags[n/2]), show.Seconds(v.lags[n-1]))
 	}
 	cold := d.pair[0].seen.fresh
-	line("warm-up", "the slowest of the new replica's first requests took %s, without it %s", milliseconds(v.warm.fresh.Latency(1)), milliseconds(cold.Latency(1)))
-	line("first answer", "%s from zero replicas", seconds(d.fromZero))
-	line("replicas now", "%s", d.trail.Now())
+	d.Line("warm-up", "the slowest of the new replica's first requests took %s, without it %s", show.Milliseconds(v.warm.fresh.Latency(1)), show.Milliseconds(cold.Latency(1)))
+	d.Line("first answer", "%s from zero replicas", show.Seconds(d.fromZero))
+	d.Line("replicas now", "%s", d.trail.Now())
 	if err := errors.Join(v.problems()...); err == nil {
-		line("verdict", "as it should be")
+		d.Line("verdict", "as it should be")
 	}
 }

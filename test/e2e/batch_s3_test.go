@@ -30,6 +30,9 @@ func TestBatchOfAnObjectStore(t *testing.T) {
 	if err := store.Put(s.Context(), bucket, key, s.requests(items)); err != nil {
 		t.Fatal(err)
 	}
+	if err := store.Put(s.Context(), bucket, key+".gz", "\x1f\x8b\x08"+s.requests(items)); err != nil {
+		t.Fatal(err)
+	}
 	s.storeKeys("store", store.AccessKey, store.SecretKey)
 	s.storeKeys("stale", store.AccessKey, "was-rotated")
 	s.create(s.ranker("ranker", fixed("40")))
@@ -44,11 +47,17 @@ func TestBatchOfAnObjectStore(t *testing.T) {
 	s.batchOfS3("no-input", at(bucket+"-none", "store"), ours, key)
 	s.batchOfS3("no-object", ours, ours, "in/none.jsonl")
 	s.batchOfS3("no-output", ours, at(bucket+"-none", "store"), key)
+	s.batchOfS3("twin", ours, ours, key, func(b *v1alpha1.Batch) { b.Spec.Output.S3.Prefix = "runs/right" })
+	s.batchOfS3("gzipped", ours, ours, "in/items.jsonl.gz")
+	s.failed("gzipped", task.InputUnreadable, "in/items.jsonl.gz is compressed with gzip", "decompress it")
 	s.failed("stale-key", task.StoreRefused, "SignatureDoesNotMatch", "accessKeyID and secretAccessKey")
 	s.failed("no-input", task.InputMissing, "NoSuchBucket", "spec.input")
 	s.failed("no-object", task.InputMissing, "in/none.jsonl")
 	s.failed("no-output", task.OutputMissing, "NoSuchBucket", "Create the bucket")
+	s.waitsFor("twin", task.OutputInUse, `Batch "right" writes to the same place`, "Give this one an output of its own (spec.output)")
 	s.complete("right", items)
+	// What is over holds nobody, but its output is its own.
+	s.failed("twin", task.OutputInUse, "batch "+s.namespace+"/right", "Give the Batch an output of its own (spec.output), or remove what is there")
 
 	folder := t.TempDir()
 	objects, err := store.Objects(s.Context(), bucket, "runs/right/")
@@ -99,13 +108,16 @@ func (s *stage) storeKeys(name, access, secret string) {
 
 // batchOfS3 asks the ranker for each line of an object, and has a prefix of its own for what
 // comes of them.
-func (s *stage) batchOfS3(name string, from, to v1alpha1.BatchS3Bucket, key string) {
+func (s *stage) batchOfS3(name string, from, to v1alpha1.BatchS3Bucket, key string, changes ...func(*v1alpha1.Batch)) {
 	s.Helper()
 	b := &v1alpha1.Batch{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
 	b.Spec.Model = "ranker"
 	b.Spec.Input.S3 = &v1alpha1.BatchS3Input{BatchS3Bucket: from, Key: key}
 	b.Spec.Request.Path = "/v2/models/ranker/infer"
 	b.Spec.Output.S3 = &v1alpha1.BatchS3Output{BatchS3Bucket: to, Prefix: "runs/" + name}
+	for _, change := range changes {
+		change(b)
+	}
 	if _, err := s.Sluice.SluiceV1alpha1().Batches(s.namespace).Create(s.Context(), b, metav1.CreateOptions{}); err != nil {
 		s.Fatalf("creating Batch %s: %v", name, err)
 	}

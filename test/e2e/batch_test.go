@@ -19,6 +19,7 @@ import (
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/ptr"
 
+	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/load"
@@ -70,7 +71,8 @@ func TestBatchTakesTheSlack(t *testing.T) {
 	s.oneEffectEach(filepath.Join(folder, "run"), batchItems)
 }
 
-// A batch wakes a Model that nobody asks, and lets it go again.
+// A batch wakes a Model that nobody asks, and lets it go again; so does one that is deleted in
+// mid-run, of which what is in the output stays, whole, and is nobody else's.
 func TestBatchWakesAModel(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -82,7 +84,18 @@ func TestBatchWakesAModel(t *testing.T) {
 	s.batch("nightly", "results", "run")
 	s.complete("nightly", 20)
 	s.oneEffectEach(filepath.Join(folder, "run"), 20)
+
+	s.largeItemsIn(folder)
+	s.batch("cut", "results", "cut", ofTheShelf)
+	first := s.firstPart(filepath.Join(folder, "cut"))
+	if err := s.Sluice.SluiceV1alpha1().Batches(s.namespace).Delete(t.Context(), "cut", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.withoutPods("cut")
+	s.batch("heir", "results", "cut", ofTheShelf)
+	s.failed("heir", task.OutputInUse, "batch "+s.namespace+"/cut", "Give the Batch an output of its own")
 	s.atRest("ranker")
+	s.unchanged(first)
 }
 
 // A batch that one replica couldn't do in time has more, which the autoscaler wouldn't want by

@@ -3,21 +3,17 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
@@ -79,7 +75,8 @@ func TestBrokerAway(t *testing.T) {
 		if err != nil || taken(now) > taken(before) {
 			return "", err
 		}
-		return fmt.Sprintf("%v, before %v", now, before), nil
+		sent, err := s.counters(ctx, "controller", "sluice_revisionscale_events_total")
+		return fmt.Sprintf("the limiter took %v, before %v; the controller sent %v: %v", now, before, sent, err), nil
 	})
 	t.Logf("events arrived again %.1f s after the next change", took.Seconds())
 }
@@ -125,28 +122,23 @@ func TestChaoticEvents(t *testing.T) {
 	}
 	s.replicas("m", 2)
 	s.ready(trail, 2)
-	t.Logf("%s; limits followed after %v", c, platform.Lags(trail.Since(began)))
-	if !c.raged() || len(c.refused) > 0 {
-		t.Errorf("%s; refused: %v", c, c.refused)
+	seen, refused := c.Seen()
+	t.Logf("%s; limits followed after %v", seen, platform.Lags(trail.Since(began)))
+	if !c.raged() || len(refused) > 0 {
+		t.Errorf("%s; refused: %v", seen, refused)
 	}
 }
 
-// chaos is a subscriber that forwards events to the limiter: of each four it swallows
-// one, doubles one and delivers one after the next.
+// chaos stands between the limiter's Trigger and the limiter.
 type chaos struct {
-	address, limiter string
-
-	mu                         sync.Mutex
-	events                     int
-	swallowed, doubled, behind int
-	held                       *http.Request
-	refused                    []string
+	platform.Chaos
+	address string
 }
 
 // chaos begins to serve.
 func (s *stage) chaos() *chaos {
 	s.Helper()
-	c := &chaos{limiter: "http://" + s.clusterIP(sluice.SystemNamespace, limiter)}
+	c := &chaos{Chaos: platform.Chaos{To: "http://" + s.clusterIP(sluice.SystemNamespace, limiter)}}
 	c.address = s.listen(c)
 	return c
 }
@@ -155,24 +147,17 @@ func (s *stage) chaos() *chaos {
 // ends, and returns where.
 func (s *stage) listen(handler http.Handler) (address string) {
 	s.Helper()
-	nodes, err := s.Kube.CoreV1().Nodes().List(s.Context(), metav1.ListOptions{})
-	if err != nil || len(nodes.Items) == 0 {
-		s.Fatalf("listing nodes: %d, %v", len(nodes.Items), err)
+	listener, err := s.ListenForPods(s.Context())
+	if errors.Is(err, platform.ErrElsewhere) {
+		s.Skip(err)
 	}
-	for _, a := range nodes.Items[0].Status.Addresses {
-		if a.Type != corev1.NodeInternalIP {
-			continue
-		}
-		listener, err := net.Listen("tcp", net.JoinHostPort(a.Address, "0"))
-		if err != nil {
-			s.Skip("pods can't reach this machine:", err)
-		}
-		address = "http://" + listener.Addr().String()
-		server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Second}
-		go func() { _ = server.Serve(listener) }()
-		s.Cleanup(func() { _ = server.Close() })
+	if err != nil {
+		s.Fatal(err)
 	}
-	return address
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Second}
+	go func() { _ = server.Serve(listener) }()
+	s.Cleanup(func() { _ = server.Close() })
+	return "http://" + listener.Addr().String()
 }
 
 func (s *stage) clusterIP(namespace, service string) string {
@@ -184,70 +169,10 @@ func (s *stage) clusterIP(namespace, service string) string {
 	return got.Spec.ClusterIP
 }
 
-// ServeHTTP takes every event.
-func (c *chaos) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	again := func() *http.Request {
-		next, err := http.NewRequest(http.MethodPost, c.limiter, bytes.NewReader(body))
-		if err != nil {
-			panic(err) // the limiter's address is none
-		}
-		next.Header = r.Header.Clone()
-		return next
-	}
-	held := c.held
-	c.held = nil
-	c.events++
-	switch c.events % 4 {
-	case 1:
-		c.forward(again(), again())
-		c.doubled++
-	case 2:
-		c.held = again()
-	case 3:
-		c.forward(again())
-	default:
-		c.swallowed++
-	}
-	if held != nil {
-		c.forward(held)
-		c.behind++
-	}
-	w.WriteHeader(http.StatusAccepted)
-}
-
-func (c *chaos) forward(requests ...*http.Request) {
-	client := http.Client{Timeout: 5 * time.Second}
-	for _, r := range requests {
-		response, err := client.Do(r)
-		if err != nil {
-			c.refused = append(c.refused, err.Error())
-			continue
-		}
-		_ = response.Body.Close()
-		if response.StatusCode >= http.StatusMultipleChoices {
-			c.refused = append(c.refused, response.Status)
-		}
-	}
-}
-
 // raged is true once everything has happened twice.
 func (c *chaos) raged() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return min(c.swallowed, c.doubled, c.behind) >= 2
-}
-
-func (c *chaos) String() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return fmt.Sprintf("of %d events %d were swallowed, %d doubled and %d delivered after the next", c.events, c.swallowed, c.doubled, c.behind)
+	seen, _ := c.Seen()
+	return seen.Raged(2)
 }
 
 // subscribe has the limiter's Trigger deliver to another address until the test ends.

@@ -7,16 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -51,8 +45,8 @@ const (
 	reconnected = 5 * time.Second
 	// quiet is for how long nothing is to be written.
 	quiet = 20 * time.Second
-	// ownMonitoring is the port of Sluice's metrics, istiodMonitoring of istiod's.
-	ownMonitoring, istiodMonitoring = 9090, 15014
+	// istiodMonitoring is the port of istiod's metrics.
+	istiodMonitoring = 15014
 )
 
 // A limiter that is killed while it writes, with the two seconds that a kubelet leaves
@@ -465,49 +459,7 @@ func TestTwoLimitersDoNotFight(t *testing.T) {
 
 // counters are a component's, summed over its pods, by outcome.
 func (s *stage) counters(ctx context.Context, component, name string) (map[string]float64, error) {
-	pods, err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=" + component})
-	if err != nil {
-		return nil, fmt.Errorf("listing pods: %w", err)
-	}
-	sums := map[string]float64{}
-	for i := range pods.Items {
-		if !isReady(&pods.Items[i]) {
-			continue
-		}
-		families, err := s.metrics(ctx, &pods.Items[i], ownMonitoring)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range families[name].GetMetric() {
-			for _, l := range m.GetLabel() {
-				if l.GetName() == "outcome" {
-					sums[l.GetValue()] += m.GetCounter().GetValue()
-				}
-			}
-		}
-	}
-	return sums, nil
-}
-
-// metrics are what a pod serves at a port.
-func (s *stage) metrics(ctx context.Context, pod *corev1.Pod, port int) (map[string]*dto.MetricFamily, error) {
-	text, err := s.Kube.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, strconv.Itoa(port), "/metrics", nil).Stream(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the metrics of pod %s: %w", pod.Name, err)
-	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(text)
-	_ = text.Close() // it was read to its end
-	if err != nil {
-		return nil, fmt.Errorf("reading the metrics of pod %s: %w", pod.Name, err)
-	}
-	return families, nil
-}
-
-func isReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+	return s.Outcomes(ctx, component, name)
 }
 
 // rateLimit is a Model's.
@@ -635,7 +587,7 @@ func (s *stage) connected(ctx context.Context, proxies int) (string, error) {
 	}
 	served := 0.0
 	for i := range pods.Items {
-		families, err := s.metrics(ctx, &pods.Items[i], istiodMonitoring)
+		families, err := s.Metrics(ctx, &pods.Items[i], istiodMonitoring)
 		if err != nil {
 			return err.Error(), nil //nolint:nilerr // it doesn't serve yet
 		}

@@ -27,7 +27,7 @@ var (
 type rights map[string][]string
 
 // tried are all of them.
-var tried = []string{"models", "models/status", "ratelimits", "ratelimits/status", "tenants", "tenants/status"}
+var tried = []string{"models", "models/status", "models/scale", "ratelimits", "ratelimits/status", "tenants", "tenants/status"}
 
 // People may do by Kubernetes' own roles what these say elsewhere, in the namespace for
 // which they have them: nobody writes a RateLimit or a status, and Tenants are the
@@ -35,9 +35,12 @@ var tried = []string{"models", "models/status", "ratelimits", "ratelimits/status
 func TestRightsOfPeople(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	view := rights{"models": reading, "models/status": reading, "ratelimits": reading, "ratelimits/status": reading}
+	view := rights{
+		"models": reading, "models/status": reading, "models/scale": reading, "ratelimits": reading, "ratelimits/status": reading,
+	}
 	edit := rights{
-		"models": slices.Concat(reading, writing), "models/status": reading, "ratelimits": reading, "ratelimits/status": reading,
+		"models": slices.Concat(reading, writing), "models/status": reading, "models/scale": append([]string{"update", "patch"}, reading...),
+		"ratelimits": reading, "ratelimits/status": reading,
 	}
 	for role, has := range map[string]rights{"view": view, "edit": edit, "admin": edit} {
 		user := s.namespace + "-" + role

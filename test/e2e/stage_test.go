@@ -122,8 +122,11 @@ func (s *stage) strike() {
 		s.Serving.ServingV1().Services(s.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all),
 		s.Networking.NetworkingV1alpha1().Ingresses(s.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, all),
 		platform.Until(ctx, 30*time.Second, "limits and routes to go", s.forgotten),
-		s.Kube.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{}),
 	)
+	// A test may have deleted it itself.
+	if _, removing := gone(s.Kube.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{})); removing != nil {
+		err = errors.Join(err, removing)
+	}
 	if err != nil {
 		s.Errorf("removing namespace %s: %v", s.namespace, err)
 	}

@@ -11,8 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -361,8 +359,8 @@ func (s *stage) callsWait(modern *caller, pod string) {
 	}
 	var model int
 	for _, process := range s.processes(s.pod(pod).UID) {
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", process)); err == nil && strings.TrimSpace(string(name)) == "streams" {
-			model = process
+		if process.Command == "streams" {
+			model = process.ID
 		}
 	}
 	if model == 0 {
@@ -403,31 +401,18 @@ func (s *stage) restartPod(name string) {
 		s.Skip("the pod's node isn't this machine")
 	}
 	for _, process := range processes {
-		if err := syscall.Kill(process, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			s.Fatalf("ending process %d of %s: %v", process, name, err)
+		if err := process.Kill(); err != nil {
+			s.Fatalf("%s: %v", name, err)
 		}
 	}
 }
 
 // processes are those of a pod, as far as they run on this machine.
-func (s *stage) processes(pod types.UID) []int {
+func (s *stage) processes(pod types.UID) []platform.Process {
 	s.Helper()
-	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	found, err := platform.Processes(pod)
 	if err != nil {
 		s.Fatal(err)
-	}
-	var found []int
-	for _, file := range groups {
-		group, err := os.ReadFile(file)
-		// With dashes or, where systemd keeps the groups, underscores.
-		if err != nil || !strings.Contains(strings.ReplaceAll(string(group), "_", "-"), "pod"+string(pod)) {
-			continue // it has ended, or is another's
-		}
-		process, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil {
-			s.Fatal(err)
-		}
-		found = append(found, process)
 	}
 	return found
 }

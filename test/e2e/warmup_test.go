@@ -474,8 +474,8 @@ func (s *stage) readyAgain(ctx context.Context, name, container string, before i
 	if err != nil {
 		return "", err
 	}
-	if n := restarts(pod, container); n == before || !isReady(pod) {
-		return fmt.Sprintf("%d restarts, ready %t", n, isReady(pod)), nil
+	if n := restarts(pod, container); n == before || !platform.IsReady(pod) {
+		return fmt.Sprintf("%d restarts, ready %t", n, platform.IsReady(pod)), nil
 	}
 	return "", nil
 }

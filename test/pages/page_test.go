@@ -16,7 +16,7 @@ const root = "../.."
 var unrun = map[string]map[string]string{
 	"docs/architecture.md": {"kubectl apply Model": "is a drawing"},
 	"README.md": {
-		"make demo":                       "the second of them runs this test; the first has one of its own in test/demo, and prints its own verdict",
+		"make demo":                       "the last of them runs this test; the demos have ones of their own in test/demo, and print their own verdicts",
 		"CLUSTER=existing make up":        "test/uninstall runs both targets, against the local stack's registry",
 		"CLUSTER=existing make uninstall": "takes away what all the other tests run on; test/uninstall runs both ways",
 	},

@@ -8,6 +8,7 @@ import (
 
 	istioclient "istio.io/client-go/pkg/clientset/versioned"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -18,6 +19,7 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	apisluice "sluice.dev/sluice/reconciler/apis/sluice"
 	sluiceclient "sluice.dev/sluice/reconciler/client/clientset/versioned"
+	"sluice.dev/sluice/test/load"
 )
 
 // Clients reach the API groups that tests look at.
@@ -28,6 +30,8 @@ type Clients struct {
 	Networking networkingclient.Interface
 	Istio      istioclient.Interface
 	Eventing   eventingclient.Interface
+	// Dynamic reaches objects of any kind, as manifests have them.
+	Dynamic dynamic.Interface
 	// AsController reaches Sluice's kinds in the name of its controller, whose RateLimits
 	// are to write.
 	AsController sluiceclient.Interface
@@ -44,6 +48,17 @@ func (c *Clients) KnativeAs(user string) (servingclient.Interface, error) {
 		return nil, fmt.Errorf("connecting to Knative Serving as %s: %w", user, err)
 	}
 	return serving, nil
+}
+
+// SluiceAs reaches Sluice's kinds as a user, with that one's rights.
+func (c *Clients) SluiceAs(user string) (sluiceclient.Interface, error) {
+	config := rest.CopyConfig(c.config)
+	config.Impersonate.UserName = user
+	sluice, err := sluiceclient.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Sluice as %s: %w", user, err)
+	}
+	return sluice, nil
 }
 
 // clientRate is how many requests a second the clients may make. The default, 5,
@@ -86,6 +101,10 @@ func ConnectAt(kubeconfig string, rate float32) (*Clients, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Knative Eventing: %w", err)
 	}
+	anything, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to any kind: %w", err)
+	}
 	controller := rest.CopyConfig(config)
 	controller.Impersonate = rest.ImpersonationConfig{
 		UserName: "system:serviceaccount:" + apisluice.SystemNamespace + ":controller", Groups: []string{"system:masters"},
@@ -95,9 +114,21 @@ func ConnectAt(kubeconfig string, rate float32) (*Clients, error) {
 		return nil, fmt.Errorf("connecting to Sluice as its controller: %w", err)
 	}
 	return &Clients{
-		Kube: kube, Sluice: sluice, Serving: serving, Networking: networking, Istio: istio, Eventing: eventing, AsController: asController,
-		config: config,
+		Kube: kube, Sluice: sluice, Serving: serving, Networking: networking, Istio: istio, Eventing: eventing, Dynamic: anything,
+		AsController: asController, config: config,
 	}, nil
+}
+
+// LoopbackGateway is GatewayAddress, and refuses one that no load may be sent to.
+func (c *Clients) LoopbackGateway(ctx context.Context) (string, error) {
+	address, err := c.GatewayAddress(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, err := load.LoopbackAddress(address); err != nil {
+		return "", fmt.Errorf("the shared gateway: %w", err)
+	}
+	return address, nil
 }
 
 // GatewayAddress waits for the address, with port 80, that the shared gateway's

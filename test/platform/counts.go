@@ -19,8 +19,10 @@ import (
 type Counts struct {
 	// At is when they were read, as the last pod answered.
 	At time.Time
-	// Offered and Refused add up over the pods that there are.
-	Offered, Refused float64
+	// Offered, of it what carries the mark of a batch at the cluster-local entry, and Refused
+	// add up over the pods that there are. What is offered counts when it comes, what is
+	// refused when it is answered.
+	Offered, Marked, Refused float64
 	// Pods are how many that is.
 	Pods int
 }
@@ -60,7 +62,7 @@ func (c *Counts) add(text io.Reader, route string) error {
 	if err != nil {
 		return fmt.Errorf("parsing: %w", err)
 	}
-	for metric, into := range map[string]*float64{gateway.OfferedMetric: &c.Offered, gateway.RefusedMetric: &c.Refused} {
+	for metric, into := range map[string]*float64{gateway.OfferedMetric: &c.Offered, gateway.MarkedMetric: &c.Marked, gateway.RefusedMetric: &c.Refused} {
 		// Proxies that know istio_ as a namespace show it without Envoy's own prefix.
 		for _, family := range []string{metric, "envoy_" + metric} {
 			for _, m := range families[family].GetMetric() {

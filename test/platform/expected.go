@@ -30,13 +30,14 @@ type Rule struct {
 	Headroom float64
 }
 
-// RuleOf reads a Model as the webhook leaves it, defaults filled in.
+// RuleOf reads a Model as the webhook leaves it, defaults filled in, and as it is in force.
 func RuleOf(m *v1alpha1.Model) Rule {
-	rule := Rule{Policy: m.Spec.Limit.Policy}
-	if q := m.Spec.Limit.RequestsPerSecondPerReplica; q != nil {
+	limit := m.InForce().Spec.Limit
+	rule := Rule{Policy: limit.Policy}
+	if q := limit.RequestsPerSecondPerReplica; q != nil {
 		rule.PerReplica = q.AsApproximateFloat64()
 	}
-	if h := m.Spec.Limit.HeadroomPercent; h != nil {
+	if h := limit.HeadroomPercent; h != nil {
 		rule.Headroom = float64(*h) / 100
 	}
 	return rule

@@ -22,7 +22,12 @@ type Proxy struct {
 
 // NewProxy leads to an address.
 func NewProxy(ctx context.Context, to string) (*Proxy, error) {
-	p := &Proxy{to: to, address: "127.0.0.1:0", open: map[net.Conn]bool{}}
+	return NewProxyAt(ctx, "127.0.0.1:0", to)
+}
+
+// NewProxyAt leads from an address, which a store may tell its clients, to another one.
+func NewProxyAt(ctx context.Context, at, to string) (*Proxy, error) {
+	p := &Proxy{to: to, address: at, open: map[net.Conn]bool{}}
 	return p, p.Back(ctx)
 }
 

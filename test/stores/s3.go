@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 const (
@@ -43,31 +44,41 @@ var starting sync.Mutex
 // FindS3 returns the store that the environment names. Where it doesn't answer it is brought
 // up by name, if the environment says by whom.
 func FindS3(ctx context.Context) (*S3, error) {
-	s := &S3{Endpoint: os.Getenv("SLUICE_S3_ENDPOINT"), AccessKey: os.Getenv("SLUICE_S3_ACCESS_KEY"), SecretKey: os.Getenv("SLUICE_S3_SECRET_KEY")}
+	s := S3At(os.Getenv("SLUICE_S3_ENDPOINT"), os.Getenv("SLUICE_S3_ACCESS_KEY"), os.Getenv("SLUICE_S3_SECRET_KEY"))
 	if s.Endpoint == "" || s.AccessKey == "" || s.SecretKey == "" {
 		return nil, errors.New("SLUICE_S3_ENDPOINT, SLUICE_S3_ACCESS_KEY and SLUICE_S3_SECRET_KEY name a store for tests, and aren't all set: " +
 			"the local stack sets them (hack/cluster/cluster env); on a cluster of your own name one that its pods reach")
 	}
-	s.client = s3.New(s3.Options{
-		BaseEndpoint: aws.String(s.Endpoint), UsePathStyle: true, Region: "us-east-1",
-		Credentials:                credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
-		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
-		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
-	})
+	return s, reach(ctx, "store", "versitygw", s.answers)
+}
+
+// reach asks what the environment names. Where that doesn't answer it is brought up by its name
+// in the local stack, if the environment says by whom, and asked again.
+func reach(ctx context.Context, what, name string, ask func(context.Context) error) error {
 	starting.Lock()
 	defer starting.Unlock()
-	away := s.answers(ctx)
+	away := ask(ctx)
 	if away == nil {
-		return s, nil
+		return nil
 	}
 	cluster := os.Getenv("SLUICE_CLUSTER")
 	if cluster == "" {
-		return nil, fmt.Errorf("the store for tests doesn't answer, and SLUICE_CLUSTER names nothing that could bring it up: %w", away)
+		return fmt.Errorf("the %s for tests doesn't answer, and SLUICE_CLUSTER names nothing that could bring it up: %w", what, away)
 	}
-	if err := bringUp(ctx, cluster, "versitygw"); err != nil {
-		return nil, err
+	if err := bringUp(ctx, cluster, name); err != nil {
+		return err
 	}
-	return s, s.answers(ctx)
+	return ask(ctx)
+}
+
+// S3At is a store of which it is known where it is.
+func S3At(endpoint, accessKey, secretKey string) *S3 {
+	return &S3{Endpoint: endpoint, AccessKey: accessKey, SecretKey: secretKey, client: s3.New(s3.Options{
+		BaseEndpoint: aws.String(endpoint), UsePathStyle: true, Region: "us-east-1",
+		Credentials:                credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+	})}
 }
 
 // bringUp has the local stack start a store.
@@ -106,6 +117,15 @@ func (s *S3) Make(ctx context.Context, bucket string) error {
 	return nil
 }
 
+// Ensure makes a bucket unless it is there, and ours.
+func (s *S3) Ensure(ctx context.Context, bucket string) error {
+	err := s.Make(ctx, bucket)
+	if _, there := errors.AsType[*types.BucketAlreadyOwnedByYou](err); there {
+		return nil
+	}
+	return err
+}
+
 // Put puts an object.
 func (s *S3) Put(ctx context.Context, bucket, key, content string) error {
 	ctx, cancel := context.WithTimeout(ctx, putWithin)
@@ -119,27 +139,44 @@ func (s *S3) Put(ctx context.Context, bucket, key, content string) error {
 // Objects returns the contents of a bucket's objects whose keys begin with a prefix, by
 // their keys.
 func (s *S3) Objects(ctx context.Context, bucket, prefix string) (map[string][]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, putWithin)
-	defer cancel()
 	objects := map[string][]byte{}
+	return objects, s.Each(ctx, bucket, prefix, func(key string, content []byte) error {
+		objects[key] = content
+		return nil
+	})
+}
+
+// Each calls see with each of a bucket's objects whose keys begin with a prefix, one at a
+// time, in the order of their keys. It ends with the first error.
+func (s *S3) Each(ctx context.Context, bucket, prefix string, see func(key string, content []byte) error) error {
 	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+		page, err := s.next(ctx, pages)
 		if err != nil {
-			return nil, fmt.Errorf("listing bucket %s: %w", bucket, err)
+			return fmt.Errorf("listing bucket %s: %w", bucket, err)
 		}
 		for _, object := range page.Contents {
 			content, err := s.get(ctx, bucket, *object.Key)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			objects[*object.Key] = content
+			if err := see(*object.Key, content); err != nil {
+				return fmt.Errorf("%s: %w", *object.Key, err)
+			}
 		}
 	}
-	return objects, nil
+	return nil
+}
+
+func (s *S3) next(ctx context.Context, pages *s3.ListObjectsV2Paginator) (*s3.ListObjectsV2Output, error) {
+	ctx, cancel := context.WithTimeout(ctx, putWithin)
+	defer cancel()
+	return pages.NextPage(ctx)
 }
 
 func (s *S3) get(ctx context.Context, bucket, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, putWithin)
+	defer cancel()
 	object, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
 		return nil, fmt.Errorf("getting %s: %w", key, err)
@@ -170,6 +207,15 @@ func (s *S3) Remove(ctx context.Context, bucket string) error {
 	}
 	if _, err := s.client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &bucket}); err != nil {
 		return fmt.Errorf("removing bucket %s: %w", bucket, err)
+	}
+	return nil
+}
+
+// Discard removes a bucket and what is in it, if it is there.
+func (s *S3) Discard(ctx context.Context, bucket string) error {
+	var none *types.NoSuchBucket
+	if err := s.Remove(ctx, bucket); err != nil && !errors.As(err, &none) {
+		return err
 	}
 	return nil
 }

@@ -32,7 +32,9 @@ type Ask struct {
 	// Lease is the number of the one that it goes by, 0 for none.
 	Lease int64 `json:"lease,omitempty"`
 	// InFlight are requests that wait for their answers. Succeeded and Failed are items of
-	// the shard, those of earlier workers too that are in the output.
+	// the shard, those of earlier workers too that are in the output, once the worker Knows
+	// which are.
+	Knows     bool  `json:"knows,omitempty"`
 	InFlight  int64 `json:"inFlight"`
 	Succeeded int64 `json:"succeeded"`
 	Failed    int64 `json:"failed"`

@@ -52,7 +52,8 @@ func (b *Bucket) Wait(now time.Time) (wait time.Duration, ok bool) {
 		if b.lease.Rate <= 0 || lacking/b.lease.Rate > b.lease.DurationSeconds {
 			return 0, false
 		}
-		wait = time.Duration(lacking / b.lease.Rate * float64(time.Second))
+		// What lacks so little that it rounds to no time at all would be asked for without a pause.
+		wait = max(time.Microsecond, time.Duration(lacking/b.lease.Rate*float64(time.Second)))
 	}
 	return wait, now.Add(wait).Before(b.until)
 }

@@ -47,7 +47,7 @@ type Ledger struct {
 	number int64
 	// offers are the last ones, the newest last.
 	offers []map[string]slack.Slack
-	models map[string]batches
+	models map[string]*batches
 	// needs is the rate that batches have to have to meet their deadlines, by UID.
 	needs map[types.UID]float64
 	// workers are how many are known, of all and of each namespace; swept is when those were last looked for that have gone.
@@ -56,12 +56,19 @@ type Ledger struct {
 	swept      time.Time
 }
 
-type (
-	// batches of a Model.
-	batches map[types.UID]workers
-	// workers of a batch, by name.
-	workers map[string]*worker
-)
+// batches of a Model. Sums are kept as workers ask, since each ask would else walk all of them;
+// what ends by itself leaves them with the next sweep. So they are never less than what is held,
+// and for a second may be more.
+type batches struct {
+	of   map[types.UID]*workers
+	held float64
+}
+
+// workers of a batch, by name, and what they want together.
+type workers struct {
+	of   map[string]*worker
+	want float64
+}
 
 // worker is what is known of one.
 type worker struct {
@@ -69,6 +76,8 @@ type worker struct {
 	asked  time.Time
 	// leases are those that it may go by, oldest first.
 	leases []leased
+	// held and want are what the sums have of it.
+	held, want float64
 }
 
 type leased struct {
@@ -80,7 +89,7 @@ type leased struct {
 // NewLedger is that of a function that starts at a time. Its leases' numbers are above those
 // of an earlier one.
 func NewLedger(now time.Time) *Ledger {
-	return &Ledger{opens: now.Add(Longest), number: now.UnixMicro(), models: map[string]batches{}, namespaces: map[string]int{}, swept: now}
+	return &Ledger{opens: now.Add(Longest), number: now.UnixMicro(), models: map[string]*batches{}, namespaces: map[string]int{}, swept: now}
 }
 
 // Offer sets what there is to lease, by Model: nothing of those that aren't named.
@@ -107,16 +116,19 @@ func (l *Ledger) Lease(model string, ask Ask, now time.Time) (Lease, error) {
 	if err != nil {
 		return Lease{}, err
 	}
+	of := l.models[model]
 	w.wanted, w.asked = ask.Wanted, now
 	w.goesBy(ask.Lease)
+	of.count(ask.UID, w, now)
 
 	var next leased
 	if !now.Before(l.opens) {
-		next = l.grant(model, ask, l.models[model].held(now)-w.held(now), now)
+		next = l.grant(model, ask, of.held-w.held, now)
 	}
 	l.number++
 	next.number = l.number
 	w.add(next, now)
+	of.count(ask.UID, w, now)
 	return Lease{
 		Number: next.number, Rate: next.rate, Burst: 1 + int32(math.Ceil(next.rate*burst.Seconds())),
 		DurationSeconds: max(0, next.expires.Sub(now).Seconds()),
@@ -149,50 +161,66 @@ func (l *Ledger) grant(model string, ask Ask, others float64, now time.Time) (be
 
 // worker is the one that asks, which may be new.
 func (l *Ledger) worker(model string, ask Ask) (*worker, error) {
-	of := l.models[model][ask.UID]
-	if w := of[ask.Worker]; w != nil {
+	all := l.models[model]
+	if all == nil {
+		all = &batches{of: map[types.UID]*workers{}}
+	}
+	of := all.of[ask.UID]
+	if of == nil {
+		of = &workers{of: map[string]*worker{}}
+	}
+	if w := of.of[ask.Worker]; w != nil {
 		return w, nil
 	}
 	namespace := namespaceOf(model)
 	switch room, has := mostWorkers-l.workers, l.namespaces[namespace]; {
 	case has >= room:
 		return nil, fmt.Errorf("%w: %d of namespace %s, and there is room for %d of others", ErrFull, has, namespace, room)
-	case of == nil && len(l.models[model]) >= BatchesOf:
+	case len(of.of) == 0 && len(all.of) >= BatchesOf:
 		return nil, fmt.Errorf("%w: those of %d batches of model %s", ErrFull, BatchesOf, model)
-	case len(of) >= workersOf:
+	case len(of.of) >= workersOf:
 		return nil, fmt.Errorf("%w: %d of batch %s/%s", ErrFull, workersOf, ask.Namespace, ask.Batch)
 	}
-	if l.models[model] == nil {
-		l.models[model] = batches{}
-	}
-	if of == nil {
-		of = workers{}
-		l.models[model][ask.UID] = of
-	}
-	of[ask.Worker] = &worker{}
+	l.models[model], all.of[ask.UID] = all, of
+	of.of[ask.Worker] = &worker{}
 	l.grow(namespace, 1)
-	return of[ask.Worker], nil
+	return of.of[ask.Worker], nil
 }
 
-// sweepIfDue forgets who asks no more.
+// sweepIfDue forgets who asks no more, and sums up anew.
 func (l *Ledger) sweepIfDue(now time.Time) {
 	if now.Sub(l.swept) < AskEvery {
 		return
 	}
 	l.swept = now
-	for model, of := range l.models {
-		for uid, all := range of {
-			before := len(all)
-			maps.DeleteFunc(all, func(_ string, w *worker) bool { return now.Sub(w.asked) >= forgetAfter })
-			l.grow(namespaceOf(model), len(all)-before)
-			if len(all) == 0 {
-				delete(of, uid)
+	for model, all := range l.models {
+		all.held = 0
+		for uid, of := range all.of {
+			before := len(of.of)
+			maps.DeleteFunc(of.of, func(_ string, w *worker) bool { return now.Sub(w.asked) >= forgetAfter })
+			l.grow(namespaceOf(model), len(of.of)-before)
+			if len(of.of) == 0 {
+				delete(all.of, uid)
+				continue
+			}
+			of.want = 0
+			for _, w := range of.of {
+				w.held, w.want = 0, 0
+				all.count(uid, w, now)
 			}
 		}
-		if len(of) == 0 {
+		if len(all.of) == 0 {
 			delete(l.models, model)
 		}
 	}
+}
+
+// count has the sums have what a worker of a batch holds and wants at a time.
+func (all *batches) count(uid types.UID, w *worker, now time.Time) {
+	held, want := w.holds(now), w.wants(now)
+	all.held += held - w.held
+	all.of[uid].want += want - w.want
+	w.held, w.want = held, want
 }
 
 // grow counts so many more workers of a namespace.
@@ -211,51 +239,30 @@ func namespaceOf(model string) string {
 
 // share is what the worker that asks should have of a rate: of its batch's part, as the
 // batches of a Model share the rate, and its workers that part.
-func (of batches) share(rate float64, ask Ask, needs map[types.UID]float64, now time.Time) float64 {
-	wants, least := make([]float64, 0, len(of)), make([]float64, 0, len(of))
-	for uid, all := range of {
-		want := all.want(now)
-		wants, least = append(wants, want), append(least, min(needs[uid], want))
+func (all *batches) share(rate float64, ask Ask, needs map[types.UID]float64, now time.Time) float64 {
+	wants, least := make([]float64, 0, len(all.of)), make([]float64, 0, len(all.of))
+	for uid, of := range all.of {
+		wants, least = append(wants, of.want), append(least, min(needs[uid], of.want))
 	}
-	want := of[ask.UID].want(now)
-	part := levelAbove(rate, wants, least).of(want, min(needs[ask.UID], want))
+	own := all.of[ask.UID]
+	part := levelAbove(rate, wants, least).of(own.want, min(needs[ask.UID], own.want))
 	wants = wants[:0]
-	for _, w := range of[ask.UID] {
-		wants = append(wants, w.want(now))
+	for _, w := range own.of {
+		wants = append(wants, w.wants(now))
 	}
 	return min(level(part, wants), ask.Wanted)
 }
 
-// held is what all workers may go by, in requests per second.
-func (of batches) held(now time.Time) float64 {
-	sum := 0.0
-	for _, all := range of {
-		for _, w := range all {
-			sum += w.held(now)
-		}
-	}
-	return sum
-}
-
-// want is what the workers of a batch want together.
-func (all workers) want(now time.Time) float64 {
-	sum := 0.0
-	for _, w := range all {
-		sum += w.want(now)
-	}
-	return sum
-}
-
-// want is what the worker wants, as long as it still asks.
-func (w *worker) want(now time.Time) float64 {
+// wants is what the worker wants, as long as it still asks.
+func (w *worker) wants(now time.Time) float64 {
 	if now.Sub(w.asked) >= Longest {
 		return 0
 	}
 	return w.wanted
 }
 
-// held is the most of the leases that the worker may go by.
-func (w *worker) held(now time.Time) float64 {
+// holds is the most of the leases that the worker may go by.
+func (w *worker) holds(now time.Time) float64 {
 	most := 0.0
 	for _, lease := range w.leases {
 		if now.Before(lease.expires) {

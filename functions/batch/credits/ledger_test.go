@@ -308,12 +308,25 @@ func TestLeasesAreWithinTheSlack(t *testing.T) {
 			if most := w.most(); sum > most+1e-6 {
 				t.Fatalf("workers may send %g together, of at most %g", sum, most)
 			}
-			for _, of := range w.ledger.models[model] {
-				for name, known := range of {
+			all := w.ledger.models[model]
+			if all == nil {
+				continue
+			}
+			held := 0.0
+			for _, of := range all.of {
+				want := 0.0
+				for name, known := range of.of {
+					held, want = held+known.holds(w.now), want+known.wants(w.now)
 					if len(known.leases) > leasesKept {
 						t.Fatalf("%d leases are kept of %s", len(known.leases), name)
 					}
 				}
+				if want > of.want+1e-6 {
+					t.Fatalf("%g are wanted, and %g counted", want, of.want)
+				}
+			}
+			if held > all.held+1e-6 {
+				t.Fatalf("%g are held, and %g counted", held, all.held)
 			}
 		}
 	})
@@ -409,6 +422,41 @@ func TestNeedIsLeasedFirst(t *testing.T) {
 		}
 		if a, b := both[0].Rate(now), both[1].Rate(now); math.Abs(a-want[0]) > 1e-6 || math.Abs(b-want[1]) > 1e-6 {
 			t.Errorf("with a need of %g, they have %g and %g, want %v", need, a, b, want)
+		}
+	}
+}
+
+// Models have each what is left of them, whoever asks another, be it of the same namespace or not.
+func TestModelsTakeNothingFromEachOther(t *testing.T) {
+	const other, third = "team.bidder", "rival.ranker"
+	l, now := NewLedger(start), start.Add(Longest)
+	l.Offer(map[string]slack.Slack{
+		model: {Rate: 100, Expires: now.Add(time.Hour)}, other: {Rate: 50, Expires: now.Add(time.Hour)}, third: {Rate: 8, Expires: now.Add(time.Hour)},
+	})
+	of := map[string]peers{model: {{ask: ask("a", 0, 1e6)}, {ask: ask("b", 0, 1e6)}}, other: {{ask: ask("c", 0, 1e6)}}}
+	for i := range 50 {
+		of[third] = append(of[third], &peer{ask: ask(fmt.Sprint("d", i%4), i, 1e6)})
+	}
+	for range 5 {
+		now = now.Add(AskEvery)
+		for model, all := range of {
+			for _, w := range all {
+				w.ask.Lease = w.Lease()
+				lease, err := l.Lease(model, w.ask, now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.Renew(lease, now, now)
+			}
+		}
+	}
+	for model, want := range map[string]float64{model: 50, other: 50, third: 8. / 50} {
+		sum := 0.0
+		for _, w := range of[model] {
+			sum += w.Rate(now)
+		}
+		if mean := sum / float64(len(of[model])); math.Abs(mean-want) > 1e-6 {
+			t.Errorf("of %s each has %g, want %g", model, mean, want)
 		}
 	}
 }

@@ -11,9 +11,11 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 )
 
-// Source is what a batch reads: stores' objects today; whatever yields the same items from
-// a position each time can be one.
+// Source is what a batch reads: whatever yields the same items from a position each time.
 type Source interface {
+	// Fix has a source that grows be read as the ranges say, or, without any, as it is now. It
+	// returns those that hold from then on: nil of a source that doesn't grow.
+	Fix(ctx context.Context, ranges []plan.Range) ([]plan.Range, error)
 	// Items yields what begins at a position or after it, in order, and ends with the first
 	// error.
 	Items(ctx context.Context, from plan.Position) iter.Seq2[*Item, error]
@@ -21,9 +23,11 @@ type Source interface {
 
 // Item is one request's content, or why there is none.
 type Item struct {
-	// Object and Line, which counts from 1, are where it begins. Line is 0 of whole objects.
+	// Object and Line, which counts from 1, are where it begins. Line is 0 of whole objects, and
+	// of a topic's records, which have an Offset in their partition.
 	Object string
 	Line   int64
+	Offset *int64
 	// Size is what it takes of the input, in bytes.
 	Size int64
 	// End is the position behind it.
@@ -75,6 +79,9 @@ type listing struct {
 	key, prefix string
 	patience    objects.Patience
 }
+
+// Fix fixes nothing: objects stay as they are.
+func (l *listing) Fix(context.Context, []plan.Range) ([]plan.Range, error) { return nil, nil }
 
 // objects yields them from one on. A listing that breaks off goes on behind what it has
 // yielded.

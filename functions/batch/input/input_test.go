@@ -1,6 +1,8 @@
 package input
 
 import (
+	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +81,13 @@ func TestLines(t *testing.T) {
 		{"no JSON", "yes\n", []string{"1 the line isn't JSON: invalid character 'y' looking for beginning of value at column 1"}},
 		{"two values", "1 2\n", []string{"1 the line isn't JSON: invalid character '2' after top-level value at column 3"}},
 		{"not UTF-8", "\"\xe9t\xe9\"\n2\n", []string{"1 the line isn't UTF-8: byte 0xe9 at column 2", "2 2"}},
+		{"NULs", "1\n\"a\x00b\"\n\x00\n2\n", []string{
+			"1 1", "2 the line isn't JSON: invalid character '\\x00' in string literal at column 3",
+			"3 the line isn't JSON: invalid character '\\x00' looking for beginning of value at column 1", "4 2",
+		}},
+		{"the mark of UTF-8 in the middle", "1\n\xef\xbb\xbf2\n3\n", []string{
+			"1 1", "2 the line isn't JSON: invalid character 'ï' looking for beginning of value at column 1", "3 3",
+		}},
 		{"the mark of UTF-8", "\xef\xbb\xbf1\n2\n", []string{"1 1", "2 2"}},
 		{"the longest", "\"" + strings.Repeat("x", bound-2) + "\"\r\n2\n", []string{`1 "` + strings.Repeat("x", bound-2) + `"`, "2 2"}},
 		{"too long", "\"" + strings.Repeat("x", bound-1) + "\"\n2\n", []string{"1 the line is longer than 20 bytes", "2 2"}},
@@ -105,29 +114,64 @@ func reasonOf(err error) string {
 	return failure.Reason
 }
 
+// What can't be lines ends the run before anything is asked, by its first bytes, and says what it
+// is and what is to be done; each line of it would fail by itself.
 func TestWhatCannotBeRead(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		in   task.Input
-		want string
-	}{
-		{"another encoding", task.Input{Key: "utf16"}, task.InputUnreadable},
-		{"no object", task.Input{Key: "utf"}, task.InputMissing},
+	noLines := strings.Repeat("x", 200)
+	for name, tc := range map[string]struct{ content, says string }{
+		"UTF-16, little end first":    {"\xff\xfe1\x00\n\x00", "in/2 is UTF-16; lines are read as UTF-8; convert it"},
+		"UTF-16, big end first":       {"\xfe\xff\x001\x00\n", "is UTF-16"},
+		"UTF-16 without a mark":       {"{\x00}\x00\n\x00", "UTF-16"},
+		"UTF-16, big, without a mark": {"\x00{\x00}\x00\n", "UTF-16"},
+		"UTF-32":                      {"\xff\xfe\x00\x001\x00\x00\x00", "is UTF-32"},
+		"UTF-32 without a mark":       {"\x00\x00\x001", "UTF-32"},
+		"NULs":                        {"\x00", "there is a NUL among its first bytes"},
+		"gzip'd":                      {gzipped(t, "1\n2\n"), "in/2 is compressed with gzip; lines are read as they are stored; decompress it"},
+		"gzip'd, of no lines":         {gzipped(t, "") + noLines, "is compressed with gzip"},
+		"zstd":                        {"\x28\xb5\x2f\xfd" + noLines, "is compressed with zstd"},
+		"a zip":                       {"PK\x03\x04" + noLines, "unpack it"},
+		"Parquet":                     {"PAR1" + noLines, "in/2 is a Parquet file; lines are requests in JSON; export it as those"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			s := stored(t, tc.in, task.Lines, 100, map[string]string{"utf16": "\xff\xfe1\x00\n\x00"})
-			var last error
-			for _, err := range s.Items(t.Context(), plan.Position{}) {
-				last = err
+		t.Run(name, func(t *testing.T) {
+			s := stored(t, task.Input{Prefix: "in/"}, task.Lines, 100, map[string]string{"in/1": "1\n", "in/2": tc.content, "in/3": "1\n"})
+			items, last := 0, error(nil)
+			for item, err := range s.Items(t.Context(), plan.Position{}) {
+				if last = err; item != nil {
+					items++
+				}
 			}
-			if got := reasonOf(last); got != tc.want {
-				t.Errorf("got %s, %v; want %s", got, last, tc.want)
+			failure := &task.ReasonedError{}
+			if !errors.As(last, &failure) || failure.Reason != task.InputUnreadable || !failure.Final || !strings.Contains(last.Error(), tc.says) {
+				t.Errorf("got %v", last)
+			}
+			if items != 1 {
+				t.Errorf("there are %d items before it", items)
 			}
 		})
+	}
+	var last error
+	for _, err := range stored(t, task.Input{Key: "in"}, task.Lines, 100, map[string]string{"in/1": "1"}).Items(t.Context(), plan.Position{}) {
+		last = err
+	}
+	if reasonOf(last) != task.InputMissing || !strings.Contains(last.Error(), "in: isn't there") {
+		t.Errorf("no object: %v", last)
 	}
 	if got := all(t, stored(t, task.Input{Prefix: "none/"}, task.Lines, 100, nil), plan.Position{}); len(got) > 0 {
 		t.Errorf("an empty prefix has %v", got)
 	}
+}
+
+func gzipped(t *testing.T, content string) string {
+	t.Helper()
+	var out strings.Builder
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write([]byte(content)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
 }
 
 func TestObjects(t *testing.T) {
@@ -170,8 +214,8 @@ func TestReopening(t *testing.T) {
 			of[fmt.Sprintf("in/%d", i)] = content.String()
 		}
 		for key, content := range of {
-			if strings.HasPrefix(content, "\xff\xfe") || strings.HasPrefix(content, "\xfe\xff") {
-				of[key] = "1" + content
+			if recognize(key, bufio.NewReader(strings.NewReader(content))) != nil {
+				of[key] = "12" + content
 			}
 		}
 		s := stored(t, task.Input{Prefix: "in/"}, task.Lines, 40, of)

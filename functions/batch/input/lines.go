@@ -12,15 +12,10 @@ import (
 	"unicode/utf8"
 
 	"sluice.dev/sluice/functions/batch/plan"
-	"sluice.dev/sluice/functions/batch/task"
 )
 
 // chunk is how much is read at a time.
 const chunk = 64 << 10
-
-// byteOrder is what a file of UTF-8 may begin with; the others are of encodings that JSON
-// lines don't have.
-var byteOrder, utf16 = []byte("\xef\xbb\xbf"), [][]byte{{0xfe, 0xff}, {0xff, 0xfe}}
 
 // lines are items of a line each. An empty line is none.
 type lines struct {
@@ -56,6 +51,12 @@ func (l *lines) read(ctx context.Context, at plan.Position, yield func(*Item, er
 	content := l.patience.Read(ctx, l.from, at.Object, at.Offset)
 	defer content.Close()
 	buffer := bufio.NewReaderSize(content, chunk)
+	if at.Offset == 0 {
+		if err := recognize(at.Object, buffer); err != nil {
+			yield(nil, err)
+			return false
+		}
+	}
 	for {
 		line, size, err := readLine(buffer, l.bound)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -66,10 +67,7 @@ func (l *lines) read(ctx context.Context, at plan.Position, yield func(*Item, er
 			return true
 		}
 		if at.Offset == 0 {
-			if line, err = withoutMark(at.Object, line); err != nil {
-				yield(nil, err)
-				return false
-			}
+			line = bytes.TrimPrefix(line, byteOrder)
 		}
 		item := &Item{Object: at.Object, Line: at.Line + 1, Size: size, ContentType: "application/json"}
 		at.Offset, at.Line = at.Offset+size, at.Line+1
@@ -116,35 +114,29 @@ func withoutEnd(line []byte) []byte {
 	return line
 }
 
-// withoutMark takes the mark of UTF-8 from an object's first line. Where it is another's,
-// no line of it could be read.
-func withoutMark(object string, first []byte) ([]byte, error) {
-	for _, mark := range utf16 {
-		if bytes.HasPrefix(first, mark) {
-			return nil, task.Final(task.InputUnreadable, fmt.Errorf("%s is UTF-16; lines are read as UTF-8, convert it", object))
-		}
-	}
-	return bytes.TrimPrefix(first, byteOrder), nil
-}
-
 // problem is why a line is no request.
 func (l *lines) problem(line []byte) string {
-	switch {
-	case line == nil:
+	if line == nil {
 		return fmt.Sprintf("the line is longer than %d bytes", l.bound)
-	case json.Valid(line) && utf8.Valid(line):
+	}
+	return NotJSON("line", line)
+}
+
+// NotJSON is why a text, such as a line, isn't JSON; it is empty if it is.
+func NotJSON(what string, text []byte) string {
+	if json.Valid(text) && utf8.Valid(text) {
 		return ""
 	}
-	for at := 0; at < len(line); {
-		r, size := utf8.DecodeRune(line[at:])
+	for at := 0; at < len(text); {
+		r, size := utf8.DecodeRune(text[at:])
 		if r == utf8.RuneError && size == 1 {
-			return fmt.Sprintf("the line isn't UTF-8: byte %#x at column %d", line[at], at+1)
+			return fmt.Sprintf("the %s isn't UTF-8: byte %#x at column %d", what, text[at], at+1)
 		}
 		at += size
 	}
 	syntax := &json.SyntaxError{}
-	if err := json.Unmarshal(line, new(json.RawMessage)); errors.As(err, &syntax) {
-		return fmt.Sprintf("the line isn't JSON: %v at column %d", syntax, syntax.Offset)
+	if err := json.Unmarshal(text, new(json.RawMessage)); errors.As(err, &syntax) {
+		return fmt.Sprintf("the %s isn't JSON: %v at column %d", what, syntax, syntax.Offset)
 	}
-	return "the line isn't JSON"
+	return fmt.Sprintf("the %s isn't JSON", what)
 }

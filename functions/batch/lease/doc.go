@@ -3,5 +3,6 @@
 // a time may lease.
 //
 // function.go has what goes on by itself, door.go how workers ask, slacks.go how the limiter
-// is asked, progress.go what workers say of how far they are.
+// is asked, progress.go what workers say of how far they are, hunger.go which runs hold no
+// replica for want of credits.
 package lease

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -32,6 +33,11 @@ type Function struct {
 	mu     sync.Mutex
 	ledger *credits.Ledger
 	book   *progress.Book
+	hunger hunger
+	// told is when the limiter was asked last, zero if it didn't answer; holding are the Models
+	// that replicas were held for then.
+	told    time.Time
+	holding sets.Set[string]
 	// underWay bounds the asks that are answered at a time.
 	underWay chan struct{}
 }
@@ -39,7 +45,7 @@ type Function struct {
 // New returns a Function that begins now: it leases from when on everything has ended that
 // one before it leased.
 func New(c clock.WithTicker, log *zap.SugaredLogger) *Function {
-	return &Function{Clock: c, Log: log, ledger: credits.NewLedger(c.Now()), book: progress.New(), underWay: make(chan struct{}, atOnce)}
+	return &Function{Clock: c, Log: log, ledger: credits.NewLedger(c.Now()), book: progress.New(), hunger: hunger{}, underWay: make(chan struct{}, atOnce)}
 }
 
 // Run keeps in step with what is left, until the context ends. While that can't be told,
@@ -70,40 +76,63 @@ func (f *Function) Run(ctx context.Context) {
 }
 
 func (f *Function) fetch(ctx context.Context) error {
-	q, err := f.ask()
+	asked := f.Clock.Now()
+	q, err := f.ask(asked)
 	if err != nil {
 		return err
 	}
 	left := map[string]slack.Slack{}
 	if len(q.Models) > 0 {
-		if left, err = f.Left(ctx, q); err != nil {
-			return err
-		}
+		left, err = f.Left(ctx, q)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		f.told = time.Time{}
+		return err
+	}
+	f.told, f.holding = asked, sets.New(q.Models...).Delete(q.Idle...)
 	f.ledger.Offer(left)
 	return nil
 }
 
 // ask is what the limiter is asked next. What is known of batches that are over is forgotten.
-func (f *Function) ask() (slack.Question, error) {
+func (f *Function) ask(now time.Time) (slack.Question, error) {
 	runs, err := f.Runs()
 	if err != nil {
 		return slack.Question{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	are, needs, rates, now := sets.New[string](), map[types.UID]slack.Need{}, map[types.UID]float64{}, f.Clock.Now()
+	passed := time.Duration(0)
+	if !f.told.IsZero() {
+		passed = min(now.Sub(f.told), 2*fetchEvery)
+	}
+	are, holding, needs, rates := sets.New[string](), sets.New[string](), map[types.UID]slack.Need{}, map[types.UID]float64{}
 	for _, r := range runs {
 		are.Insert(string(r.UID))
-		if n, ok := r.Need(f.book.Of(string(r.UID), now), now); ok {
-			needs[r.UID], rates[r.UID] = n, n.Rate()
+		far := f.book.Of(string(r.UID), now)
+		hungry := f.hunger.of(r.UID, r.Starves, now)
+		if far.Heard {
+			f.hunger.grow(r.UID, passed)
+		}
+		n, needy := r.Need(far, now)
+		if needy {
+			rates[r.UID] = n.Rate()
+		}
+		if far.Works && mayHold(hungry) {
+			holding.Insert(r.Model)
+			if needy {
+				needs[r.UID] = n
+			}
 		}
 	}
 	f.book.Keep(are.Has)
+	maps.DeleteFunc(f.hunger, func(uid types.UID, _ time.Duration) bool { return !are.Has(string(uid)) })
 	f.ledger.Need(rates)
-	return question(f.ledger.Models(now), runs, needs), nil
+	// A Model that no replica is to be held for any more is asked for once again, to say so.
+	models := holding.Union(f.holding).Insert(f.ledger.Models(now)...)
+	return question(sets.List(models), holding, runs, needs), nil
 }
 
 // lease answers an ask. What is said by workers for which there is no room counts for
@@ -114,6 +143,9 @@ func (f *Function) lease(model string, ask credits.Ask) (credits.Lease, error) {
 	lease, err := f.ledger.Lease(model, ask, f.Clock.Now())
 	if err == nil {
 		f.note(ask)
+	}
+	if lease.Rate > 0 {
+		f.hunger.end(ask.UID)
 	}
 	return lease, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/progress"
@@ -28,16 +29,15 @@ type Run struct {
 	End time.Time
 	// MaxReplicas bounds the replicas that it may cause; 0 doesn't.
 	MaxReplicas int32
+	// Starves is since when its status says that it has no credits, zero if it doesn't.
+	Starves time.Time
 }
 
 // left is how many requests it takes yet, by what is known of how far the run is. What was
-// done before that was known of counts as its status has it.
+// done before that was known of counts as its status has it, but for what is asked again.
 func (r Run) left(far progress.Far) float64 {
-	done := int64(0)
-	for _, tally := range far.Shards {
-		done += tally.Items()
-	}
-	left := task.Left(r.Items, max(done, r.Done), far.Again)
+	done := max(doneOf(far), r.Done)
+	left := task.Left(r.Items, done, far.AskedAgain(done))
 	perItem := far.PerItem
 	if perItem == 0 {
 		perItem = 1 / float64(max(1, r.PerRequest))
@@ -45,8 +45,17 @@ func (r Run) left(far progress.Far) float64 {
 	return math.Ceil(float64(left) * perItem)
 }
 
+// doneOf is how many items have had a result, as workers say.
+func doneOf(far progress.Far) int64 {
+	done := int64(0)
+	for _, tally := range far.Shards {
+		done += tally.Items()
+	}
+	return done
+}
+
 // Need is what the run needs to be over by its deadline; false where it has none, or none of
-// its workers has asked lately: a run that isn't at work calls for nothing.
+// its workers has asked for long: a run that isn't at work calls for nothing.
 func (r Run) Need(far progress.Far, now time.Time) (slack.Need, bool) {
 	if r.End.IsZero() || !far.Works {
 		return slack.Need{}, false
@@ -54,11 +63,16 @@ func (r Run) Need(far progress.Far, now time.Time) (slack.Need, bool) {
 	return slack.NeedOf(r.left(far), r.End.Sub(now), r.MaxReplicas)
 }
 
-// question is what the limiter is asked: what is left of Models, and what is needed. Where
-// there is more than can be told, namespaces take turns, and of each the runs that end first
-// come first.
-func question(models []string, runs []Run, needs map[types.UID]slack.Need) slack.Question {
+// question is what the limiter is asked: what is left of Models, of which of them replicas are
+// to be held, and what is needed. Where there is more than can be told, namespaces take turns,
+// and of each the runs that end first come first.
+func question(models []string, holding sets.Set[string], runs []Run, needs map[types.UID]slack.Need) slack.Question {
 	q := slack.Question{Models: models[:min(len(models), slack.MostModels)]}
+	for _, model := range q.Models {
+		if !holding.Has(model) {
+			q.Idle = append(q.Idle, model)
+		}
+	}
 	slices.SortFunc(runs, func(a, b Run) int { return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.UID, b.UID)) })
 	type told struct {
 		Run
@@ -90,22 +104,29 @@ func question(models []string, runs []Run, needs map[types.UID]slack.Need) slack
 // note takes in how far a worker says that it is.
 func (f *Function) note(ask credits.Ask) {
 	f.book.Note(string(ask.UID), progress.Said{
-		Worker: ask.Worker, Shard: ask.Shard, InFlight: ask.InFlight, Requests: ask.Requests, Items: ask.Items,
+		Worker: ask.Worker, Shard: ask.Shard, Knows: ask.Knows, InFlight: ask.InFlight, Requests: ask.Requests, Items: ask.Items,
 		Tally: progress.Tally{Succeeded: ask.Succeeded, Failed: ask.Failed},
 	}, f.Clock.Now())
 }
 
-// Progress is how far a run is, by what its workers say.
-func (f *Function) Progress(uid types.UID) task.Progress {
+// Progress is how far a run is, by what its workers say, and by what is seen of it beside:
+// what they said to a function before this one, which nobody here knows.
+func (f *Function) Progress(uid types.UID, seen task.Seen) task.Progress {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	far := f.book.Of(string(uid), f.Clock.Now())
+	ended := make(map[int32]progress.Tally, len(seen.Ended))
+	for shard, tally := range seen.Ended {
+		ended[shard] = progress.Tally(tally)
+	}
+	f.book.See(string(uid), ended, seen.Begun)
+	now := f.Clock.Now()
+	far := f.book.Of(string(uid), now)
 	told := task.Progress{
-		Shards: make(map[int32]task.Tally, len(far.Shards)), Again: far.Again, Heard: far.Heard, InFlight: far.InFlight,
-		RequestsPerSecond: far.Requests, ItemsPerSecond: far.Items,
+		Shards: make(map[int32]task.Tally, len(far.Shards)), Again: far.AskedAgain(max(doneOf(far), seen.Done)), Heard: far.Heard, InFlight: far.InFlight,
+		RequestsPerSecond: far.Requests, ItemsPerSecond: far.Items, Failing: far.Failing, Starves: starving(f.hunger.of(uid, seen.Starves, now)),
 	}
 	for shard, tally := range far.Shards {
-		told.Shards[shard] = task.Tally{Succeeded: tally.Succeeded, Failed: tally.Failed}
+		told.Shards[shard] = task.Tally(tally)
 	}
 	return told
 }

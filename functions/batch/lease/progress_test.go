@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/progress"
@@ -60,9 +61,10 @@ func TestQuestion(t *testing.T) {
 		{UID: "b", Model: "team/ranker"}, {UID: "d", Model: "team/idle", End: began.Add(time.Hour)},
 	}
 	needs := map[types.UID]slack.Need{"a": {RequestsPerSecond: 1}, "c": {RequestsPerSecond: 3}, "d": {RequestsPerSecond: 4}}
-	got := question([]string{"team/bidder", "team/ranker"}, runs, needs)
+	got := question([]string{"team/bidder", "team/ranker"}, sets.New("team/ranker"), runs, needs)
 	want := slack.Question{
 		Models: []string{"team/bidder", "team/ranker"},
+		Idle:   []string{"team/bidder"},
 		Needs:  map[string][]slack.Need{"team/ranker": {{RequestsPerSecond: 1}, {RequestsPerSecond: 3}}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -89,7 +91,7 @@ func TestQuestionOfManyRuns(t *testing.T) {
 	}
 	add("late/ranker", credits.BatchesOf+1, began.Add(24*time.Hour))
 	add("team/ranker", 3, began.Add(48*time.Hour))
-	got, total := question(models, runs, needs), 0
+	got, total := question(models, sets.New(models...), runs, needs), 0
 	for model, needs := range got.Needs {
 		total += len(needs)
 		if !slices.IsSortedFunc(needs, func(a, b slack.Need) int { return cmp.Compare(a.RequestsPerSecond, b.RequestsPerSecond) }) {
@@ -99,8 +101,8 @@ func TestQuestionOfManyRuns(t *testing.T) {
 	if late, team := len(got.Needs["late/ranker"]), len(got.Needs["team/ranker"]); late != credits.BatchesOf || team != 3 || total != slack.MostNeeds {
 		t.Errorf("%d needs are told, of them %d and %d of others", total, late, team)
 	}
-	if err := got.Check(); err != nil {
-		t.Error(err)
+	if _, bad := got.Sound(); len(bad) > 0 || got.Check() != nil {
+		t.Errorf("%v, %v", bad, got.Check())
 	}
 }
 
@@ -130,7 +132,7 @@ func TestNoRoomNoNeed(t *testing.T) {
 	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if far := f.Progress(refused); far.Heard || len(far.Shards) > 0 {
+	if far := f.Progress(refused, task.Seen{}); far.Heard || len(far.Shards) > 0 {
 		t.Errorf("of one that found no room it says %+v", far)
 	}
 	if n := len(asked.Needs["team/ranker"]); n != credits.BatchesOf {
@@ -158,8 +160,8 @@ func TestProgress(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := task.Progress{Heard: true, InFlight: 7, RequestsPerSecond: 100, ItemsPerSecond: 100, Shards: map[int32]task.Tally{0: {Succeeded: 360, Failed: 40}}}
-	if got := f.Progress("b-1"); !reflect.DeepEqual(got, want) {
+	want := task.Progress{Heard: true, InFlight: 7, RequestsPerSecond: 100, ItemsPerSecond: 100, Shards: map[int32]task.Tally{0: {Succeeded: 360, Failed: 40}}, Failing: map[int32]int64{0: 40}}
+	if got := f.Progress("b-1", task.Seen{}); !reflect.DeepEqual(got, want) {
 		t.Errorf("it says %+v, want %+v", got, want)
 	}
 	if needs := asked.Needs["team/ranker"]; len(needs) != 1 || math.Abs(needs[0].RequestsPerSecond-600./55) > 1e-6 || math.Abs(needs[0].Seconds-55) > 1e-6 {
@@ -169,7 +171,7 @@ func TestProgress(t *testing.T) {
 	if err := f.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Progress("b-1"); len(got.Shards) > 0 || got.Heard {
+	if got := f.Progress("b-1", task.Seen{}); len(got.Shards) > 0 || got.Heard {
 		t.Errorf("of what is over it says %+v", got)
 	}
 	if len(asked.Needs) > 0 {
@@ -178,5 +180,72 @@ func TestProgress(t *testing.T) {
 	f.Runs = func() ([]Run, error) { return nil, errors.New("no cache") }
 	if err := f.fetch(t.Context()); err == nil {
 		t.Error("it goes on without knowing what there is")
+	}
+}
+
+// A function that is started again knows by the status what was told to the one before, and by
+// what pods and workers say what of it still stands: what is asked again is left, and once.
+func TestProgressAfterARestart(t *testing.T) {
+	status := int64(0)
+	seen := func() task.Seen {
+		return task.Seen{Ended: map[int32]task.Tally{0: {Succeeded: 250}}, Begun: []int32{0, 1}, Done: status}
+	}
+	start := func(now time.Time) (*Function, *slack.Question) {
+		f, clock := newFunction()
+		clock.SetTime(now)
+		q := &slack.Question{}
+		f.Runs = func() ([]Run, error) {
+			return []Run{{UID: "b-1", Model: "team/ranker", Items: 1000, PerRequest: 1, Done: status, End: began.Add(time.Hour)}}, nil
+		}
+		f.Left = func(_ context.Context, asked slack.Question) (map[string]slack.Slack, error) {
+			*q = asked
+			return nil, nil
+		}
+		return f, q
+	}
+	tell := func(f *Function, worker string, knows bool, items, own int64) task.Progress {
+		say := ask(worker)
+		say.Shard, say.Knows, say.Succeeded, say.Requests, say.Items = 1, knows, items, own, own
+		sends(t, f, "team/"+worker, say)
+		far, sum := f.Progress("b-1", seen()), int64(0)
+		for _, tally := range far.Shards {
+			sum += tally.Items()
+		}
+		status = max(status, sum)
+		return far
+	}
+	needs := func(f *Function, q *slack.Question) float64 {
+		if err := f.fetch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n := q.Needs["team/ranker"]
+		if len(n) != 1 {
+			t.Fatalf("the limiter is asked %+v", q)
+		}
+		return math.Round(n[0].RequestsPerSecond * n[0].Seconds)
+	}
+	f, q := start(began)
+	tell(f, "w-0", true, 100, 100) // of which 60 are in the output
+	if got := needs(f, q); got != 650 || status != 350 {
+		t.Fatalf("%g requests are left, want 650; %d items are done", got, status)
+	}
+	f, q = start(began.Add(time.Minute)) // and the worker was killed
+	if far := tell(f, "w-1", false, 0, 0); far.Again != 0 {
+		t.Errorf("before the next one knows what there is, %d are asked again", far.Again)
+	}
+	if got := needs(f, q); got != 650 {
+		t.Errorf("%g requests are left by what is known, want 650", got)
+	}
+	for i, want := range []int64{40, 25, 0, 0} {
+		items := 60 + []int64{0, 15, 40, 70}[i]
+		if far := tell(f, "w-1", true, items, items-60); far.Again != want {
+			t.Errorf("%d of the 100 are there again, and it says that %d are asked again", items, far.Again)
+		}
+		if got := needs(f, q); got != float64(1000-250-items) {
+			t.Errorf("%d and 250 of 1000 are there, and %g requests are left", items, got)
+		}
+	}
+	if status != 380 {
+		t.Errorf("%d items are done, want 380", status)
 	}
 }

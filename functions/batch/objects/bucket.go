@@ -55,6 +55,9 @@ func OpenS3(ctx context.Context, at *task.S3) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the client of bucket %s: %w", at.Bucket, err)
 	}
+	if at.Credentials == "" {
+		loaded.Credentials = aws.NewCredentialsCache(pods{loaded.Credentials})
+	}
 	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
 		// Others than Amazon's may know no names of hosts for buckets, and no checksums
 		// that aren't asked for.
@@ -74,6 +77,18 @@ func OpenS3(ctx context.Context, at *task.S3) (*Bucket, error) {
 	return NewBucket(blobs), nil
 }
 
+// pods are the credentials of the pod itself. Where it has none that is no fault of the store's,
+// nor of whoever looks for them first, as the SDK has it.
+type pods struct{ aws.CredentialsProvider }
+
+func (p pods) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	found, err := p.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return found, fmt.Errorf("the pod has no credentials for the store; name a Secret that has some (secretName), or give the run's service account a role: %w", err)
+	}
+	return found, nil
+}
+
 // staticKeys reads a mounted Secret.
 func staticKeys(folder string) (aws.CredentialsProvider, error) {
 	var values [2]string
@@ -83,6 +98,9 @@ func staticKeys(folder string) (aws.CredentialsProvider, error) {
 			return nil, fmt.Errorf("%w: the Secret has no %s: %w", ErrRefused, name, err)
 		}
 		values[i] = strings.TrimSpace(string(content))
+		if values[i] == "" || strings.ContainsFunc(values[i], func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return nil, fmt.Errorf("%w: the Secret's %s has to be one word of ASCII, is of %d bytes", ErrRefused, name, len(content))
+		}
 	}
 	return credentials.NewStaticCredentialsProvider(values[0], values[1], ""), nil
 }
@@ -221,11 +239,23 @@ func unknownKey(err error) bool {
 	return errors.As(err, &own) && slices.Contains(unknownKeys, own.ErrorCode())
 }
 
+// fullUp are what stores say that have no more room for whoever asks. Not all of them say 507: by
+// its status alone, a quota's would be that of keys that may not.
+var fullUp = []string{"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
+
+func noRoom(err error) bool {
+	var own coded
+	return errors.As(err, &own) && slices.Contains(fullUp, own.ErrorCode())
+}
+
 func pastEnd(err error) bool { return statusOf(err) == http.StatusRequestedRangeNotSatisfiable }
 
 // told adds to what a store said what that means to all of them.
 func told(err error) error {
 	err = inItsWords(err)
+	if noRoom(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
 	switch gcerrors.Code(err) {
 	case gcerrors.FailedPrecondition, gcerrors.AlreadyExists:
 		return fmt.Errorf("%w: %w", ErrExists, err)

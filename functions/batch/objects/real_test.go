@@ -12,9 +12,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,6 +138,52 @@ func TestRealRefusals(t *testing.T) {
 				t.Errorf("creating: %v, want %v", err, tt.want)
 			}
 		})
+	}
+}
+
+// A real volume that is full: what doesn't fit isn't there, nothing is left of it, and what is
+// there stays as it is; once there is room it is put.
+func TestRealVolumeIsFull(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatal("a volume of 256 KiB:", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(root, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	s, err := OpenFolder(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits, large := randomly(100<<10), randomly(200<<10)
+	if err := s.Create(t.Context(), "results/0", bytes.NewReader(fits)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := s.Create(t.Context(), "results/1", bytes.NewReader(large)); !errors.Is(err, ErrFull) || !Settled(err) {
+			t.Errorf("creating what doesn't fit: %v", err)
+		}
+	}
+	if listed, err := keys(t.Context(), s, "", ""); err != nil || !slices.Equal(listed, []string{"results/0"}) {
+		t.Errorf("there are %v, %v", listed, err)
+	}
+	left, err := os.ReadDir(filepath.Join(root, scratch))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left over are %v, %v", left, err)
+	}
+	if err := syscall.Mount("", root, "", syscall.MS_REMOUNT, "size=1m"); err != nil {
+		t.Fatal("more room:", err)
+	}
+	if err := s.Create(t.Context(), "results/1", bytes.NewReader(large)); err != nil {
+		t.Errorf("once there is room: %v", err)
+	}
+	for key, want := range map[string][]byte{"results/0": fits, "results/1": large} {
+		if got := content(t, s, key, 0); got != string(want) {
+			t.Errorf("%s has %d bytes, want %d, or other content", key, len(got), len(want))
+		}
 	}
 }
 

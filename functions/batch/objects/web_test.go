@@ -210,6 +210,10 @@ func TestS3Refuses(t *testing.T) {
 		{http.StatusForbidden, "InvalidAccessKeyId", ErrRefused},
 		{http.StatusNotFound, "XAdminUserNotFound", ErrRefused},
 		{http.StatusNotFound, "NoSuchBucket", ErrMissing},
+		{http.StatusInsufficientStorage, "InsufficientStorage", ErrFull},
+		{http.StatusInsufficientStorage, "XMinioStorageFull", ErrFull},
+		{http.StatusForbidden, "QuotaExceeded", ErrFull},
+		{http.StatusBadRequest, "XMinioAdminBucketQuotaExceeded", ErrFull},
 	} {
 		s.wrong, s.code = tt.status, tt.code
 		if err := bucket.Create(t.Context(), "a", strings.NewReader("content")); !errors.Is(err, tt.want) {
@@ -228,5 +232,45 @@ func TestS3Refuses(t *testing.T) {
 	}
 	if _, err := OpenS3(context.Background(), &task.S3{Bucket: "b", Credentials: t.TempDir()}); !errors.Is(err, ErrRefused) {
 		t.Errorf("without a Secret: %v", err)
+	}
+}
+
+// A pod that has no credentials of its own, and is given none, says how it gets some.
+func TestNoCredentials(t *testing.T) {
+	for name, value := range map[string]string{
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_PROFILE": "", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_CONFIG_FILE": "/dev/null",
+	} {
+		t.Setenv(name, value)
+	}
+	bucket, err := OpenS3(t.Context(), &task.S3{Endpoint: "http://127.0.0.1:1", Bucket: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It may have some the next time: those of a role come from a service.
+	if _, err := bucket.Open(t.Context(), "a", 0); err == nil || Settled(err) || !strings.Contains(err.Error(), "name a Secret that has some (secretName)") {
+		t.Errorf("opening: %v", err)
+	}
+}
+
+// Keys that can't be are told at once, before a store is asked that can't tell.
+func TestKeysThatCannotBe(t *testing.T) {
+	for name, tt := range map[string]struct{ access, secret, says string }{
+		"none":       {"", "secret", "the Secret's accessKeyID has to be one word"},
+		"spaces":     {"key", " \n", "the Secret's secretAccessKey has to be one word"},
+		"two lines":  {"key\nother", "secret", "accessKeyID"},
+		"in base 64": {"key", "c2VjcmV0\nCg==", "secretAccessKey"},
+		"binary":     {"key", "\x00\xff", "secretAccessKey"},
+	} {
+		folder := t.TempDir()
+		for file, value := range map[string]string{task.AccessKeyFile: tt.access, task.SecretKeyFile: tt.secret} {
+			if err := os.WriteFile(filepath.Join(folder, file), []byte(value), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := OpenS3(t.Context(), &task.S3{Bucket: "b", Credentials: folder})
+		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tt.says) || tt.secret != "" && strings.Contains(err.Error(), tt.secret) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

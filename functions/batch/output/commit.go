@@ -17,7 +17,7 @@ import (
 // tally of those that are there. It can be broken off anywhere: whoever comes next either
 // sees no results, or settles those that it sees.
 func (o *Output) Commit(ctx context.Context, spool *Spool) (Tally, error) {
-	if err := spool.complete(); err != nil {
+	if err := spool.Complete(); err != nil {
 		return Tally{}, err
 	}
 	first := spool.part.First

@@ -131,9 +131,12 @@ func (o *Output) readOwn(ctx context.Context, key string, into any) error {
 	return nil
 }
 
-// Settled returns the tallies of the parts, of a run of them, that are in the output, by
-// their first items. It settles those that were left between results and errors.
-func (o *Output) Settled(ctx context.Context, parts []plan.Part) (map[int64]Tally, error) {
+// Limit is none: an object has room for any record.
+func (o *Output) Limit() Limit { return Limit{} }
+
+// Settled returns the tallies of the parts of a shard that are in the output, by their first
+// items. It settles those that were left between results and errors.
+func (o *Output) Settled(ctx context.Context, _ int, parts []plan.Part) (map[int64]Tally, error) {
 	if len(parts) == 0 {
 		return nil, nil
 	}

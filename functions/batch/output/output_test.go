@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,7 +102,7 @@ func TestPlanIsKept(t *testing.T) {
 // spooled are records of a part, of which some have failed.
 func spooled(t *testing.T, part plan.Part, failed ...int64) *Spool {
 	t.Helper()
-	spool, err := NewSpool(t.TempDir(), part, 1<<20)
+	spool, err := NewSpool(t.TempDir(), part, 1<<20, Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func TestCommit(t *testing.T) {
 	if err := store.Create(t.Context(), "out/nightly/results/000000000006.jsonl", strings.NewReader(killed)); err != nil {
 		t.Fatal(err)
 	}
-	settled, err := o.Settled(t.Context(), parts)
+	settled, err := o.Settled(t.Context(), 0, parts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,14 +168,31 @@ func TestCommit(t *testing.T) {
 		opened.Close()
 	}
 	// A shard's own parts are all that it looks at.
-	if some, err := o.Settled(t.Context(), parts[1:3]); err != nil || len(some) != 1 {
+	if some, err := o.Settled(t.Context(), 0, parts[1:3]); err != nil || len(some) != 1 {
 		t.Errorf("of two parts there are %v, %v", some, err)
+	}
+}
+
+// A pod's disk that is full ends the worker, and not the run: another one may have room.
+func TestSpoolOnAFullDisk(t *testing.T) {
+	disk, err := os.OpenFile("/dev/full", os.O_RDWR, 0) // no byte has room there
+	if err != nil {
+		t.Fatal(err)
+	}
+	spool := &Spool{part: plan.Part{Items: 1}, bound: 100, file: disk, kept: make([]extent, 1)}
+	defer func() { _ = spool.Close() }()
+	err = spool.Add(&Record{Item: 0})
+	if got := reasonOf(err); got != "DiskFull false" || !strings.Contains(err.Error(), "keeping the record of item 0") {
+		t.Errorf("%s: %v", got, err)
+	}
+	if spool.Tally() != (Tally{}) || spool.Complete() == nil {
+		t.Errorf("what wasn't kept counts: %+v", spool.Tally())
 	}
 }
 
 func TestSpool(t *testing.T) {
 	part := plan.Part{First: 10, Items: 2}
-	spool, err := NewSpool(t.TempDir(), part, 100)
+	spool, err := NewSpool(t.TempDir(), part, 100, Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +205,7 @@ func TestSpool(t *testing.T) {
 		{Record{Item: 12}, "isn't of the part"},
 		{Record{Item: 11}, ""},
 		{Record{Item: 11}, "has a record already"},
-		{Record{Item: 10, Reason: strings.Repeat("x", 100)}, "take more than 100 bytes; have parts of fewer items"},
+		{Record{Item: 10, Reason: strings.Repeat("x", 100)}, "take more than 100 bytes, of which a pod keeps no more; raise spec.resources.limits[ephemeral-storage]"},
 	} {
 		if err := spool.Add(&tc.record); (err == nil) != (tc.want == "") || !strings.Contains(fmt.Sprint(err), tc.want) && err != nil {
 			t.Errorf("adding %+v: %v, want %q", tc.record, err, tc.want)
@@ -196,7 +214,7 @@ func TestSpool(t *testing.T) {
 	if _, err := New(memory(), described("nightly", "u-1")).Commit(t.Context(), spool); err == nil || !strings.Contains(err.Error(), "item 10 has no record") {
 		t.Errorf("committing a part without an item: %v", err)
 	}
-	if _, err := NewSpool("/nowhere", part, 100); err == nil {
+	if _, err := NewSpool("/nowhere", part, 100, Limit{}); err == nil {
 		t.Error("there is a spool nowhere")
 	}
 }

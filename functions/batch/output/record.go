@@ -11,9 +11,11 @@ import (
 type Record struct {
 	// Item is its number in the input; the first is 0.
 	Item int64 `json:"item"`
-	// Object and Line are where it is in the input.
+	// Object, and Line or Offset, are where it is in the input: a topic's record is at an
+	// offset of topic/partition.
 	Object string `json:"object,omitempty"`
 	Line   int64  `json:"line,omitempty"`
+	Offset *int64 `json:"offset,omitempty"`
 	// Status is the last answer's, if there was one.
 	Status int `json:"status,omitempty"`
 	// Response is an answer in JSON, or in text, which is a string then. What is neither is
@@ -26,6 +28,18 @@ type Record struct {
 
 // Failed tells whether it has.
 func (r *Record) Failed() bool { return r.Reason != "" }
+
+// Where is where it is in the input, as it follows the item's number in a text.
+func (r *Record) Where() string {
+	switch {
+	case r.Offset != nil:
+		return fmt.Sprintf(", offset %d of %s", *r.Offset, r.Object)
+	case r.Line > 0:
+		return fmt.Sprintf(", line %d", r.Line)
+	default:
+		return ""
+	}
+}
 
 // Answer sets what the Model answered.
 func (r *Record) Answer(body []byte) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"sync"
 	"syscall"
@@ -12,10 +13,19 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 )
 
+// Limit is what an output has room for.
+type Limit struct {
+	// RecordBytes is what a record may take; 0 is any number.
+	RecordBytes int64
+	// Remedy is how it takes larger ones.
+	Remedy string
+}
+
 // Spool holds a part's records on disk, as they come, until they are put in order.
 type Spool struct {
 	part  plan.Part
 	bound int64
+	limit Limit
 
 	mu   sync.Mutex
 	file *os.File
@@ -32,9 +42,10 @@ type extent struct {
 	failed bool
 }
 
-// NewSpool returns a Spool for the records of a part, of so many bytes at most. Its file has
-// no name any more, so that it goes with the worker however that ends.
-func NewSpool(folder string, part plan.Part, bound int64) (*Spool, error) {
+// NewSpool returns a Spool for the records of a part, of so many bytes at most, for an output
+// of some limit. Its file has no name any more, so that it goes with the worker however that
+// ends.
+func NewSpool(folder string, part plan.Part, bound int64, limit Limit) (*Spool, error) {
 	file, err := os.CreateTemp(folder, "spool-")
 	if err != nil {
 		return nil, full(fmt.Errorf("making room for results: %w", err))
@@ -43,17 +54,28 @@ func NewSpool(folder string, part plan.Part, bound int64) (*Spool, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("making room for results: %w", err)
 	}
-	return &Spool{part: part, bound: bound, file: file, kept: make([]extent, part.Items)}, nil
+	return &Spool{part: part, bound: bound, limit: limit, file: file, kept: make([]extent, part.Items)}, nil
 }
 
 // Close gives the room back.
 func (s *Spool) Close() error { return s.file.Close() }
 
-// Add keeps the record of an item: the first one, and one alone.
+// Part is whose records these are.
+func (s *Spool) Part() plan.Part { return s.part }
+
+// Add keeps the record of an item: the first one, and one alone. A record for which the
+// output has no room becomes that of an item that has failed.
 func (s *Spool) Add(record *Record) error {
 	line, err := record.line()
 	if err != nil {
 		return err
+	}
+	if most := s.limit.RecordBytes; most > 0 && int64(len(line)) > most {
+		record.Response, record.Base64 = nil, nil
+		record.Reason = fmt.Sprintf("the record takes %d bytes, and the output has room for %d: %s", len(line), most, s.limit.Remedy)
+		if line, err = record.line(); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +88,7 @@ func (s *Spool) Add(record *Record) error {
 	}
 	if s.size+int64(len(line)) > s.bound {
 		return task.Final(task.DiskFull, fmt.Errorf(
-			"the results of items %d to %d take more than %d bytes; have parts of fewer items (bounds.partItems), or more room (bounds.spoolBytes)",
+			"the results of items %d to %d take more than %d bytes, of which a pod keeps no more; raise spec.resources.limits[ephemeral-storage]",
 			s.part.First, s.part.First+s.part.Items-1, s.bound))
 	}
 	if _, err := s.file.WriteAt(line, s.size); err != nil {
@@ -93,8 +115,31 @@ func (s *Spool) Tally() Tally {
 	return s.tally
 }
 
-// complete is an error where an item has no record.
-func (s *Spool) complete() error {
+// Line is a record as it is written: JSON, and the end of the line.
+type Line struct {
+	Item   int64
+	JSON   []byte
+	Failed bool
+}
+
+// Lines yields all records, in the order of their items.
+func (s *Spool) Lines() iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		for i, record := range s.kept {
+			line := Line{Item: s.part.First + int64(i), JSON: make([]byte, record.length), Failed: record.failed}
+			if _, err := s.file.ReadAt(line.JSON, record.at); err != nil {
+				yield(line, fmt.Errorf("reading the record of item %d: %w", line.Item, err))
+				return
+			}
+			if !yield(line, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Complete is an error where an item has no record.
+func (s *Spool) Complete() error {
 	for i, record := range s.kept {
 		if record.length == 0 {
 			return fmt.Errorf("item %d has no record", s.part.First+int64(i))

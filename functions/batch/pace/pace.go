@@ -68,6 +68,10 @@ func (b Bound) Limit() int {
 	return int(b.limit)
 }
 
+// Bearable is how long answers may take, in seconds, before too many requests are under way; 0
+// while that isn't known.
+func (b Bound) Bearable() float64 { return tolerance * b.best }
+
 // Next is the bound after an answer. Those to requests that were sent when more were under
 // way than may be now tell of what has been done about already.
 func (b Bound) Next(a Answer) Bound {

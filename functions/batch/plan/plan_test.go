@@ -24,7 +24,7 @@ func build(items []item, bounds Bounds) *Plan {
 // drawn are items of one object, as many as are enough to have more parts than may be.
 func drawn(t *rapid.T) ([]item, Bounds) {
 	bounds := Bounds{
-		Items: rapid.Int64Range(1, 8).Draw(t, "items"), Bytes: rapid.Int64Range(1, 1000).Draw(t, "bytes"),
+		Items: rapid.Int64Range(1, 40).Draw(t, "items"), Bytes: rapid.Int64Range(1, 1000).Draw(t, "bytes"),
 		Shards: rapid.IntRange(1, 1000).Draw(t, "shards"),
 	}
 	sizes := rapid.SliceOfN(rapid.Int64Range(1, 300), 1, 50).Draw(t, "sizes")
@@ -104,25 +104,68 @@ func least(items []item, bounds Bounds, scale int64) int {
 	return parts
 }
 
+// Shards have as many items each, but for what can't be cut: so workers that begin together
+// are done together.
 func TestShards(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		parts, most := rapid.IntRange(0, MaxParts).Draw(t, "parts"), rapid.IntRange(1, 1000).Draw(t, "most")
-		divided := shards(parts, most)
-		if len(divided) != min(parts, most) {
-			t.Fatalf("%d shards of %d parts, at most %d", len(divided), parts, most)
+		items, bounds := drawn(t)
+		bounds.Workers = rapid.IntRange(1, bounds.Shards).Draw(t, "workers")
+		builder := New(bounds)
+		for _, i := range items {
+			builder.Add(i.end, i.size)
 		}
-		next := 0
-		for i, shard := range divided {
-			size := shard.To - shard.From
-			if shard.From != next || size < parts/len(divided) || size > parts/len(divided)+1 {
-				t.Fatalf("shard %d is %+v, of %d parts in %d shards", i, shard, parts, len(divided))
+		p := builder.Plan()
+		n := len(p.Shards)
+		if n > min(len(p.Parts), bounds.Shards) {
+			t.Fatalf("%d shards of %d parts, of bounds %+v", n, len(p.Parts), bounds)
+		}
+		if n > bounds.Workers && n%bounds.Workers > 0 {
+			t.Fatalf("%d shards for %d workers: some of them have nothing to do in the last round", n, bounds.Workers)
+		}
+		if full := len(join(nil, builder.pieces, max(builder.items, bounds.Items), max(builder.bytes, bounds.Bytes))); n <= min(full, bounds.Shards)-bounds.Workers {
+			t.Fatalf("%d shards of %d full parts, of bounds %+v, could be more", n, full, bounds)
+		}
+		largest, next := int64(0), 0
+		for _, piece := range builder.pieces {
+			largest = max(largest, piece.Items)
+		}
+		for i, shard := range p.Shards {
+			if shard.From != next || shard.To <= shard.From {
+				t.Fatalf("shard %d is %+v, want it to begin with part %d", i, shard, next)
 			}
 			next = shard.To
+			end := p.Items
+			if next < len(p.Parts) {
+				end = p.Parts[next].First
+			}
+			if want := p.Items * int64(i+1) / int64(n); largest*int64(n) <= p.Items && (end <= want-largest || end >= want+largest+1) {
+				t.Fatalf("shard %d of %d ends with item %d of %d, where pieces have up to %d", i, n, end, p.Items, largest)
+			}
 		}
-		if next != parts {
-			t.Fatalf("shards have %d parts, want %d", next, parts)
+		if next != len(p.Parts) {
+			t.Fatalf("shards have %d parts, want %d", next, len(p.Parts))
 		}
 	})
+}
+
+// Two workers of 2,400 items are done together: a part of 1,000 and two of 1,400 items would
+// leave the last 400 to one of them.
+func TestShardsAreEven(t *testing.T) {
+	b := New(Bounds{Items: 1000, Bytes: 1 << 20, Shards: 32, Workers: 2})
+	for range 2400 {
+		b.Add(Position{}, 10)
+	}
+	p := b.Plan()
+	var of []int64
+	for _, part := range p.Parts {
+		of = append(of, part.Items)
+	}
+	if diff := cmp.Diff([]int64{1000, 250, 1000, 150}, of); diff != "" {
+		t.Error("parts (-want, +got):", diff)
+	}
+	if diff := cmp.Diff([]Shard{{0, 2}, {2, 4}}, p.Shards); diff != "" {
+		t.Error("shards (-want, +got):", diff)
+	}
 }
 
 // An item that is larger than a part may be is one.

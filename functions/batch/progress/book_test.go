@@ -3,6 +3,7 @@ package progress
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -177,4 +178,105 @@ func TestProgressIsTrue(t *testing.T) {
 			}
 		}
 	})
+}
+
+// mortal is a shard whose worker has looked into the output, or has yet to.
+type mortal struct {
+	truth
+	knows bool
+}
+
+// second has its worker be killed, look into the output, or have some answers.
+func (s *mortal) second(t *rapid.T, items, part int64) {
+	switch fate := rapid.IntRange(0, 9).Draw(t, "fate"); {
+	case s.committed == items:
+	case fate == 0:
+		s.truth, s.knows = truth{worker: s.worker + 1, committed: s.committed}, false
+	case fate == 1 || !s.knows:
+		s.knows = true
+	default:
+		n := min(rapid.Int64Range(0, 6).Draw(t, "answers"), items-s.committed-s.asked)
+		s.asked, s.requests, s.items = s.asked+n, s.requests+n, s.items+n
+	}
+	if s.asked >= part || s.asked+s.committed == items {
+		s.committed, s.asked = s.committed+min(part, s.asked), max(0, s.asked-part)
+	}
+}
+
+// says is what its worker says.
+func (s *mortal) says(shard int) Said {
+	said := Said{Worker: fmt.Sprint(shard, "-", s.worker), Shard: int32(shard), Requests: s.requests, Items: s.items}
+	if s.knows {
+		said.Knows, said.Tally = true, Tally{Succeeded: s.committed + s.asked}
+	}
+	return said
+}
+
+// Whoever is told, and however often it begins anew, as what leases may, while workers are
+// killed and shards are complete: as soon as all is known, what is left is what really is. What
+// was told to one before and doesn't stand is neither taken for done nor counted twice.
+func TestNothingIsForgottenByARestart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const items, part, shards = 60, 20, 4
+		b, now, done := New(), began, int64(0)
+		all := make([]mortal, shards)
+		for range rapid.IntRange(10, 80).Draw(t, "seconds") {
+			now = now.Add(time.Second)
+			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
+				b = New()
+			}
+			ended, begun, stands := map[int32]Tally{}, []int32{}, int64(0)
+			for i := range all {
+				all[i].second(t, items, part)
+				stands += all[i].committed + all[i].asked
+				if begun = append(begun, int32(i)); all[i].committed == items {
+					ended[int32(i)] = Tally{Succeeded: items}
+				} else {
+					b.Note("run", all[i].says(i), now)
+				}
+			}
+			seen := rapid.Bool().Draw(t, "seen")
+			if seen {
+				b.See("run", ended, begun)
+			}
+			far, tells := b.Of("run", now), int64(0)
+			for _, tally := range far.Shards {
+				tells += tally.Items()
+			}
+			done = max(done, tells) // as a status has it, which never goes back
+			if got := done - far.AskedAgain(done); seen && far.Whole && got != stands {
+				t.Fatalf("%d items are taken for done, %d are", got, stands)
+			}
+			if known := !slices.ContainsFunc(all, func(s mortal) bool { return !s.knows }); seen && known && !far.Whole {
+				t.Fatalf("each worker has looked into the output, and not all is known: %+v", far)
+			}
+		}
+	})
+}
+
+// What others than workers see counts beside what they say, within what there may be, and what
+// is complete stays so.
+func TestSee(t *testing.T) {
+	b := New()
+	b.Note("run", Said{Worker: "liar", Tally: Tally{Succeeded: 1e9}}, began.Add(-time.Hour))
+	b.See("run", map[int32]Tally{0: {Succeeded: 240, Failed: 10}, -1: {Failed: 1}, mostShards: {Failed: 1}, 3: {Failed: math.MaxInt64}, 4: {Succeeded: -1}}, []int32{0, 1})
+	if far := b.Of("run", began); far.Whole || far.Stands != 250 || len(far.Shards) != 1 || far.Works || len(far.Failing) > 0 {
+		t.Errorf("of a shard that is complete, beside one of which nothing is known: %+v", far)
+	}
+	say := func(worker string, shard int32, knows bool, failed int64) Far {
+		b.Note("run", Said{Worker: worker, Shard: shard, Knows: knows, Tally: Tally{Succeeded: 50, Failed: failed}}, began)
+		return b.Of("run", began)
+	}
+	if far := say("w", 1, false, 0); far.Whole {
+		t.Errorf("one that has yet to look into the output says all: %+v", far)
+	}
+	if far := say("w", 1, true, 7); !far.Whole || far.Stands != 307 || far.Failing[1] != 7 || far.AskedAgain(320) != 13 || far.AskedAgain(300) != 0 {
+		t.Errorf("all is known, and it says %+v", far)
+	}
+	if far := say("late", 0, true, 99); far.Stands != 307 || far.Shards[0] != (Tally{Succeeded: 240, Failed: 10}) {
+		t.Errorf("a second worker of what is complete has it say %+v", far)
+	}
+	if far := b.Of("run", began.Add(heardFor)); len(far.Failing) > 0 || !far.Whole {
+		t.Errorf("of workers that are silent it says %+v", far)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -21,7 +22,9 @@ const (
 	// it is known to be over.
 	begins, ends = 6 * time.Second, 2 * time.Second
 	// told is from a floor to its being the autoscaler's, ticks how often that looks, and
-	// proved from a replica's being ready to its limit's being enforced.
+	// proved from a replica's being ready to its limit's being enforced. From the last time that
+	// the limiter is asked for a Model, askedFor is until batch doesn't run on it any more.
+	askedFor            = 10 * time.Second
 	told, ticks, proved = 1500 * time.Millisecond, 2 * time.Second, 700 * time.Millisecond
 )
 
@@ -57,10 +60,11 @@ type result struct {
 	// over is when each run was, 0 for never.
 	over []time.Duration
 	// seconds are those of all replicas until all runs are over, peak is the most there were,
-	// changes is how often another number was called for.
-	seconds float64
-	peak    int32
-	changes int
+	// changes is how often another number was called for, falls how often fewer were while
+	// some run went on.
+	seconds        float64
+	peak           int32
+	changes, falls int
 	// called are the replicas called for at the end.
 	called int32
 }
@@ -155,6 +159,9 @@ func (h *heat) pass() {
 	h.ceiling = h.ceiling.Next(max(limit, 1), s.Rate, h.now())
 	h.left = h.ceiling.Under(s, limit)
 	var needs []slack.Need
+	if h.at-h.askedAt >= askedFor {
+		h.asked = slack.Question{}
+	}
 	for _, n := range h.asked.Needs[model] {
 		if n, ok := n.After(h.at - h.askedAt); ok {
 			needs = append(needs, n)
@@ -167,8 +174,11 @@ func (h *heat) pass() {
 	if h.called.Replicas != before {
 		h.result.changes++
 	}
+	if h.called.Replicas < before && slices.ContainsFunc(h.racers, h.goesOn) {
+		h.result.falls++
+	}
 	next := h.called.Replicas
-	if len(h.asked.Models) > 0 {
+	if len(h.asked.Models) > len(h.asked.Idle) {
 		next = max(1, next)
 	}
 	h.after(told, func() { h.floor = next })
@@ -176,19 +186,26 @@ func (h *heat) pass() {
 
 // fetch is of what leases.
 func (h *heat) fetch() {
-	needs, rates := []slack.Need{}, map[types.UID]float64{}
+	needs, rates, holds := []slack.Need{}, map[types.UID]float64{}, false
 	for _, r := range h.racers {
 		run := lease.Run{UID: r.uid, Model: model, Items: r.requests, PerRequest: 1, MaxReplicas: r.maxReplicas}
 		if r.deadline > 0 {
 			run.End = began.Add(r.deadline)
 		}
-		if n, ok := run.Need(h.book.Of(string(r.uid), h.now()), h.now()); ok && h.goesOn(r) {
+		far := h.book.Of(string(r.uid), h.now())
+		if n, ok := run.Need(far, h.now()); ok && h.goesOn(r) {
 			needs, rates[r.uid] = append(needs, n), n.Rate()
 		}
+		holds = holds || far.Works && h.goesOn(r)
 	}
 	h.ledger.Need(rates)
 	h.ledger.Offer(map[string]slack.Slack{model: h.left})
-	h.asked, h.askedAt = slack.Question{Models: h.ledger.Models(h.now()), Needs: map[string][]slack.Need{model: needs}}, h.at
+	switch asked := h.ledger.Models(h.now()); {
+	case holds:
+		h.asked, h.askedAt = slack.Question{Models: []string{model}, Needs: map[string][]slack.Need{model: needs}}, h.at
+	case len(asked) > 0:
+		h.asked, h.askedAt = slack.Question{Models: asked, Idle: asked}, h.at
+	}
 }
 
 // scale is the autoscaler's.

@@ -123,13 +123,25 @@ func TestRunsThatCallForNone(t *testing.T) {
 	}
 }
 
-// While one worker has ended its shard, and the next is starting, replicas stay.
-func TestReplicasStayBetweenShards(t *testing.T) {
-	c := one(2*time.Minute, 3*time.Second, 1)
-	c.away = func(at time.Duration) bool { return at%(20*time.Second) > 16*time.Second }
-	o := race(c)
-	if o.over[0] == 0 || o.over[0] > 2*time.Minute || o.changes > 5 {
-		t.Errorf("over after %s, and other replicas were called for %d times", o.over[0], o.changes)
+// While one worker has ended its shard or failed, and the next waits for its turn or a node,
+// replicas stay.
+func TestReplicasStayWithoutWorkers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		deadline time.Duration
+		away     func(at time.Duration) bool
+	}{
+		"between shards":       {2 * time.Minute, func(at time.Duration) bool { return at%(20*time.Second) > 16*time.Second }},
+		"a Job's back-off":     {3 * time.Minute, func(at time.Duration) bool { return at > 20*time.Second && at < 33*time.Second }},
+		"twice that":           {3 * time.Minute, func(at time.Duration) bool { return at > 20*time.Second && at < 45*time.Second }},
+		"again and again":      {3 * time.Minute, func(at time.Duration) bool { return at%(40*time.Second) > 25*time.Second }},
+		"for most of a minute": {3 * time.Minute, func(at time.Duration) bool { return at > 20*time.Second && at < 70*time.Second }},
+	} {
+		c := one(tt.deadline, 3*time.Second, 1)
+		c.away = tt.away
+		o := race(c)
+		if o.over[0] == 0 || o.over[0] > tt.deadline || o.changes > 5 || o.falls > 0 {
+			t.Errorf("%s: over after %s, and other replicas were called for %d times, %d times fewer", name, o.over[0], o.changes, o.falls)
+		}
 	}
 }
 

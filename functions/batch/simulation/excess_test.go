@@ -85,7 +85,8 @@ func TestExcess(t *testing.T) {
 	t.Logf("of what replicas serve\n%s", text.String())
 }
 
-// Of what a steady demand leaves, batch uses nine tenths and more, even where that is little.
+// Of what a steady demand leaves, batch uses nine tenths and more, even where that is little,
+// and where readings are as far off as a busy machine's.
 // Where requests come by chance, it is less: with both near all that replicas serve, each
 // second with more of them has some wait, and these are worked off first.
 func TestUse(t *testing.T) {
@@ -93,10 +94,14 @@ func TestUse(t *testing.T) {
 	for _, level := range []float64{0, .3, .6, .9} {
 		for name, tt := range map[string]struct {
 			chance *rand.Rand
+			off    time.Duration
 			least  float64
-		}{"evenly": {nil, .9}, "by chance": {seeded(2), byChance[level]}} {
+		}{
+			"evenly": {nil, 0, .9}, "evenly, and readings are off": {nil, 60 * time.Millisecond, .9},
+			"by chance": {seeded(2), 0, byChance[level]},
+		} {
 			s := usual(part(level))
-			s.chance, s.length = tt.chance, 10*time.Minute
+			s.chance, s.off, s.length = tt.chance, tt.off, 10*time.Minute
 			o := play(s)
 			used := o.sent / o.left
 			t.Logf("%.0f %%, %s: %.1f %% used", 100*level, name, 100*used)

@@ -43,6 +43,8 @@ type scene struct {
 	// workers of two batches, and what each of them wants.
 	workers int
 	wanted  float64
+	// off is by how much earlier than a reading says its counters may have been read.
+	off time.Duration
 	// way is how long an ask or an answer takes, at most; lost and doubled are how likely
 	// each is that.
 	way           time.Duration
@@ -75,20 +77,26 @@ type worker struct {
 	credits.Bucket
 }
 
+// counts are online requests, and those with the mark.
+type counts struct{ online, marked float64 }
+
 type run struct {
 	scene
 	now    time.Duration
 	events []event
-	// counted are the requests that the gateways' counters show, read those at readAt.
-	counted, read float64
-	readAt        time.Duration
-	mean          float64
-	slack         slack.Slack
-	backlog       slack.Backlog
-	ceiling       slack.Ceiling
-	enforced      slack.Ceiling
-	ledger        *credits.Ledger
-	workers       []*worker
+	// counted are the requests that the gateways' counters showed after each step, read those
+	// at readAt.
+	counted []counts
+	read    counts
+	readAt  time.Duration
+	// mean and marked are averages of the demand and of what carries the mark.
+	mean, marked float64
+	slack        slack.Slack
+	backlog      slack.Backlog
+	ceiling      slack.Ceiling
+	enforced     slack.Ceiling
+	ledger       *credits.Ledger
+	workers      []*worker
 	// demands are those of each step.
 	demands []float64
 	outcome outcome
@@ -150,14 +158,16 @@ func (r *run) ask(w *worker, batch types.UID) {
 
 // look reads the counters; the slack is there a little later.
 func (r *run) look() {
-	last := (r.counted - r.read) / (r.now - r.readAt).Seconds()
-	r.read, r.readAt = r.counted, r.now
+	counted := r.counters()
+	elapsed := (r.now - r.readAt).Seconds()
+	last, marked := (counted.online-r.read.online)/elapsed, (counted.marked-r.read.marked)/elapsed
+	r.read, r.readAt = counted, r.now
 	if r.now <= r.rule.Every {
 		return // there is nothing to compare with
 	}
-	r.mean = memory*r.mean + (1-memory)*last
+	r.mean, r.marked = memory*r.mean+(1-memory)*last, memory*r.marked+(1-memory)*marked
 	m := slack.Model{Limit: r.limit, Serves: r.serves, Demand: slack.Demand{At: r.time(), Mean: r.mean, Last: last}}
-	r.backlog = r.backlog.Next(min(last, r.limit)+r.batch(), r.serves, r.time())
+	r.backlog = r.backlog.Next(min(r.mean, r.limit)+r.marked, r.serves, r.time())
 	m.Backlog = r.backlog
 	r.after(time.Duration(r.random.Int64N(int64(pass))), func() {
 		s := r.rule.Of(m)
@@ -166,6 +176,18 @@ func (r *run) look() {
 		r.slack = next.Under(s, r.limit)
 		r.after(written, func() { r.enforced = next })
 	})
+}
+
+// counters are what a reading finds.
+func (r *run) counters() counts {
+	at := len(r.counted) - 1
+	if r.off > 0 {
+		at -= int(r.random.Int64N(int64(r.off))) / int(step)
+	}
+	if at < 0 {
+		return counts{}
+	}
+	return r.counted[at]
 }
 
 // batch is what all workers may send, in requests per second.
@@ -194,7 +216,11 @@ func (r *run) step() {
 	if r.chance != nil {
 		came = float64(independent(r.chance, came))
 	}
-	r.counted += came
+	sum := counts{}
+	if n := len(r.counted); n > 0 {
+		sum = r.counted[n-1]
+	}
+	r.counted = append(r.counted, counts{sum.online + came, sum.marked + r.batch()*step.Seconds()})
 	if r.now >= settle {
 		r.measure(min(demand, r.limit))
 	}

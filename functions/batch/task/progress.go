@@ -1,5 +1,7 @@
 package task
 
+import "time"
+
 // Tally counts items that have a result.
 type Tally struct{ Succeeded, Failed int64 }
 
@@ -23,4 +25,20 @@ type Progress struct {
 	// RequestsPerSecond is the rate at which the Model answers, averaged over some seconds,
 	// ItemsPerSecond that at which items get a result.
 	RequestsPerSecond, ItemsPerSecond float64
+	// Failing are the items that have failed, of shards whose workers say so now, by number.
+	Failing map[int32]int64
+	// Starves is true of a run whose workers ask, and have had no credit for an hour.
+	Starves bool
+}
+
+// Seen is what is known of a run by others than its workers.
+type Seen struct {
+	// Ended are the shards that are complete, with what their workers ended with, and Begun all
+	// that have had a worker.
+	Ended map[int32]Tally
+	Begun []int32
+	// Done is how many items its status says have a result.
+	Done int64
+	// Starves is since when its status says that it does, zero if it doesn't.
+	Starves time.Time
 }

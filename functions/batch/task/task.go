@@ -23,6 +23,16 @@ const (
 	AccessKeyFile = "accessKeyID"
 	// SecretKeyFile is the one that holds the secret.
 	SecretKeyFile = "secretAccessKey"
+	// UsernameFile is the one that holds the name of a Kafka cluster's user.
+	UsernameFile = "username"
+	// PasswordFile is the one that holds the user's password; where one is there, so is the other.
+	PasswordFile = "password"
+	// MechanismFile holds how a user says who it is: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512,
+	// which it is without one.
+	MechanismFile = "mechanism"
+	// AuthorityFile holds the certificates of those who vouch for a Kafka cluster's brokers, as
+	// PEM. Without one they are those that the worker's image has.
+	AuthorityFile = "ca.crt"
 	// PodVariable is the environment variable that holds the worker's name: its pod's.
 	PodVariable = "POD_NAME"
 	// TokenFile is the file that tells whom the worker asks for credits who it is.
@@ -73,7 +83,7 @@ type S3 struct {
 	Credentials string `json:"credentials,omitempty"`
 }
 
-// Input is what the items are read from: a store's object or objects, or URLs.
+// Input is what the items are read from: a store's object or objects, URLs, or a topic.
 type Input struct {
 	Store
 	// Key is the one object to read, Prefix begins the names of all of them.
@@ -81,24 +91,30 @@ type Input struct {
 	Prefix string `json:"prefix,omitempty"`
 	// URLs are read in this order, by ranges.
 	URLs []string `json:"urls,omitempty"`
+	// Kafka is a topic, each of whose records is an item.
+	Kafka *KafkaInput `json:"kafka,omitempty"`
 }
 
-// Output is where results go: to objects whose names begin with a prefix.
+// Output is where results go: to objects whose names begin with a prefix, or to a topic.
 type Output struct {
 	Store
 	Prefix string `json:"prefix,omitempty"`
+	// Kafka is a topic, which others may use as well.
+	Kafka *KafkaOutput `json:"kafka,omitempty"`
 }
 
 // Format is how the input is cut into items.
 type Format string
 
 const (
-	// Lines are requests' bodies in JSON, one a line; empty lines are none.
+	// Lines are requests' bodies in JSON, one a line, of which empty ones are none; or one a
+	// record of a topic.
 	Lines Format = "Lines"
-	// Objects are a request's body each.
+	// Objects are a request's body each, of whatever bytes. So are a topic's records, whose
+	// header ContentTypeHeader says what they are.
 	Objects Format = "Objects"
-	// Rows are requests of the Open Inference Protocol, version 2, one a line. They are
-	// gathered into larger ones, and the answers cut again.
+	// Rows are requests of the Open Inference Protocol, version 2, one a line or record. They
+	// are gathered into larger ones, and the answers cut again.
 	Rows Format = "Rows"
 )
 
@@ -134,6 +150,9 @@ type Bounds struct {
 	PartBytes int64 `json:"partBytes"`
 	// Shards bounds how many shards there are: what can be worked on side by side.
 	Shards int `json:"shards"`
+	// Workers is how many are worked on at the same time, as far as is known: each worker has as
+	// many shards, where there are more than workers.
+	Workers int `json:"workers"`
 	// Concurrency bounds the requests in flight of a worker.
 	Concurrency int `json:"concurrency"`
 	// ItemBytes bounds an item's body, AnswerBytes an answer's.
@@ -189,6 +208,7 @@ func (t *Task) SetDefaults() {
 	set(&t.Bounds.PartItems, 1000)
 	set(&t.Bounds.PartBytes, 16<<20)
 	set(&t.Bounds.Shards, 32)
+	set(&t.Bounds.Workers, 1)
 	set(&t.Bounds.Concurrency, 32)
 	set(&t.Bounds.ItemBytes, 4<<20)
 	set(&t.Bounds.AnswerBytes, 8<<20)

@@ -47,8 +47,8 @@ func (t *Task) Validate() error {
 	p.origin("model", t.Model)
 	p.origin("credits", t.Credits)
 	p.input(&t.Input)
-	p.store("output", &t.Output.Store)
-	p.key("output.prefix", t.Output.Prefix)
+	p.output(&t.Output)
+	p.topics(t)
 	if t.within() {
 		p.add("output.prefix", "%q is within what is read, %q; results would be read as input", t.Output.Prefix, t.Input.Prefix)
 	}
@@ -81,16 +81,39 @@ func (p *problems) origin(field, value string) {
 	}
 }
 
-func (p *problems) input(in *Input) {
-	if len(in.URLs) == 0 {
-		p.store("input", &in.Store)
-		if in.Key != "" && in.Prefix != "" {
-			p.add("input", "has key and prefix; one of both says what is read")
-		}
-		p.key("input.key", in.Key)
-		p.key("input.prefix", in.Prefix)
+func (p *problems) output(out *Output) {
+	if out.Kafka == nil {
+		p.store("output", &out.Store)
+		p.key("output.prefix", out.Prefix)
 		return
 	}
+	if out.S3 != nil || out.Volume != "" || out.Prefix != "" {
+		p.add("output", "has kafka and a store; one of both says where results go")
+	}
+	p.kafkaOutput("output.kafka", out.Kafka)
+}
+
+func (p *problems) input(in *Input) {
+	if in.Kafka != nil {
+		if in.S3 != nil || in.Volume != "" || in.Key != "" || in.Prefix != "" || len(in.URLs) > 0 {
+			p.add("input", "has kafka and urls or a store; one of them says where the items are")
+		}
+		p.kafkaInput("input.kafka", in.Kafka)
+		return
+	}
+	if len(in.URLs) > 0 {
+		p.urls(in)
+		return
+	}
+	p.store("input", &in.Store)
+	if in.Key != "" && in.Prefix != "" {
+		p.add("input", "has key and prefix; one of both says what is read")
+	}
+	p.key("input.key", in.Key)
+	p.key("input.prefix", in.Prefix)
+}
+
+func (p *problems) urls(in *Input) {
 	if in.S3 != nil || in.Volume != "" || in.Key != "" || in.Prefix != "" {
 		p.add("input", "has urls and a store; one of both says where the items are")
 	}
@@ -113,7 +136,7 @@ func (p *problems) input(in *Input) {
 func (p *problems) store(field string, s *Store) {
 	switch {
 	case (s.S3 == nil) == (s.Volume == ""):
-		p.add(field, "needs one of s3, volume")
+		p.add(field, "needs one of s3, volume, kafka")
 	case s.S3 == nil:
 		p.folder(field+".volume", s.Volume)
 	default:
@@ -190,6 +213,7 @@ func (p *problems) bounds(b *Bounds) {
 	p.within("bounds.partItems", b.PartItems, 1_000_000)
 	p.within("bounds.partBytes", b.PartBytes, 1<<40)
 	p.within("bounds.shards", int64(b.Shards), MaxShards)
+	p.within("bounds.workers", int64(b.Workers), MaxShards)
 	p.within("bounds.concurrency", int64(b.Concurrency), maxConcurrency)
 	p.within("bounds.itemBytes", b.ItemBytes, maxBody)
 	p.within("bounds.answerBytes", b.AnswerBytes, maxBody)

@@ -12,6 +12,15 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 )
 
+// longestPause bounds for how long a Model is let alone that says when to come again: it may be
+// mistaken, and back in a moment.
+const longestPause = time.Minute
+
+// lookAgain is what the pauses grow to, at most, before a Model is asked again that wasn't to be
+// had and doesn't say when to come again: the gate lets few requests through to one that is
+// away, and what grew any longer would be waited for when it is back.
+const lookAgain = 2 * time.Second
+
 // settle asks until there is a record for each of the items, and keeps those.
 func (w *Worker) settle(ctx context.Context, t together, keep func(*output.Record) error) error {
 	if err := t[0].Load(ctx); err != nil {
@@ -86,21 +95,23 @@ func keepAnswer(e entry, answer Answer, v verdict, keep func(*output.Record) err
 
 // ask asks until there is an answer to keep, or it is of no use to ask again.
 func (w *Worker) ask(ctx context.Context, question Question) (Answer, verdict, error) {
-	waits := backoff.NewExponentialBackOff()
-	waits.InitialInterval, waits.MaxInterval = time.Duration(w.Task.Retry.MinBackoff), time.Duration(w.Task.Retry.MaxBackoff)
+	first, last := time.Duration(w.Task.Retry.MinBackoff), time.Duration(w.Task.Retry.MaxBackoff)
+	waits, looks := doubling(first, last), doubling(first, min(last, max(lookAgain, first)))
 	heard := w.heard.Load()
 	tried := trial{}
 	for {
-		answer, err := w.once(ctx, question)
+		answer, took, err := w.once(ctx, question)
 		if err != nil {
 			return answer, failed, err
 		}
-		if judge(answer) != later {
+		if judge(answer) == later {
+			tried.away = w.away.later(time.Now(), w.heard.Load(), took)
+		} else {
 			tried.attempts++
-		}
-		if judge(answer) != later && answer.Status > 0 {
-			w.heard.Add(1)
-			heard++
+			if answer.Status > 0 {
+				w.heard.Add(1)
+				heard++
+			}
 		}
 		tried.heard = w.heard.Load() > heard
 		v := tried.next(answer, w.Task.Retry)
@@ -108,12 +119,16 @@ func (w *Worker) ask(ctx context.Context, question Question) (Answer, verdict, e
 		case answered, failed:
 			return answer, v, nil
 		case lost:
-			return answer, v, task.Passing(task.ModelAway, fmt.Errorf("for %s the Model has taken no request: %s", tried.waited.Round(time.Second), reason(answer)))
+			return answer, v, task.Passing(task.ModelAway, fmt.Errorf("for %s the Model has taken no request: %s", tried.longest().Round(time.Second), reason(answer)))
 		}
 		answer.Free()
-		pause := max(waits.NextBackOff(), min(answer.RetryAfter, time.Duration(w.Task.Retry.Patience)))
+		next := waits
 		if v == later {
-			tried.waited += pause
+			next = looks
+		}
+		pause := max(next.NextBackOff(), min(answer.RetryAfter, longestPause, time.Duration(w.Task.Retry.Patience)))
+		if v == later {
+			tried.waited += took + pause
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return answer, failed, err
@@ -121,19 +136,28 @@ func (w *Worker) ask(ctx context.Context, question Question) (Answer, verdict, e
 	}
 }
 
-// once asks when there is credit for it.
-func (w *Worker) once(ctx context.Context, question Question) (Answer, error) {
+// doubling are pauses, each twice as long as the one before, and by chance half as long or by
+// half longer: those that failed together aren't to come back together.
+func doubling(first, last time.Duration) *backoff.ExponentialBackOff {
+	pauses := backoff.NewExponentialBackOff()
+	pauses.InitialInterval, pauses.MaxInterval, pauses.Multiplier = first, last, 2
+	return pauses
+}
+
+// once asks when there is credit for it, and tells how long the answer took.
+func (w *Worker) once(ctx context.Context, question Question) (Answer, time.Duration, error) {
 	leave, err := w.Gate.Enter(ctx)
 	if err != nil {
-		return Answer{}, fmt.Errorf("waiting for credit: %w", err)
+		return Answer{}, 0, fmt.Errorf("waiting for credit: %w", err)
 	}
 	w.inFlight.Add(1)
 	began := time.Now()
 	answer := w.Asker.Ask(ctx, question)
 	w.inFlight.Add(-1)
-	leave(answer, time.Since(began))
+	took := time.Since(began)
+	leave(answer, took)
 	// What ended with the worker is no answer.
-	return answer, ctx.Err()
+	return answer, took, ctx.Err()
 }
 
 func sleep(ctx context.Context, pause time.Duration) error {

@@ -165,7 +165,8 @@ func (s schedule) live(ctx context.Context, w *Worker, to *output.Output) (outpu
 	if err != nil {
 		return output.Tally{}, err
 	}
-	return w.Run(ctx, p, plan.Shard{From: 0, To: len(p.Parts)})
+	p.Shards = []plan.Shard{{To: len(p.Parts)}}
+	return w.Run(ctx, p, 0)
 }
 
 // Whenever workers are killed, and however many work on one shard at once, one of them
@@ -217,7 +218,14 @@ func TestOneRecordOfEachItem(t *testing.T) {
 	})
 }
 
-func checkRecords(t *rapid.T, store objects.Store, items int, tallies []output.Tally) {
+// failer is a test, or a round of one.
+type failer interface {
+	Context() context.Context
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func checkRecords(t failer, store objects.Store, items int, tallies []output.Tally) {
 	all, err := records(t.Context(), store, "results")
 	if err != nil {
 		t.Fatal(err)

@@ -18,8 +18,11 @@ import (
 
 const (
 	// firstInFlight is how many requests are under way before it is known how long answers
-	// take.
-	firstInFlight = 4
+	// take: as many as it takes to learn that, so that it is known by the first answers. Fewer
+	// would have a worker whose first answers are slow want less than there is for seconds.
+	firstInFlight = 16
+	// releasedWithin bounds the giving back of what is leased.
+	releasedWithin = 2 * time.Second
 	// maxLease bounds what is read of an answer of the function.
 	maxLease = 64 << 10
 	// smoothing is how much one answer's time counts in the mean.
@@ -45,6 +48,8 @@ type Leases struct {
 	inFlight int
 	// took is the mean time of answers, in seconds, 0 before the first.
 	took float64
+	// over is true once nothing is to be asked any more.
+	over bool
 }
 
 // NewLeases returns the Gate of the worker of a shard, which asks by its pod's name, and by
@@ -83,6 +88,23 @@ func (l *Leases) Run(ctx context.Context) {
 	}
 }
 
+// Release gives back what is leased once nothing is to be asked any more: so others have it now,
+// and not only when it has expired.
+func (l *Leases) Release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasedWithin)
+	defer cancel()
+	l.mu.Lock()
+	l.over = true
+	l.mu.Unlock()
+	// The first is answered with a lease of nothing; the second tells that the worker goes by that.
+	for range 2 {
+		if err := l.renew(ctx); err != nil {
+			l.Log.Warn("Credits weren't given back: they expire", "error", err)
+			return
+		}
+	}
+}
+
 func (l *Leases) renew(ctx context.Context) error {
 	asked := time.Now()
 	lease, err := l.lease(ctx, l.next())
@@ -100,16 +122,29 @@ func (l *Leases) renew(ctx context.Context) error {
 // the time that each takes.
 func (l *Leases) next() credits.Ask {
 	ask, far := l.ask, l.progress()
-	ask.Succeeded, ask.Failed, ask.InFlight = far.Succeeded, far.Failed, far.InFlight
+	ask.Knows, ask.Succeeded, ask.Failed, ask.InFlight = far.Knows, far.Succeeded, far.Failed, far.InFlight
 	ask.Requests, ask.Items = far.Requests, far.Items
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ask.Lease = l.bucket.Lease()
+	if l.over {
+		return ask
+	}
 	ask.Wanted = float64(l.bound.Limit())
-	if l.took > 0 {
-		ask.Wanted /= l.took
+	if takes := l.takes(); takes > 0 {
+		ask.Wanted /= takes
 	}
 	return ask
+}
+
+// takes is how long an answer takes, in seconds, 0 while that isn't known. Those that waited for
+// a Model that was away say nothing of how long the next ones will take: by their mean hardly
+// anything would be wanted, and so hardly any answers come to mend it.
+func (l *Leases) takes() float64 {
+	if bearable := l.bound.Bearable(); bearable > 0 {
+		return min(l.took, bearable)
+	}
+	return l.took
 }
 
 // Enter waits until there is a credit, and room. One after the other waits for that.
@@ -157,13 +192,23 @@ func (l *Leases) left(inFlight int, answer Answer, took time.Duration) {
 	l.mu.Lock()
 	l.inFlight--
 	overloaded := answer.Status == 0 || answer.Status == http.StatusServiceUnavailable
-	l.bound = l.bound.Next(pace.Answer{Took: took, InFlight: inFlight, Overloaded: overloaded})
+	// Whoever refuses a request doesn't say how long one takes.
+	if refused := judge(answer) == later; overloaded || !refused {
+		l.bound = l.bound.Next(pace.Answer{Took: took, InFlight: inFlight, Overloaded: overloaded})
+		if !refused {
+			l.learn(took)
+		}
+	}
+	l.mu.Unlock()
+	l.changed()
+}
+
+// learn takes in how long an answer took.
+func (l *Leases) learn(took time.Duration) {
 	if l.took == 0 {
 		l.took = took.Seconds()
 	}
 	l.took += smoothing * (took.Seconds() - l.took)
-	l.mu.Unlock()
-	l.changed()
 }
 
 func (l *Leases) changed() {

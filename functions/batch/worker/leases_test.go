@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -19,9 +20,10 @@ import (
 	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/batch/output"
 	"sluice.dev/sluice/functions/batch/task"
+	"sluice.dev/sluice/functions/limit/slack"
 )
 
-// function leases what it is told to.
+// function leases what it is told to, of what is wanted.
 type function struct {
 	mu    sync.Mutex
 	rate  float64
@@ -38,7 +40,7 @@ func (f *function) lease(_ context.Context, ask credits.Ask) (credits.Lease, err
 	}
 	f.last = ask
 	f.count++
-	return credits.Lease{Number: f.count, Rate: f.rate, Burst: 1, DurationSeconds: 3}, nil
+	return credits.Lease{Number: f.count, Rate: min(f.rate, ask.Wanted), Burst: 1, DurationSeconds: 3}, nil
 }
 
 func (f *function) set(rate float64, away bool) {
@@ -51,7 +53,7 @@ func leases(f *function, address, token string) *Leases {
 	described := &task.Task{Namespace: "team", Name: "nightly", UID: "u-1", Credits: address}
 	described.SetDefaults()
 	gate := NewLeases(described, 3, "nightly-3", token, func() Progress {
-		return Progress{Tally: output.Tally{Succeeded: 5, Failed: 1}, InFlight: 2, Requests: 9, Items: 4}
+		return Progress{Knows: true, Tally: output.Tally{Succeeded: 5, Failed: 1}, InFlight: 2, Requests: 9, Items: 4}
 	})
 	gate.Log = slog.New(slog.DiscardHandler)
 	if f != nil {
@@ -97,13 +99,18 @@ func TestLeases(t *testing.T) {
 			time.Sleep(d)
 			return entered.Load() - before
 		}
-		time.Sleep(credits.AskEvery / 4) // from here on nothing is looked at in the moment of an ask
+		// From here on it knows how long answers take, and nothing is looked at in the moment of an ask.
+		time.Sleep(credits.AskEvery + credits.AskEvery/4)
 		if n := during(10 * time.Second); n < 395 || n > 401 {
 			t.Errorf("%d have entered in 10 s, of 40 a second", n)
 		}
 		ask := f.last
-		if ask.Worker != "nightly-3" || ask.Shard != 3 || ask.Succeeded != 5 || ask.Failed != 1 || ask.InFlight != 2 || ask.Requests != 9 || ask.Items != 4 || ask.Lease != f.count-1 {
-			t.Errorf("it asked %+v", ask)
+		want := credits.Ask{
+			Namespace: "team", Batch: "nightly", UID: "u-1", Shard: 3, Worker: "nightly-3", Wanted: ask.Wanted, Lease: f.count - 1,
+			Knows: true, InFlight: 2, Succeeded: 5, Failed: 1, Requests: 9, Items: 4,
+		}
+		if ask != want {
+			t.Errorf("it asked %+v, want %+v", ask, want)
 		}
 		if ask.Wanted < 300 {
 			t.Errorf("with answers in 10 ms it wanted %g a second", ask.Wanted)
@@ -155,6 +162,83 @@ func TestRoom(t *testing.T) {
 		}
 		if n := inFlight.Load(); n > 1 {
 			t.Errorf("%d are under way in the end", n)
+		}
+	})
+}
+
+// A worker whose requests waited for a Model that was away wants as much as before once that is
+// back: so it is not for how long they waited that it has to wait again.
+func TestWantsAfterModelWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &function{rate: 400}
+		gate := leases(f, "", "")
+		ctx, end := ended(t)
+		defer end()
+		go gate.Run(ctx)
+		began := time.Now()
+		// The answers come just before it asks again.
+		away, back := began.Add(10*time.Second), began.Add(25*time.Second-credits.AskEvery/10)
+		for range 32 {
+			go func() {
+				for {
+					leave, err := gate.Enter(ctx)
+					if err != nil {
+						return
+					}
+					asked, status := time.Now(), http.StatusOK
+					if asked.After(away) && asked.Before(back) {
+						time.Sleep(back.Sub(asked))
+						status = http.StatusServiceUnavailable
+					}
+					time.Sleep(50 * time.Millisecond)
+					leave(Answer{Status: status}, time.Since(asked))
+				}
+			}()
+		}
+		time.Sleep(time.Until(back) + 2*credits.AskEvery + credits.AskEvery/4)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.last.Wanted < 100 {
+			t.Errorf("it wants %g a second of a Model that answers in 50 ms again", f.last.Wanted)
+		}
+	})
+}
+
+// What a worker that is done had leased is another's at once.
+func TestRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const model = "team/ranker"
+		ledger := credits.NewLedger(time.Now())
+		time.Sleep(credits.Longest)
+		ledger.Offer(map[string]slack.Slack{model: {Rate: 100, Expires: time.Now().Add(time.Hour)}})
+		var gates [2]*Leases
+		for i := range gates {
+			gates[i] = leases(nil, "", "")
+			gates[i].ask.Worker, gates[i].took = fmt.Sprint("nightly-", i), 0.01
+			gates[i].lease = func(_ context.Context, ask credits.Ask) (credits.Lease, error) {
+				return ledger.Lease(model, ask, time.Now())
+			}
+		}
+		rate := func(of int) float64 {
+			t.Helper()
+			if err := gates[of].renew(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return gates[of].bucket.Rate(time.Now())
+		}
+		for range 3 {
+			rate(0)
+			rate(1)
+		}
+		if one, other := rate(0), rate(1); one != 50 || other != 50 {
+			t.Fatalf("two that want all have %g and %g", one, other)
+		}
+		gates[0].Release(t.Context())
+		if got := rate(1); got != 100 {
+			t.Errorf("once the other one is done, one has %g", got)
+		}
+		if got := rate(0); got != 0 {
+			t.Errorf("one that is done has %g", got)
 		}
 	})
 }

@@ -33,8 +33,8 @@ type Answer struct {
 	RetryAfter time.Duration
 	// Problem is why there is no answer, or none that is kept.
 	Problem string
-	// TooLong is true of an answer over the bound, Unreached of a request that was never
-	// sent.
+	// TooLong is true of an answer over the bound, Unreached of a request that never came to the
+	// Model.
 	TooLong   bool
 	Unreached bool
 	// release gives back the room of a large answer.
@@ -81,7 +81,7 @@ func NewModel(t *task.Task) (*Model, error) {
 	return &Model{
 		client: answers.Client(t.Bounds.Concurrency, 0),
 		url:    target.ResolveReference(path).String(), headers: headers,
-		timeout: time.Duration(t.Request.Timeout), bound: t.Bounds.AnswerBytes, room: answers.NewRoom(small, largeAtOnce),
+		timeout: time.Duration(t.Request.Timeout), bound: t.Bounds.AnswerBytes, room: answers.NewRoom(small, largeAtOnce, largeAtOnce),
 	}, nil
 }
 
@@ -103,8 +103,11 @@ func (m *Model) Ask(ctx context.Context, question Question) Answer {
 		return m.unanswered(err)
 	}
 	defer answer.Body.Close()
+	if answers.Unrouted(answer) {
+		return Answer{Unreached: true, Problem: "the gateway has no route to the Model, which isn't there yet or any more"}
+	}
 	read := Answer{Status: answer.StatusCode}
-	read.Body, read.release, err = m.room.Read(ctx, answer.Body, m.bound)
+	read.Body, read.release, err = m.room.Read(ctx, "", answer.Body, m.bound)
 	switch {
 	case err != nil:
 		read.Free()
@@ -129,7 +132,7 @@ func (m *Model) unanswered(err error) Answer {
 		return Answer{Unreached: true, Problem: fmt.Sprintf("the Model can't be reached: %v", dial)}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return Answer{Problem: fmt.Sprintf("no answer within %s", m.timeout)}
+		return Answer{Problem: fmt.Sprintf("no answer within %s (spec.request.timeout)", m.timeout)}
 	}
 	return Answer{Problem: fmt.Sprintf("no answer: %v", err)}
 }

@@ -22,7 +22,7 @@ type entry struct {
 
 // record begins the item's record.
 func (e entry) record() output.Record {
-	return output.Record{Item: e.number, Object: e.Object, Line: e.Line}
+	return output.Record{Item: e.number, Object: e.Object, Line: e.Line, Offset: e.Offset}
 }
 
 // together are entries that are asked about in one request: one, or rows that gather.
@@ -136,7 +136,7 @@ func readRow(e *entry) bool {
 	}
 	row, err := rows.Parse(e.Body)
 	if err != nil {
-		e.Problem = "the line is no request of the Open Inference Protocol: " + err.Error()
+		e.Problem = "it is no request of the Open Inference Protocol: " + err.Error()
 		return false
 	}
 	e.row = row

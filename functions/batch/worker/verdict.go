@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice.dev/sluice/functions/batch/task"
@@ -51,6 +52,8 @@ type trial struct {
 	// waited is for how long it was told to come later. What it waited for credits isn't
 	// among it.
 	waited time.Duration
+	// away is for how long nobody was answered who asked.
+	away time.Duration
 	// heard is true when the Model answered anybody in the meantime.
 	heard bool
 }
@@ -66,10 +69,36 @@ func (t trial) next(a Answer, r task.Retry) verdict {
 		return failed
 	case v == later && t.waited >= time.Duration(r.Patience) && t.heard:
 		return failed
-	case v == later && t.waited >= time.Duration(r.Patience):
+	case v == later && t.longest() >= time.Duration(r.Patience):
 		return lost
 	}
 	return v
+}
+
+// longest is for how long the Model has taken no request.
+func (t trial) longest() time.Duration { return max(t.waited, t.away) }
+
+// away is for how long a Model has answered none of a worker's questions, which may have to take
+// turns: each by itself waits for little of it.
+type away struct {
+	mu sync.Mutex
+	// heard were the answers then; last is when one came that said to come later.
+	heard int64
+	last  time.Time
+	lasts time.Duration
+}
+
+// later takes in such an answer, and how long it took, where so many others have come, and
+// returns for how long none has. Time in which nobody may ask isn't among it.
+func (a *away) later(now time.Time, heard int64, took time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.last.IsZero() || a.heard != heard {
+		a.heard, a.last, a.lasts = heard, now.Add(-took), 0
+	}
+	a.lasts += min(now.Sub(a.last), took+longestPause)
+	a.last = now
+	return a.lasts
 }
 
 // maxShown bounds what a reason repeats of an answer.

@@ -45,7 +45,8 @@ func TestNext(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for header, want := range map[string]time.Duration{
-		"": 0, "3": 3 * time.Second, "-1": 0, "soon": 0, "99999999999999999999": 0,
+		"": 0, "0": 0, "3": 3 * time.Second, "-1": 0, "1.5": 0, "soon": 0, "99999999999999999999": 0, "31536000": 365 * 24 * time.Hour,
+		now.Add(365 * 24 * time.Hour).Format(http.TimeFormat): 365 * 24 * time.Hour, now.Add(-365 * 24 * time.Hour).Format(time.RFC850): 0,
 		now.Add(time.Minute).Format(http.TimeFormat): time.Minute, now.Add(-time.Minute).Format(http.TimeFormat): 0,
 	} {
 		if got := retryAfter(header, now); got != want {

@@ -26,9 +26,21 @@ type Gate interface {
 	Enter(ctx context.Context) (leave func(answer Answer, took time.Duration), err error)
 }
 
-// Output is where results go, as output.Output has it.
+// Output is where results go, and what tells how far a batch is.
 type Output interface {
-	Settled(ctx context.Context, parts []plan.Part) (map[int64]output.Tally, error)
+	// Claim makes the output the batch's own, or finds that it can't be.
+	Claim(ctx context.Context) error
+	// Plan returns the plan, nil where none is kept yet.
+	Plan(ctx context.Context) (*plan.Plan, error)
+	// SavePlan keeps a plan, unless there is one. It returns the one that is kept.
+	SavePlan(ctx context.Context, p *plan.Plan) (*plan.Plan, error)
+	// Settled returns the tallies of those parts of a shard that are in the output, by their
+	// first items. From then on the shard is this worker's.
+	Settled(ctx context.Context, shard int, parts []plan.Part) (map[int64]output.Tally, error)
+	// Limit is what a claimed output has room for.
+	Limit() output.Limit
+	// Commit puts the results of a part of the shard, unless they are there, and returns the
+	// tally of those that are.
 	Commit(ctx context.Context, spool *output.Spool) (output.Tally, error)
 }
 
@@ -49,6 +61,8 @@ type Worker struct {
 	inFlight  atomic.Int64
 	succeeded atomic.Int64
 	failed    atomic.Int64
+	knows     atomic.Bool
+	away      away
 }
 
 // Progress is how far a worker is: the items of its shard that have a record, and the
@@ -56,6 +70,8 @@ type Worker struct {
 type Progress struct {
 	output.Tally
 
+	// Knows is true once it has looked into the output: the tally has what is there.
+	Knows    bool
 	InFlight int64
 	// Requests are those that the Model has answered this worker, Items what these settled.
 	Requests, Items int64
@@ -64,7 +80,9 @@ type Progress struct {
 // Progress returns how far it is. Items of a part that isn't committed count; if another
 // worker's results are, those do.
 func (w *Worker) Progress() Progress {
+	knows := w.knows.Load() // before the tally, which has what it knows
 	return Progress{
+		Knows:    knows,
 		Tally:    output.Tally{Succeeded: w.succeeded.Load(), Failed: w.failed.Load()},
 		InFlight: w.inFlight.Load(),
 		Requests: w.heard.Load(), Items: w.own.Load(),
@@ -73,8 +91,12 @@ func (w *Worker) Progress() Progress {
 
 // Run works on a shard until each of its parts is committed, and returns the tally of those
 // that are. While one part is committed the next is worked on.
-func (w *Worker) Run(ctx context.Context, p *plan.Plan, shard plan.Shard) (output.Tally, error) {
-	settled, err := w.Output.Settled(ctx, p.Parts[shard.From:shard.To])
+func (w *Worker) Run(ctx context.Context, p *plan.Plan, index int) (output.Tally, error) {
+	if _, err := w.Source.Fix(ctx, p.Ranges); err != nil {
+		return output.Tally{}, err
+	}
+	shard := p.Shards[index]
+	settled, err := w.Output.Settled(ctx, index, p.Parts[shard.From:shard.To])
 	if err != nil {
 		return output.Tally{}, err
 	}
@@ -83,6 +105,7 @@ func (w *Worker) Run(ctx context.Context, p *plan.Plan, shard plan.Shard) (outpu
 		total = total.Plus(tally)
 	}
 	w.count(total)
+	w.knows.Store(true)
 	commits := &commits{to: w.Output, count: w.count}
 	for i := shard.From; i < shard.To; i++ {
 		if _, ok := settled[p.Parts[i].First]; ok {
@@ -102,7 +125,7 @@ func (w *Worker) Run(ctx context.Context, p *plan.Plan, shard plan.Shard) (outpu
 
 // part works on a part, and returns its results.
 func (w *Worker) part(ctx context.Context, part plan.Part, end plan.Position) (*output.Spool, error) {
-	spool, err := output.NewSpool(w.Folder, part, w.Task.Bounds.SpoolBytes)
+	spool, err := output.NewSpool(w.Folder, part, w.Task.Bounds.SpoolBytes, w.Output.Limit())
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +168,7 @@ func (w *Worker) bearable(record *output.Record) error {
 		return nil
 	}
 	return task.Final(task.TooManyFailedItems, fmt.Errorf(
-		"more than %d items have failed (maxFailedItems), the last of them item %d, line %d: %s", *most, record.Item, record.Line, record.Reason))
+		"more than %d items have failed (maxFailedItems), the last of them item %d%s: %s", *most, record.Item, record.Where(), record.Reason))
 }
 
 // commits are a worker's, one at a time.

@@ -85,7 +85,9 @@ func (r *run) work(ctx context.Context, p *plan.Plan, model http.HandlerFunc) (o
 	w := &Worker{
 		Task: r.task, Source: input.New(r.store, r.task), Output: output.New(r.store, r.task), Asker: asker, Gate: open{}, Folder: r.TempDir(),
 	}
-	tally, err := w.Run(ctx, p, plan.Shard{From: 0, To: len(p.Parts)})
+	all := *p
+	all.Shards = []plan.Shard{{To: len(p.Parts)}}
+	tally, err := w.Run(ctx, &all, 0)
 	r.last = w.Progress()
 	return tally, err
 }
@@ -242,6 +244,28 @@ func TestAnswers(t *testing.T) {
 			fmt.Fprint(w, n)
 		}, 200, "", "2", 2},
 		{"too long", func(w http.ResponseWriter, _ int64) { fmt.Fprint(w, long, long) }, 200, "the answer is longer than 150 bytes", "", 1},
+		{"nothing with 200", func(http.ResponseWriter, int64) {}, 200, "", "", 1},
+		{"an answer that breaks off", func(w http.ResponseWriter, _ int64) { cutOff(w) }, 0, "no answer: unexpected EOF", "", 3},
+		{"answers that break off, then a whole one", func(w http.ResponseWriter, n int64) {
+			if n < 3 {
+				cutOff(w)
+			}
+			fmt.Fprint(w, n)
+		}, 200, "", "3", 3},
+		{"404 of the Model's", func(w http.ResponseWriter, _ int64) {
+			w.Header().Set("X-Envoy-Upstream-Service-Time", "3")
+			fromGateway(w)
+		}, 404, "404 Not Found", "", 1},
+		{"404 with a body", func(w http.ResponseWriter, _ int64) {
+			w.Header().Set("Server", "istio-envoy")
+			http.Error(w, "no such model", http.StatusNotFound)
+		}, 404, "404 Not Found: no such model", "", 1},
+		{"no route, then 200", func(w http.ResponseWriter, n int64) {
+			if n < 10 {
+				fromGateway(w)
+			}
+			fmt.Fprint(w, n)
+		}, 200, "", "10", 10},
 		{"connections that break", func(w http.ResponseWriter, _ int64) { panic(http.ErrAbortHandler) }, 0, "no answer: ", "", 3},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -266,6 +290,21 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cutOff is an answer that ends in its middle.
+func cutOff(w http.ResponseWriter) {
+	w.Header().Set("Content-Length", "100")
+	fmt.Fprint(w, `{"score": `)
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// fromGateway is what the gateway answers while a Model has no route.
+func fromGateway(w http.ResponseWriter) {
+	w.Header().Set("Server", "istio-envoy")
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusNotFound)
 }
 
 // A gateway pod that has no more of the limit isn't asked again over the same connection.
@@ -359,7 +398,7 @@ func TestNoAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all, _ := r.results(); len(all) != 1 || all[0].Reason != "no answer within 50ms" {
+	if all, _ := r.results(); len(all) != 1 || all[0].Reason != "no answer within 50ms (spec.request.timeout)" {
 		t.Errorf("results are %+v", all)
 	}
 }
@@ -375,8 +414,9 @@ func reasonOf(err error) (string, bool) {
 // A Model that isn't there costs no item; the worker ends, and may be started again.
 func TestModelAway(t *testing.T) {
 	for name, model := range map[string]http.HandlerFunc{
-		"503": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
-		"429": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"503":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"429":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"deleted": func(w http.ResponseWriter, _ *http.Request) { fromGateway(w) },
 		// Nobody listens.
 		"unreachable": nil,
 	} {
@@ -394,24 +434,35 @@ func TestModelAway(t *testing.T) {
 	}
 }
 
-// An item that the Model takes never, while it takes others, has failed.
-func TestOneItemThatIsNeverTaken(t *testing.T) {
-	r := newRun(t, "1", "2", "3")
-	r.task.Retry.Patience = task.Duration(50 * time.Millisecond)
-	_, err := r.work(t.Context(), r.plan(), func(w http.ResponseWriter, q *http.Request) {
-		body, _ := io.ReadAll(q.Body)
-		if string(body) == "2" {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	})
-	if err != nil {
-		t.Fatal(err)
+func onePart() *plan.Plan {
+	return &plan.Plan{Parts: make([]plan.Part, 1), Shards: []plan.Shard{{To: 1}}}
+}
+
+// blind is an output that can't be read.
+type blind struct{ Output }
+
+func (blind) Settled(context.Context, int, []plan.Part) (map[int64]output.Tally, error) {
+	return nil, errors.New("away")
+}
+
+// A worker that hasn't looked into the output doesn't know how far its shard is, and says so.
+func TestWhatAWorkerKnows(t *testing.T) {
+	described := &task.Task{}
+	w := &Worker{Source: input.New(nil, described), Output: blind{}}
+	if _, err := w.Run(t.Context(), onePart(), 0); err == nil || w.Progress().Knows {
+		t.Errorf("of an output that can't be read, it says %+v, %v", w.Progress(), err)
 	}
-	if all, failed := r.results(); len(all) != 3 || len(failed) != 1 || failed[1].Status != 503 {
-		t.Errorf("results are %+v", all)
+	seen := &Worker{Source: input.New(nil, described), Output: settled{}}
+	if _, err := seen.Run(t.Context(), onePart(), 0); err != nil || !seen.Progress().Knows || seen.Progress().Succeeded != 7 {
+		t.Errorf("of one that is there, it says %+v, %v", seen.Progress(), err)
 	}
+}
+
+// settled is an output that has all of a part.
+type settled struct{ Output }
+
+func (settled) Settled(context.Context, int, []plan.Part) (map[int64]output.Tally, error) {
+	return map[int64]output.Tally{0: {Succeeded: 7}}, nil
 }
 
 func TestMaxFailedItems(t *testing.T) {
@@ -554,8 +605,8 @@ func TestRows(t *testing.T) {
 			t.Errorf("item %d: %s", i, record.Response)
 		}
 	}
-	// Three requests, of 16, 15 and 8, and eight more to find the one item of the first.
-	if n := asked.Load(); n != 3+8 {
+	// Two shards of 20: four requests, of 16, 4, 15 and 4, and eight more to find the one item of the first.
+	if n := asked.Load(); n != 4+8 {
 		t.Errorf("asked %d times", n)
 	}
 }

@@ -3,10 +3,17 @@ package capacity
 import (
 	"math/big"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"knative.dev/networking/pkg/apis/networking"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
+
+// Rational is a rate of the API, exactly; false if it isn't above 0.
+func Rational(q resource.Quantity) (*big.Rat, bool) {
+	r, ok := new(big.Rat).SetString(q.AsDec().String())
+	return r, ok && r.Sign() > 0
+}
 
 // Replicas is the scale of one revision that a limit follows.
 type Replicas struct {

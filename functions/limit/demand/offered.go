@@ -37,7 +37,14 @@ type Cluster interface {
 	// Slow are the virtual services of which a replica takes longer for a request than
 	// PollEvery, with how long: one request is a demand for no more than one replica.
 	Slow() map[string]time.Duration
+	// Gateways are those that serve a virtual service. One that isn't there may be served by
+	// any of them.
+	Gateways() map[string][]string
 }
+
+// Keeper keeps what came until now, by virtual service; whole is true of one of which all of
+// it is known.
+type Keeper func(now time.Time, came map[string]float64, whole func(virtualService string) bool)
 
 // Offered is the demand seen at each gateway, from the counters that its pods'
 // access loggers keep by virtual service and entry. A request
@@ -49,6 +56,11 @@ type Offered struct {
 	log     *zap.SugaredLogger
 	// notify is called when demand was seen: shares may have to follow it.
 	notify func()
+	// keep is told what came to each virtual service since it was told last, but for requests
+	// with the mark, and of which every pod of their gateways said so; it may be nil.
+	keep Keeper
+	// polled is when the last poll began.
+	polled time.Time
 	// tallies by pod, of those too that are gone and whose demand fades.
 	tallies map[string]*tally
 
@@ -69,6 +81,9 @@ func New(cluster Cluster, c clock.WithTicker, log *zap.SugaredLogger, notify fun
 		cluster: cluster, clock: c, log: log, notify: notify, tallies: map[string]*tally{},
 	}
 }
+
+// Keep has what comes be kept, too. It is for before Run.
+func (o *Offered) Keep(keep Keeper) { o.keep = keep }
 
 // At returns how many requests a second arrive for a virtual service at each entry of
 // a gateway, in the order of gateway.Entries.
@@ -145,6 +160,7 @@ type reading struct {
 
 // poll reads every pod's counters and folds what they grew by into the rates.
 func (o *Offered) poll(ctx context.Context) {
+	began := o.clock.Now()
 	pods, served, slow := o.cluster.ReadyPods(), o.cluster.Served(), halfLives(o.cluster.Slow())
 	readings := make([]reading, len(pods))
 	var group errgroup.Group
@@ -158,9 +174,10 @@ func (o *Offered) poll(ctx context.Context) {
 		})
 	}
 	_ = group.Wait() // each reading has its own error
-	listed, came := sets.New[string](), map[string]counts{}
+	listed, came, said := sets.New[string](), map[string]counts{}, saying{}
 	for i, pod := range pods {
 		listed.Insert(pod.Name)
+		said.note(pod.Gateway, readings[i].err == nil && o.compares(pod))
 		if of := o.fold(pod, readings[i], served, slow); len(of) > 0 {
 			came[pod.Name] = of
 		}
@@ -174,9 +191,63 @@ func (o *Offered) poll(ctx context.Context) {
 		}
 	}
 	o.sum(listed, came)
+	if o.keep != nil {
+		o.keep(o.clock.Now(), unmarked(came), said.wholeOf(o.cluster.Gateways()))
+	}
+	o.polled = began
 	if len(came) > 0 {
 		o.notify()
 	}
+}
+
+// compares is true if a pod's counters were read by the last poll: then it is known what
+// came since.
+func (o *Offered) compares(pod Pod) bool {
+	t := o.tallies[pod.Name]
+	return !o.polled.IsZero() && t != nil && t.counts != nil && !t.at.Before(o.polled)
+}
+
+// saying is, by gateway, whether each of its pods said all that came since the last poll.
+type saying map[string]bool
+
+func (s saying) note(gateway string, all bool) {
+	before, ok := s[gateway]
+	s[gateway] = all && (before || !ok)
+}
+
+// wholeOf tells of which virtual services all is known, by the gateways that serve them: one
+// without pods says nothing.
+func (s saying) wholeOf(gateways map[string][]string) func(virtualService string) bool {
+	everywhere := len(s) > 0
+	for _, all := range s {
+		everywhere = everywhere && all
+	}
+	return func(virtualService string) bool {
+		of, ok := gateways[virtualService]
+		if !ok {
+			return everywhere
+		}
+		for _, name := range of {
+			if !s[name] {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// unmarked is what came to each virtual service, at all pods and entries, without the mark.
+func unmarked(came map[string]counts) map[string]float64 {
+	sum := map[string]float64{}
+	for _, of := range came {
+		for s, n := range of {
+			if s.marked {
+				n = -n // the other counter has them, too
+			}
+			sum[s.virtualService] += n
+		}
+	}
+	return sum
 }
 
 // fold takes in what came of asking a pod, and returns the requests that came to it.

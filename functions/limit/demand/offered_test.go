@@ -24,11 +24,14 @@ type cluster struct {
 	shows map[string]counts
 	gone  sets.Set[string]
 	slow  map[string]time.Duration
+	at    map[string][]string
 }
 
 func (c *cluster) ReadyPods() []Pod { return c.pods }
 
 func (c *cluster) Slow() map[string]time.Duration { return c.slow }
+
+func (c *cluster) Gateways() map[string][]string { return c.at }
 
 func (c *cluster) Served() sets.Set[string] {
 	return sets.New("team.m", "team.other").Difference(c.gone)
@@ -310,6 +313,80 @@ func TestDemandForSlowModels(t *testing.T) {
 		}
 		if bound := offered + 1.0/takes; most > bound {
 			t.Errorf("one every %d s: a demand of %g at most, want no more than another replica's, %g", every, most, bound)
+		}
+	}
+}
+
+// What comes is kept by second, without requests with the mark; where a pod doesn't say all of
+// it, that is told.
+func TestWhatComesIsKept(t *testing.T) {
+	a, b := Pod{Gateway: gateway.Shared, Name: "a", IP: "a"}, Pod{Gateway: gateway.Shared, Name: "b", IP: "b"}
+	w := watch(zap.NewNop().Sugar(), a, b)
+	type telling struct {
+		came  float64
+		whole bool
+	}
+	var told []telling
+	w.Keep(func(now time.Time, came map[string]float64, whole func(string) bool) {
+		if !now.Equal(w.clock.Now()) {
+			t.Errorf("told at %v, want %v", now, w.clock.Now())
+		}
+		told = append(told, telling{came["team.m"], whole("team.m")})
+	})
+	marked := func(http, local, mark float64) counts {
+		out := shown(http, local)
+		out[series{virtualService: "team.m", marked: true}] = mark
+		return out
+	}
+	for _, shows := range []map[string]counts{
+		{"a": marked(10, 5, 2), "b": shown(7, 0)},
+		{"a": marked(20, 6, 5), "b": shown(9, 1)},
+		{"a": marked(21, 6, 5)},
+		{"a": marked(22, 6, 5), "b": shown(15, 1)},
+		{"a": marked(22, 6, 5), "b": shown(15, 1)},
+	} {
+		w.after(t, shows)
+	}
+	want := []telling{{0, false}, {10 + 1 - 3 + 2 + 1, true}, {1, false}, {1 + 6, false}, {0, true}}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+// A gateway's pod that can't be read has what came elsewhere be whole.
+func TestWhatComesIsWholeByGateway(t *testing.T) {
+	w := watch(zap.NewNop().Sugar(), Pod{Gateway: gateway.Shared, Name: "a", IP: "a"}, Pod{Gateway: gateway.Shared, Name: "b", IP: "b"}, Pod{Gateway: "tenant-blue", Name: "c", IP: "c"})
+	w.at = map[string][]string{
+		"team.m": {gateway.Shared}, "team.other": {"tenant-blue"},
+		"team.moving": {gateway.Shared, "tenant-blue"}, "team.early": {"tenant-red"},
+	}
+	got := map[string]bool{}
+	w.Keep(func(_ time.Time, _ map[string]float64, whole func(string) bool) {
+		for _, name := range []string{"team.m", "team.other", "team.moving", "team.early", "team.nobody"} {
+			got[name] = whole(name)
+		}
+	})
+	type of = map[string]bool
+	all, shown := map[string]counts{"a": shown(1, 0), "b": shown(1, 0), "c": shown(1, 0)}, func(ips ...string) map[string]counts {
+		out := map[string]counts{}
+		for _, ip := range ips {
+			out[ip] = shown(1, 0)
+		}
+		return out
+	}
+	for _, step := range []struct {
+		name  string
+		shows map[string]counts
+		want  of
+	}{
+		{"the first reading", all, of{"team.m": false, "team.other": false, "team.moving": false, "team.early": false, "team.nobody": false}},
+		{"all", all, of{"team.m": true, "team.other": true, "team.moving": true, "team.early": false, "team.nobody": true}},
+		{"not a", shown("b", "c"), of{"team.m": false, "team.other": true, "team.moving": false, "team.early": false, "team.nobody": false}},
+		{"a again", all, of{"team.m": false, "team.other": true, "team.moving": false, "team.early": false, "team.nobody": false}},
+		{"not c", shown("a", "b"), of{"team.m": true, "team.other": false, "team.moving": false, "team.early": false, "team.nobody": false}},
+	} {
+		if w.after(t, step.shows); !maps.Equal(got, step.want) {
+			t.Errorf("%s: whole are %v, want %v", step.name, got, step.want)
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -21,17 +20,28 @@ import (
 // lineBytes bounds a line of what a pod shows.
 const lineBytes = 64 << 10
 
-// scrape reads a pod's counters at Envoy's own Prometheus listener, which every
-// gateway has: those of the virtual services that are served.
+// scrape reads a pod's counters: those of the virtual services that are served.
 func scrape(ctx context.Context, client *http.Client, ip string, served sets.Set[string]) (counts, error) {
-	// Envoy filters by its own name of a counter, where a dot comes after the scope.
-	_, offered, _ := strings.Cut(gateway.OfferedMetric, "_")
-	_, marked, _ := strings.Cut(gateway.MarkedMetric, "_")
-	u := url.URL{
-		Scheme: "http", Host: net.JoinHostPort(ip, strconv.Itoa(gateway.StatsPort)), Path: "/stats/prometheus",
-		RawQuery: url.Values{"filter": {offered + "|" + marked}}.Encode(),
+	_, offered := gateway.Scoped(gateway.OfferedMetric)
+	_, marked := gateway.Scoped(gateway.MarkedMetric)
+	shown, err := Shown(ctx, client, StatsAddress(ip), offered+"|"+marked)
+	if err != nil {
+		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	defer func() { _ = shown.Close() }()
+	return parse(shown, served)
+}
+
+// StatsAddress is where a pod shows what it counts.
+func StatsAddress(ip string) string {
+	return "http://" + net.JoinHostPort(ip, strconv.Itoa(gateway.StatsPort))
+}
+
+// Shown asks a pod at its StatsAddress for those metrics that a filter passes, by Envoy's own
+// names: at Envoy's own Prometheus listener, which every gateway has. They have to be closed.
+func Shown(ctx context.Context, client *http.Client, address, filter string) (io.ReadCloser, error) {
+	query := url.Values{"filter": {filter}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/stats/prometheus?"+query.Encode(), http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("building the request: %w", err)
 	}
@@ -39,11 +49,11 @@ func scrape(ctx context.Context, client *http.Client, ip string, served sets.Set
 	if err != nil {
 		return nil, fmt.Errorf("reading counters: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
 		return nil, fmt.Errorf("reading counters: status %d", resp.StatusCode)
 	}
-	return parse(resp.Body, served)
+	return resp.Body, nil
 }
 
 // parse reads the counters of what is served, line by line: a pod shows those of all

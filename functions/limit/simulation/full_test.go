@@ -41,24 +41,23 @@ func overload(c corner, r rule) (fullness, error) {
 	if err != nil {
 		return fullness{}, err
 	}
-	defer s.scaler.close()
 	f := fullness{at: never, least: math.Inf(1)}
 	limit := c.perReplica * float64(c.most)
-	admitted := func() float64 { return (s.sum.admitted + s.second.admitted) / limit }
-	from, before, state := patience, 0., s.state
-	for s.now < watched {
+	admitted := func() float64 { return s.Flow().Admitted / limit }
+	from, before, state := patience, 0., s.State()
+	for s.Now() < watched {
 		s.step()
-		if f.at == never && s.state.Ready == c.most {
-			f.at, from = s.now, min(from, s.now)
+		if f.at == never && s.State().Ready == c.most {
+			f.at, from = s.Now(), min(from, s.Now())
 		}
-		switch since := s.now - from; {
+		switch since := s.Now() - from; {
 		case since <= 0:
-			f.until = admitted() / s.now.Seconds()
-		case s.state != state:
+			f.until = admitted() / s.Now().Seconds()
+		case s.State() != state:
 			f.changes++
 		}
-		state = s.state
-		if since := s.now - from; since%settling == 0 {
+		state = s.State()
+		if since := s.Now() - from; since%settling == 0 {
 			if since > settling {
 				part := (admitted() - before) / settling.Seconds()
 				f.least, f.most = math.Min(f.least, part), math.Max(f.most, part)
@@ -66,7 +65,7 @@ func overload(c corner, r rule) (fullness, error) {
 			before = admitted()
 		}
 	}
-	f.queue = s.replicas.backlog(s.now)
+	f.queue = s.Backlog()
 	return f, s.conserved()
 }
 
@@ -134,7 +133,7 @@ func TestFullIsExact(t *testing.T) {
 				worst := all[0]
 				for i, f := range all {
 					worst = worst.and(f)
-					if (settle <= 1 || r.floor != nil) && !f.exact() {
+					if (settle <= 1 || r.Floor != nil) && !f.exact() {
 						t.Errorf("%v, %s: %+v", corners[i], r.name, f)
 					}
 				}

@@ -40,28 +40,27 @@ func crowd(c corner, r rule) (crowding, error) {
 	if err != nil {
 		return crowding{}, err
 	}
-	defer s.scaler.close()
-	s.replicas.room = roomFor
+	s.Room(roomFor)
 	out, before := crowding{least: math.Inf(1), back: never}, 0.
 	from := noticed + c.start
-	admitted := func() float64 { return s.sum.admitted + s.second.admitted }
-	for s.now < cleared {
+	admitted := func() float64 { return s.Flow().Admitted }
+	for s.Now() < cleared {
 		s.step()
-		if s.now < from {
+		if s.Now() < from {
 			before = admitted()
 			continue
 		}
-		out.asked = max(out.asked, s.scaler.min-roomFor)
-		if (s.now-from)%settling == 0 && s.now > from {
+		out.asked = max(out.asked, s.Min()-roomFor)
+		if (s.Now()-from)%settling == 0 && s.Now() > from {
 			part := (admitted() - before) / (c.perReplica * roomFor * settling.Seconds())
 			out.least, out.most, before = math.Min(out.least, part), math.Max(out.most, part), admitted()
 		}
 	}
-	out.queue = s.replicas.backlog(s.now)
-	for s.replicas.room = 0; out.back == never && s.now < cleared+10*time.Minute; {
+	out.queue = s.Backlog()
+	for s.Room(0); out.back == never && s.Now() < cleared+10*time.Minute; {
 		s.step()
-		if s.state.Ready >= c.enough() {
-			out.back = s.now - cleared
+		if s.State().Ready >= c.enough() {
+			out.back = s.Now() - cleared
 		}
 	}
 	return out, s.conserved()
@@ -99,7 +98,7 @@ func crowds(settle float64, start time.Duration) []corner {
 func TestFullNodes(t *testing.T) {
 	hopeful := func(q float64) rule {
 		r := demand(q)
-		r.name, r.hopeful = "Demand, hopeful", true
+		r.name, r.Hopeful = "Demand, hopeful", true
 		return r
 	}
 	var text strings.Builder
@@ -118,11 +117,11 @@ func TestFullNodes(t *testing.T) {
 				for i, c := range all {
 					worst = worst.and(c)
 					switch {
-					case r.hopeful && c.most < 1.5:
+					case r.Hopeful && c.most < 1.5:
 						t.Errorf("%v: what never comes isn't counted: %+v", corners[i], c)
-					case !r.hopeful && (c.least < .95 || c.most > 1.05 || c.asked > 2):
+					case !r.Hopeful && (c.least < .95 || c.most > 1.05 || c.asked > 2):
 						t.Errorf("%v, %s: %+v", corners[i], r.name, c)
-					case !r.hopeful && c.back > returned+2*start:
+					case !r.Hopeful && c.back > returned+2*start:
 						t.Errorf("%v, %s: replicas don't come when there is room: %+v", corners[i], r.name, c)
 					}
 				}

@@ -9,18 +9,15 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice.dev/sluice/functions/limit/capacity"
-	"sluice.dev/sluice/reconciler/apis/revision"
+	"sluice.dev/sluice/functions/whatif/replay"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 const (
 	// never is the time of what didn't come about before everything stood still.
-	never = time.Duration(math.MaxInt64)
+	never = replay.Never
 	// longest is the end of a run that doesn't come to rest.
 	longest = 40 * time.Minute
-	// memory is how much of the demand before a look at the gateway's counters is
-	// kept, as package limit does.
-	memory = .5
 )
 
 // outcome is what came of a run. Times count from the change of the demand.
@@ -40,161 +37,56 @@ type outcome struct {
 
 // simulation is one run.
 type simulation struct {
+	*replay.World
 	corner
-	rule     rule
-	scaler   *autoscaler
-	replicas *replicas
-	gateway  *gateway
-	outcome  outcome
-
-	now     time.Duration
-	state   capacity.Replicas
-	changed time.Duration
-	// progress is that of replicas that are on their way.
-	progress capacity.Progress
-	view     view
-	// second is what has been since the last whole one; sum all of it.
-	second, sum flow
+	rule    rule
+	outcome outcome
 }
-
-// flow is requests: how many came and how many of them were admitted, and for how
-// many request-seconds they were in flight.
-type flow struct{ offered, admitted, inFlight float64 }
-
-// began is when every simulation does, at a full minute.
-var began = time.Unix(2_000_000_040, 0)
 
 // newSimulation is a corner with windows and replicas full of the load before the
 // change.
 func newSimulation(c corner, r rule) (*simulation, error) {
-	scaler, err := newAutoscaler(c.model())
+	replica := replay.Replica{Latency: c.latency, Parallel: c.capacity() * c.perReplica * c.latency.Seconds(), Concurrency: math.Inf(1)}
+	if n := c.concurrency(); n > 0 {
+		replica.Concurrency = float64(n)
+	}
+	world, err := replay.New(replay.Setup{
+		Model: c.model(), Rule: r.Rule, Burst: v1alpha1.DefaultBurst, Replica: replica, Start: func() time.Duration { return c.start },
+	})
 	if err != nil {
 		return nil, err
 	}
-	s := &simulation{
-		corner: c, rule: r, scaler: scaler, gateway: &gateway{}, outcome: outcome{same: never, enough: never},
-		replicas: &replicas{
-			latency: c.latency, start: c.start, concurrency: math.Inf(1), parallel: c.capacity() * c.perReplica * c.latency.Seconds(),
-		},
+	if c.before > 0 {
+		world.Settle(c.before*c.perReplica, 1)
 	}
-	if n := c.concurrency(); n > 0 {
-		s.replicas.concurrency = float64(n)
-	}
-	s.state = capacity.Replicas{Percent: 100, Max: revision.Max(scaler.pa, scaler.cluster), Initial: revision.FromZero(scaler.pa, scaler.cluster)}
-	scaler.want(0)
-	if c.before == 0 {
-		return s, nil
-	}
-	load := c.before * c.perReplica
-	s.view.offered = load
-	s.replicas.fill(load)
-	scaler.ready = 1
-	scaler.want(1)
-	for at := -scaler.window; at <= 0; at += observeEvery {
-		scaler.observe(began.Add(at), s.replicas.inFlight(), load)
-	}
-	scaler.decide(began)
-	return s, nil
+	return &simulation{World: world, corner: c, rule: r, outcome: outcome{same: never, enough: never}}, nil
 }
 
-// step lets a step pass.
+// step lets a step pass, and looks at what came of it.
 func (s *simulation) step() {
-	s.replicas.place(s.now)
-	s.look()
-	offered := s.demand(s.now) * step.Seconds()
-	admitted := s.gateway.admit(s.now, offered)
-	s.wake(admitted)
-	s.replicas.activator = s.scaler.activator
-	s.replicas.serve(s.now, admitted)
-	s.second.offered += offered
-	s.second.admitted += admitted
-	s.second.inFlight += s.replicas.inFlight() * step.Seconds()
-
-	s.now += step
-	if s.now%observeEvery == 0 {
-		s.report()
+	now, o := s.Now(), &s.outcome
+	s.Step(s.demand(now) * replay.Step.Seconds())
+	o.ready = s.State().Ready
+	if now >= s.ramp && o.ready >= s.corner.same() {
+		o.same = min(o.same, now)
 	}
-	if (s.now-lag)%observeEvery == 0 && s.rule.floor != nil {
-		s.view.now = s.now
-		s.scaler.min = s.rule.floor(s.view)
-		s.scale(max(s.state.Desired, s.scaler.min))
+	if now >= s.ramp && o.ready >= s.corner.enough() {
+		o.enough = min(o.enough, now)
 	}
-	if s.now%tickEvery == 0 {
-		s.scaler.decide(began.Add(s.now))
-		s.scale(*s.scaler.pa.Status.DesiredScale)
-	}
-}
-
-// look has the limit follow the replicas.
-func (s *simulation) look() {
-	_, ready := s.replicas.count(s.now)
-	s.scaler.ready = ready
-	state := s.state
-	state.Ready, state.Desired = ready, revision.Desired(s.scaler.pa, ready)
-	if !s.rule.hopeful && (s.now%observeEvery == 0 || state != s.state) {
-		now := began.Add(s.now)
-		s.progress = s.progress.Next(state, now)
-		state.Missing, state.Why = s.replicas.starts(s.now).Missing(state, s.progress, now)
-	}
-	if state != s.state || s.now == 0 {
-		s.state, s.changed, s.view.replicas = state, s.now, state
-		if s.rule.limit != nil {
-			s.gateway.tell(s.now, s.rule.limit(s.view))
-		}
-	}
-	s.outcome.ready = ready
-	if s.now < s.ramp {
+	if s.Now()%replay.ObserveEvery != 0 {
 		return
 	}
-	if ready >= s.corner.same() {
-		s.outcome.same = min(s.outcome.same, s.now)
+	if sum := s.Flow(); s.Now() <= time.Minute {
+		o.admitted = sum.Admitted / sum.Offered
 	}
-	if ready >= s.corner.enough() {
-		s.outcome.enough = min(s.outcome.enough, s.now)
-	}
-}
-
-// wake is what the activator does with the first request to no replicas: it tells
-// the autoscaler at once (serving pkg/autoscaler/scaling, Poke).
-func (s *simulation) wake(admitted float64) {
-	if s.state.Desired > 0 || admitted == 0 {
-		return
-	}
-	s.scaler.observe(began.Add(s.now+step), 1, 1)
-	s.scaler.decide(began.Add(s.now))
-	s.scale(*s.scaler.pa.Status.DesiredScale)
-}
-
-// scale sets what is desired.
-func (s *simulation) scale(n int32) {
-	s.scaler.want(n)
-	s.replicas.scale(s.now, *s.scaler.pa.Status.DesiredScale)
-}
-
-// report ends a second: the autoscaler and the limiter learn of it.
-func (s *simulation) report() {
-	last := s.second
-	s.second = flow{}
-	s.scaler.observe(began.Add(s.now), last.inFlight, last.admitted)
-	s.view.offered = memory*s.view.offered + (1-memory)*last.offered
-	s.view.refused = last.offered - last.admitted
-	if s.rule.fed != nil {
-		s.scaler.observe(began.Add(s.now), s.rule.fed(s.view)*s.scaler.target, s.view.refused)
-	}
-	s.sum.offered += last.offered
-	s.sum.admitted += last.admitted
-	if s.now <= time.Minute {
-		s.outcome.admitted = s.sum.admitted / s.sum.offered
-	}
-	s.outcome.lost = s.replicas.lost
-	s.outcome.queue = max(s.outcome.queue, s.replicas.backlog(s.now))
+	o.lost, o.queue = s.Lost(), max(o.queue, s.Backlog())
 }
 
 // rests is true once nothing will change any more: for so long, all that was admitted
 // was seen in all windows.
 func (s *simulation) rests() bool {
-	return s.now > s.ramp+time.Minute && s.state.Ready == s.state.Desired &&
-		s.now > s.changed+s.scaler.window+s.start+2*s.latency+3*tickEvery
+	return s.Now() > s.ramp+time.Minute && s.State().Ready == s.State().Desired &&
+		s.Now() > s.Changed()+s.Window()+s.start+2*s.latency+3*replay.TickEvery
 }
 
 // run simulates until there is nothing more to learn of starvation.
@@ -203,10 +95,9 @@ func run(c corner, r rule) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	defer s.scaler.close()
-	for s.now < longest && !s.rests() {
+	for s.Now() < longest && !s.rests() {
 		s.step()
-		if s.now > time.Minute && s.outcome.same != never && s.outcome.enough != never {
+		if s.Now() > time.Minute && s.outcome.same != never && s.outcome.enough != never {
 			break
 		}
 	}
@@ -215,9 +106,8 @@ func run(c corner, r rule) (outcome, error) {
 
 // conserved is an error if the model makes or loses requests.
 func (s *simulation) conserved() error {
-	in := s.sum.admitted + s.second.admitted + s.replicas.began
-	if out := s.replicas.done + s.replicas.lost + s.replicas.inFlight(); math.Abs(in-out) > 1e-6*(1+in) {
-		return fmt.Errorf("%v, %s: of %g requests, %g are accounted for", s.corner, s.rule.name, in, out)
+	if err := s.Conserved(); err != nil {
+		return fmt.Errorf("%v, %s: %w", s.corner, s.rule.name, err)
 	}
 	return nil
 }

@@ -11,11 +11,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"sluice.dev/sluice/functions/whatif/replay"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 // threeTicks is how much later than without a limit the replicas may be there.
-const threeTicks = 3 * tickEvery
+const threeTicks = 3 * replay.TickEvery
 
 // headroom is Demand's as it comes, 1 for 100 %.
 const headroom = float64(v1alpha1.DefaultHeadroomPercent) / 100
@@ -128,7 +129,7 @@ func TestDemandEndsWithEnoughReplicas(t *testing.T) {
 		}
 		c := corner{
 			perReplica: rapid.SampledFrom([]float64{5, 50, 1000}).Draw(t, "q"), metric: v1alpha1.MetricConcurrency,
-			latency:     time.Duration(rapid.IntRange(1, 60).Draw(t, "latency")) * step,
+			latency:     time.Duration(rapid.IntRange(1, 60).Draw(t, "latency")) * replay.Step,
 			settle:      rapid.Float64Range(.3, 4).Draw(t, "settle"),
 			utilization: rapid.Int32Range(50, 100).Draw(t, "utilization"), kind: elastic,
 			before: rapid.Float64Range(0, .3).Draw(t, "before"), after: rapid.Float64Range(1, 40).Draw(t, "after"),
@@ -144,14 +145,13 @@ func TestDemandEndsWithEnoughReplicas(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.scaler.close()
 			for !s.rests() {
-				if s.now > longest {
+				if s.Now() > longest {
 					t.Fatalf("%v: %s doesn't come to rest", c, r.name)
 				}
 				s.step()
 			}
-			if got := s.state.Ready; got < c.same() || got > most || (r.limit == nil && got != c.same()) {
+			if got := s.State().Ready; got < c.same() || got > most || (r.Limit == nil && got != c.same()) {
 				t.Fatalf("%v: %s ends with %d replicas, want %d to %d", c, r.name, got, c.same(), most)
 			}
 		}

@@ -95,12 +95,11 @@ func TestWarnedWhereItStrains(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.scaler.close()
-		for !s.rests() && s.now < longest {
+		for !s.rests() && s.Now() < longest {
 			s.step()
 		}
-		refused := s.view.refused > .01*s.view.offered
-		strained := !refused && s.view.offered > 1.01*c.perReplica*float64(s.state.Ready)
+		refused := s.View().Refused > .01*s.View().Offered
+		strained := !refused && s.View().Offered > 1.01*c.perReplica*float64(s.State().Ready)
 		if warned := c.warned(strains); warned != strained {
 			t.Errorf("%v, %s %d%%: strained = %v, warned = %v", c, c.policy, c.headroom, strained, warned)
 		}

@@ -9,9 +9,9 @@ import (
 const (
 	// steps are what the limit is divided into for the bucket of marked requests.
 	steps = 8
-	// patience is the least time between two rises of a ceiling, calm for how long it stays
-	// where a single step less would do, patience if that is nothing: to move it is to write
-	// the slot, which refills its buckets.
+	// patience is the time in which a ceiling rises once, and now and then twice, calm for how
+	// long it stays where a single step less would do, patience if that is nothing: to move it is
+	// to write the slot, which refills its buckets.
 	patience, calm = 5 * time.Second, 30 * time.Second
 )
 
@@ -20,8 +20,10 @@ const (
 // which moves each second, and never more than the ceiling.
 type Ceiling struct {
 	eighths int64
-	// rose is when it last did, above since when a step less would do.
-	rose, above time.Time
+	// due is when it may rise again, or once before it has waited: replicas become ready one a
+	// little before the others, and those that the first one is alone for would be idle until
+	// then. Above is since when a step less would do.
+	due, above time.Time
 }
 
 // Next is the ceiling for a slack of a limit, both in requests per second: the least number
@@ -32,17 +34,20 @@ func (c Ceiling) Next(limit, slack float64, now time.Time) Ceiling {
 		stays = patience
 	}
 	switch {
-	case fits > c.eighths && now.Sub(c.rose) >= patience:
-		return Ceiling{eighths: fits, rose: now}
+	case fits > c.eighths && !now.Add(patience).Before(c.due):
+		if c.due.Before(now) {
+			c.due = now
+		}
+		return Ceiling{eighths: fits, due: c.due.Add(patience)}
 	case fits >= c.eighths:
-		return Ceiling{eighths: c.eighths, rose: c.rose}
+		return Ceiling{eighths: c.eighths, due: c.due}
 	case fits == c.eighths-1 && c.above.IsZero():
 		c.above = now
 		return c
 	case fits == c.eighths-1 && now.Sub(c.above) < stays:
 		return c
 	default:
-		return Ceiling{eighths: fits, rose: c.rose}
+		return Ceiling{eighths: fits, due: c.due}
 	}
 }
 

@@ -4,9 +4,10 @@
 //
 // Where ready replicas serve C a second and D is the demand that has to be reckoned with,
 //
-//	S = (1 - reserve) · (C - (1 + margin) · D) - what waits / 1 s
+//	S = (1 - reserve) · (C - (1 + margin) · D) - what waits / 2 s
 //
-// and at least 0. While the demand rises, what is admitted of it and batch come to at most
+// and at least 0; what replicas serve in 50 ms isn't taken to wait. While the demand rises,
+// what is admitted of it and batch come to at most
 //
 //	D(t) + (1 - reserve) · (C - (1 + margin) · (low - 1.5 √low))
 //

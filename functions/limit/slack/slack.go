@@ -2,8 +2,9 @@ package slack
 
 import "time"
 
-// workOff is the time in which what waits is to be worked off, before batch takes any more.
-const workOff = time.Second
+// workOff is the time in which what waits is to be worked off, before batch takes any more:
+// the mean of two readings, as a single one may be off.
+const workOff = 2 * time.Second
 
 // Rule is how much is left to batch.
 type Rule struct {
@@ -19,8 +20,8 @@ type Rule struct {
 }
 
 // Usual is the rule where nothing else is said. It leaves unused 3 % of what is unused and
-// half a percent of the demand: batch has 92 % of what a demand of 0.9 of the capacity leaves.
-var Usual = Rule{Margin: 0.005, Reserve: 0.03, Every: time.Second, Valid: 4 * time.Second}
+// a fifth of a percent of the demand: batch has 95 % of what a demand of 0.9 of the capacity leaves.
+var Usual = Rule{Margin: 0.002, Reserve: 0.03, Every: time.Second, Valid: 4 * time.Second}
 
 // Model is what is known of one that batch runs on.
 type Model struct {
@@ -55,6 +56,6 @@ func (s Slack) At(now time.Time) float64 {
 // Of is a Model's slack. It counts from the reading on, so that a demand that can't be read
 // any more soon leaves nothing.
 func (r Rule) Of(m Model) Slack {
-	left := (1-r.Reserve)*(m.capacity()-(1+r.Margin)*m.Demand.expected()) - m.Backlog.requests/workOff.Seconds()
+	left := (1-r.Reserve)*(m.capacity()-(1+r.Margin)*m.Demand.expected()) - m.Backlog.waits(m.Serves)/workOff.Seconds()
 	return Slack{Rate: max(0, left), Expires: m.Demand.At.Add(r.Valid)}
 }

@@ -31,7 +31,7 @@ func TestOf(t *testing.T) {
 		"by chance one second has more":                               {plain, Model{Limit: 100, Serves: 100, Demand: Demand{At: read, Mean: 36, Last: 45}}, 64},
 		"a rise is believed at once":                                  {plain, Model{Limit: 100, Serves: 100, Demand: Demand{At: read, Mean: 16, Last: 32}}, 74},
 		"a fall is believed slowly":                                   {plain, Model{Limit: 100, Serves: 100, Demand: Demand{At: read, Mean: 45, Last: 30}}, 55},
-		"what waits goes first":                                       {plain, Model{Limit: 200, Serves: 100, Demand: steady(30), Backlog: waits}, 20},
+		"what waits goes first":                                       {plain, Model{Limit: 200, Serves: 100, Demand: steady(30), Backlog: waits}, 47.5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := tt.rule.Of(tt.model)

@@ -2,6 +2,8 @@ package slack
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -15,27 +17,46 @@ const (
 // Question asks what is left of Models, each as namespace/name.
 type Question struct {
 	Models []string `json:"models"`
+	// Idle are those of them that no replica is to be held for: batch takes what is left, and
+	// calls for nothing.
+	Idle []string `json:"idle,omitempty"`
 	// Needs are what batches that have a deadline need of those, by Model.
 	Needs map[string][]Need `json:"needs,omitempty"`
 }
 
-// Check says what is wrong with a question.
+// Check says what is wrong with a question, needs left out: see Sound.
 func (q Question) Check() error {
 	if len(q.Models) > MostModels {
 		return fmt.Errorf("models has %d entries, want %d at most: ask for the others by themselves", len(q.Models), MostModels)
 	}
+	if len(q.Idle) > MostModels {
+		return fmt.Errorf("idle has %d entries, want %d at most", len(q.Idle), MostModels)
+	}
 	total := 0
-	for model, needs := range q.Needs {
+	for _, needs := range q.Needs {
 		if total += len(needs); total > MostNeeds {
 			return fmt.Errorf("needs has more than %d entries: ask for the others by themselves", MostNeeds)
 		}
-		for i, n := range needs {
-			if err := n.Check(); err != nil {
-				return fmt.Errorf("needs[%s][%d]: %w", model, i, err)
-			}
-		}
 	}
 	return nil
+}
+
+// Sound is the question without the needs that can't be, and what is wrong with each of those:
+// one batch's are no reason to leave all others without an answer.
+func (q Question) Sound() (Question, []error) {
+	var errs []error
+	sound := q
+	sound.Needs = make(map[string][]Need, len(q.Needs))
+	for _, model := range slices.Sorted(maps.Keys(q.Needs)) {
+		for i, n := range q.Needs[model] {
+			if err := n.Check(); err != nil {
+				errs = append(errs, fmt.Errorf("needs[%s][%d]: %w", model, i, err))
+				continue
+			}
+			sound.Needs[model] = append(sound.Needs[model], n)
+		}
+	}
+	return sound, errs
 }
 
 // Answer has the Models of which something is left.

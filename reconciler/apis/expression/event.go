@@ -138,7 +138,7 @@ func (e *Event) decode() (any, error) {
 
 // decode reads JSON with whole numbers as such.
 func decode(data []byte) (any, error) {
-	if valuesIn(data, maxValues) > maxValues {
+	if ValuesIn(data, maxValues) > maxValues {
 		return nil, fmt.Errorf("the event's data has more than %d values, which expressions don't take; send less in one event, or let no expression have event.data", maxValues)
 	}
 	decoder := stdjson.NewDecoder(bytes.NewReader(data))
@@ -153,10 +153,10 @@ func decode(data []byte) (any, error) {
 	return plainNumbers(value), nil
 }
 
-// valuesIn counts the values in JSON, and at most one above how many there may be: each is the
+// ValuesIn counts the values in JSON, and at most one above how many there may be: each is the
 // outermost, or comes behind a comma, or behind what opens a list or an object. An empty one counts
 // as if it had a value, and what isn't JSON is for the decoder to tell.
-func valuesIn(data []byte, most int) int {
+func ValuesIn(data []byte, most int) int {
 	count, quoted := 1, false
 	for i := 0; i < len(data) && count <= most; i++ {
 		switch c := data[i]; {

@@ -61,7 +61,7 @@ func TestAllValuesAreCounted(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", data, err)
 		}
-		if counted, want := valuesIn([]byte(data), maxValues), values(value); counted < want {
+		if counted, want := ValuesIn([]byte(data), maxValues), values(value); counted < want {
 			t.Fatalf("%s has %d values, and %d are counted", data, want, counted)
 		}
 	})

@@ -193,11 +193,27 @@ const (
 	MarkedMetric = "istio_sluice_marked"
 	// RefusedMetric counts those that a limit refused, by the same tags, too.
 	RefusedMetric = "istio_sluice_refused"
+	// CompletedMetric counts the requests that were let through and have ended, as they end, by
+	// the same tags: no streams, and nothing that the gateway answers by its routes alone, as
+	// redirects.
+	CompletedMetric = "istio_sluice_completed"
+	// ErrorsMetric counts those of them that were answered with a status of 500 or above.
+	ErrorsMetric = "istio_sluice_errors"
+	// DurationMetric is a histogram, in milliseconds, of how long those took that
+	// CompletedMetric counts. Envoy shows of it what came by its last flush.
+	DurationMetric = "istio_sluice_duration_milliseconds"
 	// RouteTag is the route's VirtualServiceMetadata.
 	RouteTag = "route"
 	// EntryTag is the name of the Entry.
 	EntryTag = "entry"
 )
+
+// Scoped is a metric as Envoy names it, which joins scope and name by a dot; it becomes an
+// underscore again where the metric is shown.
+func Scoped(metric string) (scope, name string) {
+	scope, name, _ = strings.Cut(metric, "_")
+	return scope, name
+}
 
 // VirtualServiceMetadata is what Envoy's route metadata says (key "istio",
 // path "config") on every route of the VirtualService of that name in Namespace.

@@ -68,13 +68,18 @@ func judge(kind Kind, key, value string) verdict {
 		return verdict{Refused, fmt.Sprintf("Knative knows no %s %s of %s; mend its name or take it away", kind, name, domain)}
 	case slices.Contains(knativeDomains, domain):
 		return verdict{Replicas, fmt.Sprintf("Knative, as Sluice knows it, has no %s %s of %s; it is handed on to the replicas, where it may mean nothing", kind, name, domain)}
+	case kind == Annotation && slices.Contains(authorship, key):
+		return verdict{place: Model}
 	case within(domain, sluice.GroupName):
-		return verdict{Model, "keys of " + sluice.GroupName + " are Sluice's own, and it reads none of a Model's: it is not handed on"}
+		return verdict{Model, "keys of " + sluice.GroupName + " are Sluice's own, and this one does nothing on a Model: it is not handed on"}
 	case bookkeeping(domain, key):
 		return verdict{place: Model}
 	}
 	return verdict{place: Replicas}
 }
+
+// authorship is what Sluice itself writes on a Model: who tuned it.
+var authorship = []string{sluice.TunedByAnnotationKey, sluice.TunedStateAnnotationKey}
 
 func within(domain, parent string) bool {
 	return domain == parent || strings.HasSuffix(domain, "."+parent)

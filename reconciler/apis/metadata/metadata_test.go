@@ -178,6 +178,9 @@ func TestWhereKeysGo(t *testing.T) {
 		{Annotation, "serving.knative.dev/service", "other", model, "Knative writes it itself"},
 		{Label, sluice.TenantLabelKey, "rival", model, "Sluice's own"},
 		{Annotation, sluice.TemplateHashAnnotationKey, "x", model, "Sluice's own"},
+		{Annotation, sluice.TunedByAnnotationKey, "alice", model, ""},
+		{Annotation, sluice.TunedStateAnnotationKey, "x", model, ""},
+		{Label, sluice.TunedByAnnotationKey, "alice", model, "Sluice's own"},
 
 		{Annotation, "kubectl.kubernetes.io/last-applied-configuration", "{}", model, ""},
 		{Annotation, "argocd.argoproj.io/tracking-id", "x", model, ""},

@@ -25,8 +25,17 @@ const (
 	BatchLabelKey = GroupName + "/batch"
 	// TriggerLabelKey names the InferenceTrigger that a Trigger, or a Batch, is of.
 	TriggerLabelKey = GroupName + "/inference-trigger"
+	// BatchRequestsLabelKey is on a Broker whose events may ask for Batches in its namespace, where
+	// its value is BatchRequestsTaken; and on the Trigger that Sluice makes for it.
+	BatchRequestsLabelKey = GroupName + "/batch-requests"
+	// BatchRequestsTaken is the value that says so.
+	BatchRequestsTaken = "true"
+	// BatchRequestsNotTaken is the value that says that they may not.
+	BatchRequestsNotTaken = "false"
+	// RequestedByLabelKey names the Broker whose event asked for a Batch.
+	RequestedByLabelKey = GroupName + "/requested-by"
 	// StartedByAnnotationKey is on a Batch that an event started: which one, by a hash of its
-	// source and id, and of the InferenceTrigger's UID.
+	// source and id, and of the UID of the InferenceTrigger, or of the Broker.
 	StartedByAnnotationKey = GroupName + "/started-by"
 	// ManagedByLabelKey and ManagedBy mark the objects that Sluice writes.
 	ManagedByLabelKey = "app.kubernetes.io/managed-by"
@@ -62,6 +71,24 @@ const (
 	// WarmUpResourcesAnnotationKey is on it too where the container has other resources than
 	// it had before that could be said: a ResourceRequirements, as JSON.
 	WarmUpResourcesAnnotationKey = GroupName + "/warm-up-resources"
+
+	// TunedByAnnotationKey is on a Model: who tuned it last, which the webhook alone writes. It is
+	// on each ControllerRevision of its history too: who tuned it to that state, where that is known.
+	TunedByAnnotationKey = GroupName + "/tuned-by"
+	// TunedStateAnnotationKey is beside it on a Model: a hash of the settings that who is named
+	// there left, and which write that was. Where they are others by now, somebody tuned it past
+	// the webhook, which isn't asked about the scale subresource. It is on each ControllerRevision
+	// of its history too, as it was on the Model when the state came: it names who tuned once.
+	TunedStateAnnotationKey = GroupName + "/tuned-state"
+	// TunedAtAnnotationKey is on a ControllerRevision of a Model's history: when the state came,
+	// or came back, in RFC 3339.
+	TunedAtAnnotationKey = GroupName + "/tuned-at"
+	// TunedChangesAnnotationKey is on it too: the settings that changed then, as JSON.
+	TunedChangesAnnotationKey = GroupName + "/tuned-changes"
+	// TunedToldAnnotationKey is on it too: the revision number that the Broker has been told of.
+	TunedToldAnnotationKey = GroupName + "/tuned-told"
+	// ChangeCauseAnnotationKey is Kubernetes' own, on a Model and in its history: why.
+	ChangeCauseAnnotationKey = "kubernetes.io/change-cause"
 
 	// SplitByAnnotationKey is on a Knative Service, which hands it on to its Route and
 	// that to its Ingress: "header:<name>" or "cookie:<name>", by whose value requests

@@ -15,10 +15,11 @@ import (
 const (
 	containerName = "batch-worker"
 	spoolFolder   = "/spool"
-	// spoolBytes bounds the results of a part that a pod keeps until they are put. It has two
-	// at a time, and a pod that exceeds its volume is evicted: so there is room beside them.
-	spoolBytes = 512 << 20
-	spoolRoom  = 2*spoolBytes + 64<<20
+	// spoolRoom is the pod's own disk where the Batch doesn't say how large it may be, beside
+	// is what is left of it for what else a pod writes, and maxSpool what a worker takes.
+	spoolRoom = 2*(512<<20) + beside
+	beside    = 64 << 20
+	maxSpool  = 1 << 40
 	// workerGroup is that of the image's user, so that it can write to volumes.
 	workerGroup = 65532
 )
@@ -91,17 +92,31 @@ func resourcesOf(b *v1alpha1.Batch) corev1.ResourceRequirements {
 	return out
 }
 
+// diskOf is how many bytes a pod may have on its own disk: one that has more is evicted.
+func diskOf(b *v1alpha1.Batch) int64 {
+	if limit, ok := b.Spec.Resources.Limits[corev1.ResourceEphemeralStorage]; ok {
+		return limit.Value()
+	}
+	return spoolRoom
+}
+
+// spoolOf bounds the results of a part, in bytes, that a pod keeps until they are put. It has two
+// at a time.
+func spoolOf(b *v1alpha1.Batch) int64 { return min((diskOf(b)-beside)/2, maxSpool) }
+
 // volumesOf are what a pod has of the Batch's sources, and its own disk.
 func volumesOf(b *v1alpha1.Batch) ([]corev1.Volume, []corev1.VolumeMount) {
 	v := volumes{}
-	v.add("spool", spoolFolder, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(spoolRoom, resource.BinarySI)}})
+	v.add("spool", spoolFolder, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(diskOf(b), resource.BinarySI)}})
 	v.addRead("credits", task.TokenFolder, corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
 		ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: task.TokenAudience, Path: task.TokenFile, ExpirationSeconds: ptr(int64(3600))},
 	}}}})
 	in, out := &b.Spec.Input, &b.Spec.Output
 	switch {
 	case in.S3 != nil:
-		v.addCredentials("input-credentials", inputCredentials, in.S3.SecretName)
+		v.addKeys("input-credentials", inputCredentials, in.S3.SecretName, task.AccessKeyFile, task.SecretKeyFile)
+	case in.Kafka != nil:
+		v.addKeys("input-credentials", inputCredentials, in.Kafka.SecretName)
 	case in.ConfigMap != nil:
 		v.addRead("input", path.Join(inputFolder, in.ConfigMap.Key), corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: in.ConfigMap.Name},
@@ -113,7 +128,9 @@ func volumesOf(b *v1alpha1.Batch) ([]corev1.Volume, []corev1.VolumeMount) {
 	}
 	switch {
 	case out.S3 != nil:
-		v.addCredentials("output-credentials", outputCredentials, out.S3.SecretName)
+		v.addKeys("output-credentials", outputCredentials, out.S3.SecretName, task.AccessKeyFile, task.SecretKeyFile)
+	case out.Kafka != nil:
+		v.addKeys("output-credentials", outputCredentials, out.Kafka.SecretName)
 	case out.Volume != nil:
 		v.add("output", outputFolder, claim(out.Volume.ClaimName))
 	}
@@ -135,15 +152,17 @@ func (v *volumes) addRead(name, folder string, source corev1.VolumeSource) {
 	v.mounts[len(v.mounts)-1].ReadOnly = true
 }
 
-// addCredentials mounts of a Secret what is asked for and no more.
-func (v *volumes) addCredentials(name, folder, secret string) {
+// addKeys mounts of a Secret the keys that are asked for, which then have to be there; or all
+// of them, where some needn't: a volume can't say so of one alone.
+func (v *volumes) addKeys(name, folder, secret string, keys ...string) {
 	if secret == "" {
 		return
 	}
-	v.addRead(name, folder, corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-		SecretName: secret,
-		Items:      []corev1.KeyToPath{{Key: task.AccessKeyFile, Path: task.AccessKeyFile}, {Key: task.SecretKeyFile, Path: task.SecretKeyFile}},
-	}})
+	source := &corev1.SecretVolumeSource{SecretName: secret}
+	for _, key := range keys {
+		source.Items = append(source.Items, corev1.KeyToPath{Key: key, Path: key})
+	}
+	v.addRead(name, folder, corev1.VolumeSource{Secret: source})
 }
 
 func claim(name string) corev1.VolumeSource {

@@ -22,13 +22,16 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// cases are the folders of golden files.
+var cases = []string{"minimal", "full", "volumes", "rows", "topics", "partitions"}
+
 const model = "http://ranker.search.svc.cluster.local"
 
 var worker = Worker{Image: "registry.example.com/batch-worker@sha256:0", Credits: "http://batch.sluice-system.svc.cluster.local"}
 
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"minimal", "full", "volumes", "rows"} {
+	for _, name := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := read(t, name)
@@ -43,7 +46,7 @@ func TestGolden(t *testing.T) {
 // What pods are told is what a worker reads: validation isn't held up by what was set here.
 func TestWorkersReadTheirTask(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"minimal", "full", "volumes", "rows"} {
+	for _, name := range cases {
 		b := read(t, name)
 		b.Status.MarkPlanned(100_000, 40)
 		plan, work := jobs(t, b)
@@ -64,15 +67,34 @@ func TestWorkersReadTheirTask(t *testing.T) {
 				t.Errorf("%s: the disk has %s for two parts of %d bytes", name, v.EmptyDir.SizeLimit, told.Bounds.SpoolBytes)
 			}
 		}
+		for _, folder := range credentialsOf(told) {
+			if folder != "" && !mounted(work, folder) {
+				t.Errorf("%s: nothing is mounted at %s", name, folder)
+			}
+		}
 		for _, store := range []task.Store{told.Input.Store, told.Output.Store} {
 			if store.Volume != "" && !mounted(work, store.Volume) {
 				t.Errorf("%s: nothing is mounted at %s", name, store.Volume)
 			}
-			if store.S3 != nil && store.S3.Credentials != "" && !mounted(work, store.S3.Credentials) {
-				t.Errorf("%s: nothing is mounted at %s", name, store.S3.Credentials)
-			}
 		}
 	}
+}
+
+// credentialsOf are the folders in which a worker finds whom to be.
+func credentialsOf(told *task.Task) []string {
+	var folders []string
+	for _, s3 := range []*task.S3{told.Input.S3, told.Output.S3} {
+		if s3 != nil {
+			folders = append(folders, s3.Credentials)
+		}
+	}
+	if in := told.Input.Kafka; in != nil {
+		folders = append(folders, in.Credentials)
+	}
+	if out := told.Output.Kafka; out != nil {
+		folders = append(folders, out.Credentials)
+	}
+	return folders
 }
 
 // However many workers there are to be, shards are enough for them, and not too many pods.
@@ -119,6 +141,12 @@ func TestWhatIsLetInMakesAJob(t *testing.T) {
 	})
 	number := rapid.SampledFrom([]int32{-1, 0, 1, 2, 100, 101, 10_000, 10_001})
 	duration := rapid.SampledFrom([]time.Duration{-time.Second, 0, time.Millisecond, 10 * time.Millisecond, time.Second, time.Hour, 1000 * time.Hour})
+	times := rapid.SampledFrom([]string{"", "2026-12-24T00:00:00Z", "2026-12-24T00:00:00+01:00", "2026-12-24T00:00:00.123456789Z", "2026-12-24", "now", "1969-12-31T23:59:59.999Z", "2026-12-24T00:00:00+24:00", "9999-12-31T23:59:59-23:59"})
+	brokers := rapid.SampledFrom([]string{"a:9092", "A:9092", "a:9093", "a:0", "a:09092", "a:99999", "a", ":9092", "[::1]:9092", "::1:9092", "a b:9092", "a:9092,b:9092", "SSL://a:9092"})
+	topics := rapid.SampledFrom([]string{"clicks", "scores", "scores.batches", ".", "a/b", "", "clicks.*"})
+	topic := func(t *rapid.T) v1alpha1.BatchKafkaTopic {
+		return v1alpha1.BatchKafkaTopic{BootstrapServers: rapid.SliceOfN(brokers, 0, 3).Draw(t, "brokers"), Topic: topics.Draw(t, "topic"), TLS: rapid.Bool().Draw(t, "tls")}
+	}
 	changes := []func(*rapid.T, *v1alpha1.BatchSpec){
 		func(t *rapid.T, s *v1alpha1.BatchSpec) { s.Input.S3.Bucket = text.Draw(t, "bucket") },
 		func(t *rapid.T, s *v1alpha1.BatchSpec) { s.Input.S3.Endpoint = text.Draw(t, "endpoint") },
@@ -162,6 +190,23 @@ func TestWhatIsLetInMakesAJob(t *testing.T) {
 		},
 		func(t *rapid.T, s *v1alpha1.BatchSpec) {
 			s.Output = v1alpha1.BatchOutput{Volume: &v1alpha1.BatchVolumeOutput{ClaimName: "data", Folder: text.Draw(t, "output")}}
+		},
+		func(t *rapid.T, s *v1alpha1.BatchSpec) {
+			s.Input = v1alpha1.BatchInput{Kafka: &v1alpha1.BatchKafkaInput{BatchKafkaTopic: topic(t), Since: times.Draw(t, "since"), Until: times.Draw(t, "until")}}
+		},
+		func(t *rapid.T, s *v1alpha1.BatchSpec) {
+			in := &v1alpha1.BatchKafkaInput{BatchKafkaTopic: topic(t)}
+			for range rapid.IntRange(1, 3).Draw(t, "partitions") {
+				p := v1alpha1.BatchKafkaPartition{Partition: number.Draw(t, "partition")}
+				if rapid.Bool().Draw(t, "bounded") {
+					p.From, p.To = ptr(int64(number.Draw(t, "from"))), ptr(int64(number.Draw(t, "to")))
+				}
+				in.Partitions = append(in.Partitions, p)
+			}
+			s.Input = v1alpha1.BatchInput{Kafka: in}
+			if rapid.Bool().Draw(t, "both") {
+				s.Output = v1alpha1.BatchOutput{Kafka: &v1alpha1.BatchKafkaOutput{BatchKafkaTopic: topic(t), ErrorTopic: topics.Draw(t, "errors")}}
+			}
 		},
 	}
 	taken := 0
@@ -230,6 +275,29 @@ func TestResources(t *testing.T) {
 		}
 		if _, ok := got.Limits[corev1.ResourceMemory]; !ok {
 			t.Fatal("memory has no limit")
+		}
+	})
+}
+
+// Whatever a pod may have on its disk, what its worker keeps at a time is within it, and is enough
+// for an answer.
+func TestDisk(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		b := &v1alpha1.Batch{}
+		least := resource.MustParse("128Mi")
+		size := int64(spoolRoom)
+		if said := rapid.Int64Range(0, 1<<45).Draw(t, "said"); said >= least.Value() {
+			size = said
+			b.Spec.Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: *resource.NewQuantity(said, resource.BinarySI)}
+		}
+		v, _ := volumesOf(b)
+		if got := v[0].EmptyDir.SizeLimit.Value(); got != size {
+			t.Fatalf("the pod's disk is of %d bytes, want %d", got, size)
+		}
+		// In base 64 the longest takes a third more.
+		if spool := spoolOf(b); 2*spool+beside > size || spool < 2*(8<<20) {
+			t.Fatalf("two parts of %d bytes each are kept on %d", spool, size)
 		}
 	})
 }

@@ -39,7 +39,9 @@ func encodeTask(b *v1alpha1.Batch, model string, w Worker) (string, error) {
 			Patience: task.Duration(patience),
 		},
 		MaxFailedItems: s.MaxFailedItems,
-		Bounds:         task.Bounds{Shards: int(min(max(leastShards, shardsPerWorker**s.Workers), task.MaxShards)), SpoolBytes: spoolBytes},
+		Bounds: task.Bounds{
+			Shards: int(min(max(leastShards, shardsPerWorker**s.Workers), task.MaxShards)), Workers: int(*s.Workers), SpoolBytes: spoolOf(b),
+		},
 	}
 	if s.Format.Rows != nil {
 		t.Request.Rows = int(*s.Format.Rows)
@@ -70,6 +72,8 @@ func inputOf(in *v1alpha1.BatchInput) task.Input {
 		return task.Input{Store: task.Store{Volume: inputFolder}, Key: in.Volume.File}
 	case in.Volume != nil:
 		return task.Input{Store: task.Store{Volume: inputFolder}, Prefix: below(in.Volume.Folder)}
+	case in.Kafka != nil:
+		return task.Input{Kafka: topicToRead(in.Kafka)}
 	}
 	return task.Input{}
 }
@@ -80,6 +84,8 @@ func outputOf(out *v1alpha1.BatchOutput) task.Output {
 		return task.Output{Store: bucketOf(&out.S3.BatchS3Bucket, outputCredentials), Prefix: below(out.S3.Prefix)}
 	case out.Volume != nil:
 		return task.Output{Store: task.Store{Volume: outputFolder}, Prefix: below(out.Volume.Folder)}
+	case out.Kafka != nil:
+		return task.Output{Kafka: &task.KafkaOutput{Kafka: topicOf(&out.Kafka.BatchKafkaTopic, outputCredentials), ErrorTopic: out.Kafka.ErrorTopic}}
 	}
 	return task.Output{}
 }
@@ -98,4 +104,21 @@ func bucketOf(b *v1alpha1.BatchS3Bucket, credentials string) task.Store {
 		s3.Credentials = credentials
 	}
 	return task.Store{S3: s3}
+}
+
+func topicToRead(in *v1alpha1.BatchKafkaInput) *task.KafkaInput {
+	read := &task.KafkaInput{Kafka: topicOf(&in.BatchKafkaTopic, inputCredentials)}
+	read.Since, read.Until = in.Times()
+	for _, p := range in.Partitions {
+		read.Partitions = append(read.Partitions, task.KafkaRange{Partition: p.Partition, From: p.From, To: p.To})
+	}
+	return read
+}
+
+func topicOf(t *v1alpha1.BatchKafkaTopic, credentials string) task.Kafka {
+	k := task.Kafka{Brokers: t.BootstrapServers, Topic: t.Topic, TLS: t.TLS}
+	if t.SecretName != "" {
+		k.Credentials = credentials
+	}
+	return k
 }

@@ -26,6 +26,8 @@ func Deployment(gw Gateway) *appsv1.Deployment {
 	zero, one := intstr.FromInt32(0), intstr.FromInt32(1)
 	podLabels := labelsWithSlots(gw)
 	podLabels["sidecar.istio.io/inject"] = "true"
+	annotations := histograms()
+	annotations["inject.istio.io/templates"] = "gateway"
 	return &appsv1.Deployment{
 		ObjectMeta: objectMeta(gw, gw.Name),
 		Spec: appsv1.DeploymentSpec{
@@ -39,7 +41,7 @@ func Deployment(gw Gateway) *appsv1.Deployment {
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
 					Labels:      podLabels,
-					Annotations: map[string]string{"inject.istio.io/templates": "gateway"},
+					Annotations: annotations,
 				},
 				Spec: podSpec(gw),
 			},

@@ -2,13 +2,9 @@ package resources
 
 import (
 	"fmt"
-	"strings"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
-	statsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -138,9 +134,9 @@ func typedFilter(name string, config validatable) (*structpb.Struct, error) {
 
 // ConnectionFilters returns the EnvoyFilter that tunes a gateway's connection
 // managers: connections end gracefully at a certain age, and when they have been
-// idle for as long, so that pooled ones find new pods; each entry counts offered
-// and refused requests by VirtualService, and tells whom it refuses how to go on; and
-// those for callers outside remove headers that are not for them to send.
+// idle for as long, so that pooled ones find new pods; each entry counts by VirtualService
+// what is offered and refused, and how the rest ends, and tells whom it refuses how to go on;
+// and those for callers outside remove headers that are not for them to send.
 func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 	filter := &istiov1alpha3.EnvoyFilter{
 		ObjectMeta: objectMeta(gw, ConnectionsName(gw.Name)),
@@ -165,6 +161,10 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 	if err != nil {
 		return nil, err
 	}
+	outcomes, err := outcomeLoggers(gw, entry)
+	if err != nil {
+		return nil, err
+	}
 	refused, err := refusals()
 	if err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 		// An HTTP/1.1 connection that is closed by age can lose the request that is
 		// on its way; told with the next answer, it can't.
 		Http1SafeMaxConnectionDuration: true,
-		AccessLog:                      demand,
+		AccessLog:                      append(demand, outcomes...),
 		AccessLogOptions: &hcmv3.HttpConnectionManager_HcmAccessLogOptions{
 			// Counts long streams when they arrive, not when they end.
 			FlushAccessLogOnNewRequest: true,
@@ -233,102 +233,6 @@ func validateMerged(patch *hcmv3.HttpConnectionManager) error {
 		ConfigSource:    &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}},
 	}}
 	return merged.ValidateAll()
-}
-
-// demandLoggers returns the counters of an entry: requests offered, counted as
-// they arrive, those of them that the limiter refused and, where a mark has a bucket, those
-// that carry it; our own prober's are none of these. Their tags are the entry and the VirtualService; nothing that a client
-// controls, or it could make counters without end.
-func demandLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
-	clients := notPath(gateway.ProbePrefix(gw.ProbePath))
-	var loggers []*accesslogv3.AccessLog
-	for _, c := range []struct {
-		metric string
-		at     bool
-		filter *accesslogv3.AccessLogFilter
-	}{
-		{gateway.OfferedMetric, true, allOf(logType(datav3.AccessLogType_DownstreamStart), clients)},
-		// Elsewhere the mark says nothing: what carries it is demand like any other.
-		{gateway.MarkedMetric, entry == gateway.Local, allOf(logType(datav3.AccessLogType_DownstreamStart), clients, marked())},
-		{gateway.RefusedMetric, true, allOf(logType(datav3.AccessLogType_DownstreamEnd), limited(), clients)},
-	} {
-		if !c.at {
-			continue
-		}
-		logger, err := counter(c.metric, entry, c.filter)
-		if err != nil {
-			return nil, err
-		}
-		loggers = append(loggers, logger)
-	}
-	return loggers, nil
-}
-
-func allOf(filters ...*accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
-		AndFilter: &accesslogv3.AndFilter{Filters: filters},
-	}}
-}
-
-// marked passes what carries the mark, whatever it says.
-func marked() *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
-		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
-			Name:                 gateway.MarkHeader,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
-		}},
-	}}
-}
-
-// limited passes what a rate limit refused.
-func limited() *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
-		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"RL"}},
-	}}
-}
-
-func notPath(prefix string) *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
-		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
-			Name: ":path",
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
-			}},
-			InvertMatch: true,
-		}},
-	}}
-}
-
-func logType(kind datav3.AccessLogType) *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_LogTypeFilter{
-		LogTypeFilter: &accesslogv3.LogTypeFilter{Types: []datav3.AccessLogType{kind}},
-	}}
-}
-
-// counter logs into a counter; the pod shows it as envoy_<metric>.
-func counter(metric string, entry gateway.Entry, filter *accesslogv3.AccessLogFilter) (*accesslogv3.AccessLog, error) {
-	// Envoy joins scope and name by a dot, which becomes an underscore again.
-	scope, name, _ := strings.Cut(metric, "_")
-	config, err := anypb.New(&statsv3.Config{
-		// Its successor, stats_scope, is unknown to the istiod and Envoy of today's
-		// Istio releases; istiod drops a patch with a field it doesn't know.
-		StatPrefix: scope, //nolint:staticcheck // see above
-		Counters: []*statsv3.Config_Counter{{
-			Stat: &statsv3.Config_Stat{Name: name, Tags: []*statsv3.Config_Tag{
-				{Name: gateway.EntryTag, ValueFormat: entry.Name},
-				{Name: gateway.RouteTag, ValueFormat: "%METADATA(ROUTE:istio:config)%"},
-			}},
-			ValueFixed: wrapperspb.UInt64(1),
-		}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("packing counter %s: %w", metric, err)
-	}
-	return &accesslogv3.AccessLog{
-		Name:       metric,
-		Filter:     filter,
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: config},
-	}, nil
 }
 
 func entryMatch(

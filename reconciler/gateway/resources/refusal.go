@@ -86,11 +86,15 @@ func pause() string {
 }
 
 func tooManyRequests() *accesslogv3.AccessLogFilter {
+	return status(accesslogv3.ComparisonFilter_EQ, http.StatusTooManyRequests, "sluice.refused_status")
+}
+
+// status passes answers by their status, which is 0 where there is none. Nothing sets the
+// key, which Envoy wants all the same.
+func status(by accesslogv3.ComparisonFilter_Op, code uint32, key string) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
-			Op: accesslogv3.ComparisonFilter_EQ,
-			// Nothing sets the key, which Envoy wants all the same.
-			Value: &corev3.RuntimeUInt32{DefaultValue: http.StatusTooManyRequests, RuntimeKey: "sluice.refused_status"},
+			Op: by, Value: &corev3.RuntimeUInt32{DefaultValue: code, RuntimeKey: key},
 		}},
 	}}
 }

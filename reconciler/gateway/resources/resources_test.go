@@ -188,6 +188,7 @@ func TestConnectionFilters(t *testing.T) {
 		if local {
 			want = slices.Insert(want, 1, gateway.MarkedMetric)
 		}
+		want = append(want, gateway.CompletedMetric, gateway.ErrorsMetric)
 		if !slices.Equal(counters, want) {
 			t.Errorf("access loggers are %v, want the counters %v", counters, want)
 		}

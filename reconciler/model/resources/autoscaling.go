@@ -47,8 +47,8 @@ func OfClass(m *v1alpha1.Model, service *servingv1.Service, cluster string) {
 // key would reach the pod template and restart the revision's pods.
 //
 // Its min-scale is the Model's, or a floor that is higher, but within the max-scale.
-// The autoscaler's class and the initial scale are left as the revision was made
-// with: neither takes effect on a living one. A revision of another class than the
+// What takes no effect on a living revision, as the class and the scale-down delay, is left
+// as it was made with. A revision of another class than the
 // Model asks for is left alone but for its floor, since the keys mean something else to it.
 func AutoscalingPatch(m *v1alpha1.Model, revision Scaled, floor int32) map[string]*string {
 	patch := map[string]*string{}
@@ -196,15 +196,6 @@ func scale(annotations map[string]string, key string) int32 {
 	return int32(n)
 }
 
-// fixed keys are settled when a revision is made.
-func fixed(key string) bool {
-	if key == autoscaling.ClassAnnotationKey {
-		return true
-	}
-	for _, spelling := range autoscaling.InitialScaleAnnotation {
-		if key == spelling {
-			return true
-		}
-	}
-	return false
-}
+// fixed keys are settled when a revision is made. To write another value on a living one
+// would have it say what it doesn't do, until Knative's autoscaler starts anew.
+func fixed(key string) bool { return v1alpha1.AutoscalingSettled(key) != "" }

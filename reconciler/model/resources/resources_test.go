@@ -242,6 +242,12 @@ func TestAutoscalingPatch(t *testing.T) {
 			revision: map[string]string{prefix + "metric": "rps", prefix + "minScale": "2", prefix + "initial-scale": "1", "serving.knative.dev/routes": "x"},
 			want:     map[string]*string{prefix + "metric": ptr("concurrency"), prefix + "max-scale": ptr("5"), prefix + "minScale": nil},
 		},
+		{
+			name:     "what a revision that is there doesn't take up, in any spelling",
+			model:    map[string]string{prefix + "scale-down-delay": "30s", prefix + "metricAggregationAlgorithm": "weightedExponential"},
+			revision: map[string]string{prefix + "metric": "concurrency", prefix + "max-scale": "5", prefix + "scaleDownDelay": "5s"},
+			want:     map[string]*string{},
+		},
 		{name: "another class", revision: map[string]string{prefix + "class": "hpa.autoscaling.knative.dev", prefix + "metric": "cpu"}},
 		{
 			name:     "a floor, within the maximum",

@@ -23,7 +23,7 @@ func OverCaps(caps v1alpha1.TenantLimits, models []*v1alpha1.Model) []string {
 	var sum int64
 	var unbounded []string
 	for _, m := range models {
-		if replicas := m.MaxReplicas(); replicas == v1alpha1.UnboundedReplicas {
+		if replicas := m.ClaimedReplicas(); replicas == v1alpha1.UnboundedReplicas {
 			unbounded = append(unbounded, m.Namespace+"/"+m.Name)
 		} else {
 			sum += replicas

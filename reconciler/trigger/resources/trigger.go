@@ -2,12 +2,9 @@ package resources
 
 import (
 	"context"
-	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
-	"knative.dev/pkg/apis"
-	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/pkg/kmeta"
 
 	"sluice.dev/sluice/eventing"
@@ -21,14 +18,13 @@ func ReplyName(t *v1alpha1.InferenceTrigger) string { return kmeta.ChildName(t.N
 // Trigger delivers the events to the function, which is at a URL. It has the InferenceTrigger's
 // name, by which the function knows whose token an event has to come with.
 func Trigger(t *v1alpha1.InferenceTrigger, function string) (*eventingv1.Trigger, error) {
-	to, err := apis.ParseURL(function + of(t).Path())
+	subscriber, err := eventing.FunctionSubscriber(function, of(t).Path())
 	if err != nil {
-		return nil, fmt.Errorf("reading the function's URL: %w", err)
+		return nil, err
 	}
-	audience := eventing.TriggersAudience
 	return built(t, t.Name, eventingv1.TriggerSpec{
 		Filter: t.Spec.Filter, Filters: t.Spec.Filters, Delivery: t.Spec.Delivery,
-		Subscriber: duckv1.Destination{URI: to, Audience: &audience},
+		Subscriber: subscriber,
 	}), nil
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
-	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -53,15 +52,9 @@ func (b *bench) setUp(ctx context.Context) error {
 	if _, err := b.clients.Kube.CoreV1().Namespaces().Create(ctx, ownNamespace(), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating namespace %s: %w", namespace, err)
 	}
-	address, err := b.clients.GatewayAddress(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := load.LoopbackAddress(address); err != nil {
-		return fmt.Errorf("the shared gateway: %w", err)
-	}
+	address, err := b.clients.LoopbackGateway(ctx)
 	b.gateway = address
-	return nil
+	return err
 }
 
 func (b *bench) explain() string { return command.Explain(b.clients, 80, namespace) }

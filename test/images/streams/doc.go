@@ -3,10 +3,16 @@
 //
 //   - GET /hello answers at once, or after ?seconds=N;
 //   - GET /refusal answers 429, as a model may do on its own account;
+//   - GET /failure answers 500;
 //   - GET /events?seconds=N sends server-sent events, numbered from 1, every 100 ms;
 //   - GET /download?seconds=N sends a block every 100 ms, blockBytes long, each byte
 //     of it the number of the block, from 1, modulo 256;
+//   - POST /work answers 202 without a body after 200 ms, or after ?seconds=N; GET /worked
+//     tells how many were answered so, and the most that were under way at a time;
 //   - GET /headers tells what arrived: protocol, host and headers, as JSON;
+//   - POST /predict?seconds=N answers a request of the Open Inference Protocol v2 with its
+//     inputs, and 400 if a number is below zero; GET /predicted tells how many were answered
+//     that had the mark of a batch, and how many others;
 //   - /socket is a WebSocket that echoes;
 //   - gRPC's own BenchmarkService echoes: UnaryCall, and StreamingCall both ways.
 //

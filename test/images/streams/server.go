@@ -33,8 +33,9 @@ type server struct {
 	loading *loading
 	// sockets are the WebSockets that are open, which http.Server.Shutdown leaves
 	// to whoever took their connections over.
-	sockets sync.WaitGroup
-	shift   shift
+	sockets     sync.WaitGroup
+	shift       shift
+	predictions predictions
 }
 
 func newServer(log *slog.Logger, loads time.Duration) *server {
@@ -43,12 +44,15 @@ func newServer(log *slog.Logger, loads time.Duration) *server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", hello)
 	mux.HandleFunc("GET /refusal", refusal)
+	mux.HandleFunc("GET /failure", failure)
 	mux.HandleFunc("GET /events", events)
 	mux.HandleFunc("GET /download", download)
 	mux.HandleFunc("GET /headers", headers)
 	mux.HandleFunc("/socket", s.socket)
 	mux.HandleFunc("POST /work", s.shift.work)
 	mux.HandleFunc("GET /worked", s.shift.worked)
+	mux.HandleFunc("POST /predict", s.predictions.predict)
+	mux.HandleFunc("GET /predicted", s.predictions.predicted)
 	mux.HandleFunc("GET /ready", s.loading.ready)
 	mux.HandleFunc("GET /model", s.loading.model)
 	mux.HandleFunc("GET /early", s.loading.asked)
@@ -116,6 +120,10 @@ func hello(w http.ResponseWriter, r *http.Request) {
 
 func refusal(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "the model's own refusal", http.StatusTooManyRequests)
+}
+
+func failure(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "the model's own failure", http.StatusInternalServerError)
 }
 
 func events(w http.ResponseWriter, r *http.Request) {

@@ -110,6 +110,9 @@ func TestBothVersionsOfHTTP(t *testing.T) {
 		if status, got := s.read(t, major, "/refusal"); status != http.StatusTooManyRequests || string(got) != "the model's own refusal\n" {
 			t.Errorf("%s: refusal %d %q", protocol, status, got)
 		}
+		if status, got := s.read(t, major, "/failure"); status != http.StatusInternalServerError || string(got) != "the model's own failure\n" {
+			t.Errorf("%s: failure %d %q", protocol, status, got)
+		}
 		var got arrived
 		_, headers := s.read(t, major, "/headers")
 		if err := json.Unmarshal(headers, &got); err != nil {
@@ -262,5 +265,29 @@ func TestWorkIsCounted(t *testing.T) {
 	working.Wait()
 	if _, got := s.read(t, 1, "/worked"); string(got) != `{"done":3,"most":3}`+"\n" {
 		t.Errorf("worked %s", got)
+	}
+}
+
+// Work takes as long as it is told to, and is refused where that is no time.
+func TestWorkTakesItsTime(t *testing.T) {
+	s := start(t, time.Second)
+	for _, c := range []struct {
+		path   string
+		lasts  time.Duration
+		status int
+	}{
+		{"/work", workLasts, http.StatusAccepted},
+		{"/work?seconds=0.4", 400 * time.Millisecond, http.StatusAccepted},
+		{"/work?seconds=soon", 0, http.StatusBadRequest},
+	} {
+		began := time.Now()
+		response, err := http.Post("http://"+s.address+c.path, "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if took := time.Since(began); response.StatusCode != c.status || took < c.lasts {
+			t.Errorf("%s: %s after %v, want %d after %v", c.path, response.Status, took, c.status, c.lasts)
+		}
 	}
 }

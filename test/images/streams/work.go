@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// workLasts is how long a piece of work takes.
+// workLasts is how long a piece of work takes where it isn't said.
 const workLasts = 200 * time.Millisecond
 
 // shift counts the work that was done.
@@ -21,12 +21,19 @@ type shift struct {
 // work takes an event, or whatever is sent, and answers without a body once it is done
 // with it.
 func (s *shift) work(w http.ResponseWriter, r *http.Request) {
+	lasts, ok := seconds(w, r)
+	if !ok {
+		return
+	}
+	if lasts == 0 {
+		lasts = workLasts
+	}
 	s.mu.Lock()
 	s.underWay++
 	s.most = max(s.most, s.underWay)
 	s.mu.Unlock()
 	_, err := io.Copy(io.Discard, r.Body)
-	time.Sleep(workLasts)
+	time.Sleep(lasts)
 	s.mu.Lock()
 	s.underWay--
 	if err == nil {

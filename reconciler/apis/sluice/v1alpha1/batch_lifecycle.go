@@ -24,7 +24,7 @@ const (
 	// those who wait for that, as one does of a Job.
 	BatchConditionFailed apis.ConditionType = "Failed"
 	// BatchConditionRunning is true while pods work on the run, and false while something
-	// keeps them from it, which it names. It is gone when the run is over.
+	// keeps them from it, which it names, or leaves them nothing. It is gone when the run is over.
 	BatchConditionRunning apis.ConditionType = "Running"
 	// BatchConditionOnTime is there while a run with a deadline is at work: true while it will
 	// be over by then at its rate, false where it won't for a while, and unknown where nobody
@@ -81,6 +81,7 @@ const (
 	reasonBatchRunning     = "Running"
 	reasonBatchStarting    = "Starting"
 	reasonBatchCompleted   = "Completed"
+	reasonBatchNoSlack     = "NoSlack"
 	reasonBatchBehind      = "Behind"
 	reasonBatchTooSlow     = "TooSlow"
 	reasonBatchPaceUnknown = "PaceUnknown"
@@ -116,6 +117,22 @@ func (s *BatchStatus) MarkRunning() {
 func (s *BatchStatus) MarkHeld(reason, message string) {
 	s.markUnderWay(reason, message)
 	batchConditions.Manage(s).MarkFalse(BatchConditionRunning, reason, "%s", message)
+}
+
+// MarkNoSlack says that pods work on the run, and have had no credit for an hour. It stays the
+// same for as long as that lasts: since when it is said is known by it.
+func (s *BatchStatus) MarkNoSlack() {
+	s.MarkHeld(reasonBatchNoSlack, "For an hour the Model has had nothing left for the run: its online demand takes all of its limit, or it has no ready replica. "+
+		"The run holds no replica until something is left, but for every other hour, in which it tries. Nothing is lost. "+
+		"See the Model's conditions; raise its autoscaling.maxReplicas, or suspend the run.")
+}
+
+// NoSlackSince is since when it is said that nothing is left for the run, zero if it isn't.
+func (s *BatchStatus) NoSlackSince() time.Time {
+	if c := s.GetCondition(BatchConditionRunning); c.IsFalse() && c.Reason == reasonBatchNoSlack {
+		return c.LastTransitionTime.Inner.Time
+	}
+	return time.Time{}
 }
 
 // markUnderWay says of all that is yet to come what it waits for.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,14 +29,14 @@ func TestBatchConditions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := initialized()
 		steps := map[string]func(){
-			"planning": s.MarkPlanning, "starting": s.MarkStarting, "running": s.MarkRunning,
+			"planning": s.MarkPlanning, "starting": s.MarkStarting, "running": s.MarkRunning, "no slack": s.MarkNoSlack,
 			"held":      func() { s.MarkHeld("Suspended", "So it is: 100% sure.") },
 			"planned":   func() { s.MarkPlanned(10, 2) },
 			"completed": func() { s.MarkPlanned(10, 2); s.MarkCompleted(now) },
 			"failed":    func() { s.MarkFailed(now, "StoreAway", "So it is: 100% sure.") },
 		}
 		for !s.IsFinished() {
-			step := rapid.SampledFrom([]string{"planning", "starting", "running", "held", "planned", "completed", "failed"}).Draw(t, "step")
+			step := rapid.SampledFrom([]string{"planning", "starting", "running", "no slack", "held", "planned", "completed", "failed"}).Draw(t, "step")
 			steps[step]()
 			s.Settle()
 			succeeded, complete := s.GetCondition(BatchConditionSucceeded), s.GetCondition(BatchConditionComplete)
@@ -50,6 +51,29 @@ func TestBatchConditions(t *testing.T) {
 			case s.IsFinished() != (running == nil && s.CompletionTime != nil) && step != "planned":
 				t.Fatalf("%s: Running is %v, CompletionTime %v", step, running, s.CompletionTime)
 			}
+		}
+	})
+}
+
+// Since when nothing is left for a run is known for as long as that is said, however often.
+func TestNoSlackSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // conditions go by the clock of the machine
+		s := initialized()
+		var since time.Time
+		for i, step := range []struct {
+			mark func()
+			says bool
+		}{
+			{s.MarkRunning, false}, {s.MarkNoSlack, true}, {s.MarkNoSlack, true}, {s.MarkRunning, false},
+			{func() { s.MarkHeld("Suspended", "x") }, false}, {s.MarkNoSlack, true},
+		} {
+			time.Sleep(time.Minute)
+			step.mark()
+			got := s.NoSlackSince()
+			if got.IsZero() == step.says || i == 2 && !got.Equal(since) || (i == 1 || i == 5) && !got.Equal(time.Now().Truncate(0)) {
+				t.Errorf("after step %d it has been said since %s", i+1, got)
+			}
+			since = got
 		}
 	})
 }

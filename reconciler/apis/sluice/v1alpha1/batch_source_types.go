@@ -14,6 +14,9 @@ type BatchInput struct {
 	// ConfigMap reads a key of a ConfigMap, for small inputs.
 	// +optional
 	ConfigMap *BatchConfigMapInput `json:"configMap,omitempty"`
+	// Kafka reads a topic: each record is one item.
+	// +optional
+	Kafka *BatchKafkaInput `json:"kafka,omitempty"`
 }
 
 // BatchOutput is where answers go, and errors: exactly one of its fields is set.
@@ -25,6 +28,10 @@ type BatchOutput struct {
 	// Volume writes files of the same names into a folder of a PersistentVolumeClaim.
 	// +optional
 	Volume *BatchVolumeOutput `json:"volume,omitempty"`
+	// Kafka writes a record of each item to a topic, those of a part of the input in one
+	// transaction.
+	// +optional
+	Kafka *BatchKafkaOutput `json:"kafka,omitempty"`
 }
 
 // BatchS3Bucket is a bucket and how it is reached.

@@ -12,7 +12,7 @@ func (s *BatchSpec) validateItems() *apis.FieldError {
 	if s.Format.Type != FormatObjects {
 		return nil
 	}
-	const remedy = "it takes each object of a prefix, or file of a folder, for an item; choose %s or %s"
+	const remedy = "it takes each object of a prefix, file of a folder or record of a topic for an item; choose %s or %s"
 	switch {
 	case s.Input.S3 != nil && s.Input.S3.Key != "":
 		return invalid("format.type", "is %s, and input.s3.key names one object: set input.s3.prefix to read several, or choose %s or %s", FormatObjects, FormatLines, FormatRows)
@@ -47,11 +47,14 @@ func (s *BatchSpec) validateApart() *apis.FieldError {
 		if strings.HasPrefix(in.Volume.File, to) {
 			return invalid("output.volume.folder", "%q holds the input, which is %q, and has to be empty before the run; "+remedy, out.Volume.Folder, in.Volume.File)
 		}
+	case in.Kafka != nil && out.Kafka != nil:
+		return in.Kafka.validateApart(out.Kafka)
 	}
 	return nil
 }
 
-// SameOutput tells whether two Batches of one namespace write to the same place.
+// SameOutput tells whether two Batches of one namespace write to the same place. A topic is none:
+// its records say which Batch they are of.
 func (b *Batch) SameOutput(other *Batch) bool {
 	mine, theirs := b.Spec.Output, other.Spec.Output
 	switch {
@@ -61,6 +64,11 @@ func (b *Batch) SameOutput(other *Batch) bool {
 		return mine.Volume.ClaimName == theirs.Volume.ClaimName && inFolder(mine.Volume.Folder) == inFolder(theirs.Volume.Folder)
 	}
 	return false
+}
+
+// Reads tells whether what a Batch reads is of what another of its namespace writes.
+func (b *Batch) Reads(other *Batch) bool {
+	return (&BatchSpec{Input: b.Spec.Input, Output: other.Spec.Output}).validateApart() != nil
 }
 
 func (b *BatchS3Bucket) sameBucket(other *BatchS3Bucket) bool {

@@ -57,7 +57,7 @@ type BatchSpec struct {
 	// Request is what becomes of an item.
 	Request BatchRequest `json:"request"`
 	// Output is where the answers go, and the errors beside them. No other Batch may have
-	// the same.
+	// the same, unless it is a topic.
 	Output BatchOutput `json:"output"`
 
 	// Suspend stops the run, which then has no pod and causes no replica, until it is false
@@ -97,7 +97,8 @@ type BatchSpec struct {
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// Resources of each of the run's pods: 100m of cpu and 128Mi of memory requested, and a
 	// limit of 512Mi of memory, where they are unset. What it takes of memory doesn't grow
-	// with the input.
+	// with the input. The answers of up to 1000 items at a time are on its own disk until they
+	// are put: a limit of ephemeral-storage, 1.1Gi where it is unset, has to hold them twice.
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
 }
@@ -107,20 +108,22 @@ type BatchSpec struct {
 type BatchItemFormat string
 
 const (
-	// FormatLines takes each line for the body of a request.
+	// FormatLines takes each line, or record, for the body of a request.
 	FormatLines BatchItemFormat = "Lines"
-	// FormatObjects takes each object, or file, for the body of a request.
+	// FormatObjects takes each object, file or record, of whatever bytes, for the body of a
+	// request.
 	FormatObjects BatchItemFormat = "Objects"
-	// FormatRows takes each line for a row of a request of the Open Inference Protocol v2:
-	// rows are gathered in requests, and the answers split again.
+	// FormatRows takes each line, or record, for a row of a request of the Open Inference
+	// Protocol v2: rows are gathered in requests, and the answers split again.
 	FormatRows BatchItemFormat = "Rows"
 )
 
 // BatchFormat says what of the input is an item.
 type BatchFormat struct {
-	// Type is Lines where it is unset: each line is the body of a request. With Objects each
-	// object of a prefix, or file of a folder, is one. With Rows each line is a row of a
-	// request of the Open Inference Protocol v2.
+	// Type is Lines where it is unset: each line, or record of a topic, is the body of a request,
+	// in JSON. With Objects each object of a prefix, file of a folder or record of a topic is
+	// one, of whatever bytes. With Rows each line, or record, is a row of a request of the Open
+	// Inference Protocol v2.
 	// +optional
 	Type BatchItemFormat `json:"type,omitempty"`
 	// Rows is how many rows are asked in one request, at most: 64, which is the default, or

@@ -35,6 +35,8 @@ const (
 	longestBatch = 10 * 365 * 24 * time.Hour
 	// leastBatchMemory is what a pod of a run needs for what it holds at a time.
 	leastBatchMemory = "64Mi"
+	// leastBatchDisk is what one needs on its own disk for answers until they are put.
+	leastBatchDisk = "128Mi"
 )
 
 // givenHeaders are those that the connection, or who asks, decides about.
@@ -243,6 +245,9 @@ func (s *BatchSpec) validatePods() *apis.FieldError {
 	}
 	if limit, ok := s.Resources.Limits[corev1.ResourceMemory]; ok && limit.Cmp(resource.MustParse(leastBatchMemory)) < 0 {
 		errs = errs.Also(invalid("resources.limits[memory]", "must be at least %s, is %s", leastBatchMemory, &limit))
+	}
+	if limit, ok := s.Resources.Limits[corev1.ResourceEphemeralStorage]; ok && limit.Cmp(resource.MustParse(leastBatchDisk)) < 0 {
+		errs = errs.Also(invalid("resources.limits[ephemeral-storage]", "must be at least %s, for answers until they are put, is %s", leastBatchDisk, &limit))
 	}
 	if s.ServiceAccountName != "" {
 		errs = errs.Also(validateReference("serviceAccountName", "ServiceAccount", s.ServiceAccountName))

@@ -28,7 +28,7 @@ var (
 
 func (i *BatchInput) validate() *apis.FieldError {
 	errs := exactlyOne("say where the items are", map[string]bool{
-		"s3": i.S3 != nil, "http": i.HTTP != nil, "volume": i.Volume != nil, "configMap": i.ConfigMap != nil,
+		"s3": i.S3 != nil, "http": i.HTTP != nil, "volume": i.Volume != nil, "configMap": i.ConfigMap != nil, "kafka": i.Kafka != nil,
 	})
 	if i.S3 != nil {
 		errs = errs.Also(i.S3.validate().ViaField("s3"))
@@ -42,16 +42,22 @@ func (i *BatchInput) validate() *apis.FieldError {
 	if c := i.ConfigMap; c != nil {
 		errs = errs.Also(c.validate().ViaField("configMap"))
 	}
+	if i.Kafka != nil {
+		errs = errs.Also(i.Kafka.validate().ViaField("kafka"))
+	}
 	return errs
 }
 
 func (o *BatchOutput) validate() *apis.FieldError {
-	errs := exactlyOne("say where the answers go", map[string]bool{"s3": o.S3 != nil, "volume": o.Volume != nil})
+	errs := exactlyOne("say where the answers go", map[string]bool{"s3": o.S3 != nil, "volume": o.Volume != nil, "kafka": o.Kafka != nil})
 	if o.S3 != nil {
 		errs = errs.Also(o.S3.validate().ViaField("s3"))
 	}
 	if o.Volume != nil {
 		errs = errs.Also(o.Volume.validate().ViaField("volume"))
+	}
+	if o.Kafka != nil {
+		errs = errs.Also(o.Kafka.validate().ViaField("kafka"))
 	}
 	return errs
 }

@@ -134,6 +134,9 @@ func TestSameOutput(t *testing.T) {
 			b.Spec.Output = BatchOutput{Volume: &BatchVolumeOutput{ClaimName: claim, Folder: folder}}
 		}
 	}
+	toTopic := func(b *Batch) {
+		b.Spec.Output = BatchOutput{Kafka: &BatchKafkaOutput{BatchKafkaTopic: BatchKafkaTopic{BootstrapServers: []string{"a:9092"}, Topic: "scores"}}}
+	}
 	prefix := func(prefix string) func(*Batch) { return func(b *Batch) { b.Spec.Output.S3.Prefix = prefix } }
 	for _, test := range []struct {
 		name        string
@@ -147,11 +150,47 @@ func TestSameOutput(t *testing.T) {
 		{"another store", prefix("runs/1"), func(b *Batch) { b.Spec.Output.S3.Endpoint = "https://s3.example.com" }, false},
 		{"another kind", prefix("runs/1"), toVolume("data", "runs/1"), false},
 		{"the same folder", toVolume("data", "runs/1"), toVolume("data", "runs/1/"), true},
+		{"the same topic, which two may have", toTopic, toTopic, false},
 		{"the same folder of another volume", toVolume("data", "runs/1"), toVolume("other", "runs/1"), false},
 	} {
 		mine, theirs := batch(test.mine), batch(test.their)
 		if mine.SameOutput(theirs) != test.want || theirs.SameOutput(mine) != test.want {
 			t.Errorf("%s: want %t", test.name, test.want)
+		}
+	}
+}
+
+func TestReads(t *testing.T) {
+	t.Parallel()
+	key := func(key string) func(*Batch) {
+		return func(b *Batch) {
+			b.Spec.Input = BatchInput{S3: &BatchS3Input{BatchS3Bucket: BatchS3Bucket{Bucket: "search", SecretName: "store"}, Key: key}}
+		}
+	}
+	file := func(file string) func(*Batch) {
+		return func(b *Batch) {
+			b.Spec.Input = BatchInput{Volume: &BatchVolumeInput{ClaimName: "data", File: file}}
+		}
+	}
+	toVolume := func(b *Batch) {
+		b.Spec.Output = BatchOutput{Volume: &BatchVolumeOutput{ClaimName: "data", Folder: "runs/1"}}
+	}
+	for _, test := range []struct {
+		name        string
+		mine, their func(*Batch)
+		want        bool
+	}{
+		{"a result", key("runs/1/results/0.jsonl"), func(*Batch) {}, true},
+		{"what was read", key("in/1.jsonl"), func(*Batch) {}, false},
+		{"one that begins alike", key("runs/10/results/0.jsonl"), func(*Batch) {}, false},
+		{"a result of another bucket", key("runs/1/results/0.jsonl"), func(b *Batch) { b.Spec.Output.S3.Bucket = "other" }, false},
+		{"results of many", func(b *Batch) { key("")(b); b.Spec.Input.S3.Prefix = "runs/" }, func(*Batch) {}, true},
+		{"a file of results", file("runs/1/results/0.jsonl"), toVolume, true},
+		{"a file beside", file("in/1.jsonl"), toVolume, false},
+		{"another kind", key("runs/1/results/0.jsonl"), toVolume, false},
+	} {
+		if got := batch(test.mine).Reads(batch(test.their)); got != test.want {
+			t.Errorf("%s: %t", test.name, got)
 		}
 	}
 }

@@ -115,11 +115,11 @@ func (s *BatchSpec) validateTemplate() *apis.FieldError {
 			errs = errs.Also(e)
 		}
 	}
-	return errs.Also(s.validateOwnOutput(open), s.validateEnd())
+	return errs.Also(s.validateOwnOutput(open), s.ValidateEnd())
 }
 
-// validateEnd wants Batches to go that nobody deletes, as nobody has created them by hand.
-func (s *BatchSpec) validateEnd() *apis.FieldError {
+// ValidateEnd wants Batches to go that nobody deletes, as nobody has created them by hand.
+func (s *BatchSpec) ValidateEnd() *apis.FieldError {
 	if s.TTLAfterFinished != nil {
 		return nil
 	}
@@ -131,12 +131,13 @@ func (s *BatchSpec) validateEnd() *apis.FieldError {
 // fixed is why no event may choose a text of a template; "" where one may. The run has the rights, or
 // the keys, of what some name.
 func fixed(path string) string {
-	switch path[strings.LastIndexByte(path, '.')+1:] {
+	name, _, _ := strings.Cut(path[strings.LastIndexByte(path, '.')+1:], "[")
+	switch name {
 	case "serviceAccountName":
 		return "whose rights the run has"
 	case "secretName":
 		return "whose keys the run has"
-	case "endpoint":
+	case "endpoint", "bootstrapServers":
 		return "who is shown the keys"
 	}
 	return ""
@@ -150,7 +151,7 @@ func validateFixed(path, text, why string) *apis.FieldError {
 }
 
 // validateOwnOutput wants an output that differs from event to event: no two Batches may have the
-// same.
+// same, but a topic.
 func (s *BatchSpec) validateOwnOutput(open map[string]bool) *apis.FieldError {
 	for path, is := range open {
 		if is && strings.HasPrefix(path, "output.") && fixed(path) == "" {

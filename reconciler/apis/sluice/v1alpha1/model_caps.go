@@ -21,6 +21,17 @@ const UnboundedReplicas int64 = math.MaxInt64
 // annotation or its spec.
 func (m *Model) MaxReplicas() int64 { return MaxReplicasOf(m.AutoscalingAnnotations()) }
 
+// ClaimedReplicas are the most replicas that each revision of the Model may come to have by
+// what it says: those of a trial count until that is over. Its own count all the while, as
+// they come back by themselves.
+func (m *Model) ClaimedReplicas() int64 {
+	claimed := m.MaxReplicas()
+	if m.Spec.Trial != nil && (!m.Status.Trial.IsOf(m.Spec.Trial) || m.Status.Trial.Runs(m.Spec.Trial)) {
+		claimed = max(claimed, m.Tried().MaxReplicas())
+	}
+	return claimed
+}
+
 // MaxReplicasOf reads the most replicas from the annotations of a revision.
 func MaxReplicasOf(annotations map[string]string) int64 {
 	_, text, _ := autoscaling.MaxScaleAnnotation.Get(annotations)
@@ -63,7 +74,7 @@ type CapClaim struct {
 
 // Grows tells whether the Model asks for more than it has. That is all a cap can
 // refuse: one that is lowered below what is there takes nothing away.
-func (c CapClaim) Grows() bool { return c.InForce == nil || c.MaxReplicas() > *c.InForce }
+func (c CapClaim) Grows() bool { return c.InForce == nil || c.ClaimedReplicas() > *c.InForce }
 
 func (c CapClaim) key() types.NamespacedName {
 	return types.NamespacedName{Namespace: c.Namespace, Name: c.Name}
@@ -118,7 +129,7 @@ func (t *Tenant) RefuseGrowth(claim CapClaim, all []CapClaim) *apis.FieldError {
 	slices.SortFunc(older, CapClaim.compare)
 	for _, other := range older {
 		if t.refuse(other, taken) == nil {
-			taken[other.key()] = other.MaxReplicas()
+			taken[other.key()] = other.ClaimedReplicas()
 		}
 	}
 	return t.refuse(claim, taken)
@@ -145,7 +156,7 @@ func (t *Tenant) refuseReplicas(claim CapClaim, others capUse) *apis.FieldError 
 	if t.Spec.Limits.MaxReplicas == nil {
 		return nil
 	}
-	limit, asked := int64(*t.Spec.Limits.MaxReplicas), claim.MaxReplicas()
+	limit, asked := int64(*t.Spec.Limits.MaxReplicas), claim.ClaimedReplicas()
 	sum, unbounded := others.replicas()
 	left := max(0, limit-sum)
 	if asked <= left && len(unbounded) == 0 {
@@ -164,7 +175,11 @@ func (t *Tenant) refuseReplicas(claim CapClaim, others capUse) *apis.FieldError 
 	case left == 0:
 		must = "nothing is left, "
 	}
-	err := invalid(claim.autoscalingPath(autoscaling.MaxScaleAnnotationKey),
+	path := claim.autoscalingPath(autoscaling.MaxScaleAnnotationKey)
+	if asked > claim.MaxReplicas() {
+		path = "spec.trial.autoscaling.maxReplicas"
+	}
+	err := invalid(path,
 		"%s%s: tenant %q may have %d replicas (spec.limits.maxReplicas of the Tenant), of which its other Models %s", must, is, t.Name, limit, use)
 	err.Details = remedy
 	return err

@@ -20,8 +20,9 @@ const (
 //
 // It writes only what Sluice itself goes by. What a revision is made of is left to
 // Knative's own defaults: a default written here would make a new revision of
-// every Model on the day it changes.
-func (m *Model) SetDefaults(context.Context) {
+// every Model on the day it changes. Who tunes the Model it writes as well, which is
+// known where the context is an admission's.
+func (m *Model) SetDefaults(ctx context.Context) {
 	if m.Spec.Autoscaling.Metric == "" {
 		m.Spec.Autoscaling.Metric = MetricConcurrency
 	}
@@ -40,7 +41,9 @@ func (m *Model) SetDefaults(context.Context) {
 	if limit.RequestsPerSecondPerReplica == nil {
 		limit.RequestsPerSecondPerReplica = m.targetRate()
 	}
+	m.Spec.Trial.setDefaults()
 	m.Spec.WarmUp.setDefaults()
+	m.setAuthor(ctx)
 }
 
 // targetRate is the autoscaler's target where that is a rate, or nil: a team that

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,12 +70,7 @@ func AutoscalerClass(annotations map[string]string, unnamed string) string {
 // for the autoscaler, in today's spelling. As in Knative, today's spelling wins
 // where both are there.
 func (m *Model) ownAutoscalingAnnotations() map[string]string {
-	own := map[string]string{}
-	for key, value := range m.Annotations {
-		if strings.HasPrefix(key, AutoscalingPrefix) {
-			own[key] = value
-		}
-	}
+	own := m.annotationsForAutoscalers()
 	for _, keys := range autoscalingSpellings {
 		_, value, ok := keys.Get(own)
 		for _, key := range keys {

@@ -19,6 +19,7 @@ import (
 // +k8s:deepcopy-gen:interfaces=k8s.io/apimachinery/pkg/runtime.Object
 // +kubebuilder:resource:shortName=mdl,categories=all;sluice
 // +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.autoscaling.minReplicas,statuspath=.status.readyReplicas
 // +kubebuilder:metadata:labels=duck.knative.dev/addressable=true
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
@@ -28,6 +29,7 @@ import (
 // +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.readyReplicas`
 // +kubebuilder:printcolumn:name="Limit",type=string,JSONPath=`.status.limit.requestsPerSecond`
 // +kubebuilder:printcolumn:name="Warm",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Warm")].message`
+// +kubebuilder:printcolumn:name="Trial",type=string,priority=1,JSONPath=`.status.trial.phase`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Model struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -45,8 +47,9 @@ var (
 	_ runtime.Object     = (*Model)(nil)
 )
 
-// ModelSpec is what the model team asks for. Autoscaling, Limit, Rollout, Traffic
-// and SplitBy take effect on the live revisions; every other field makes a new one.
+// ModelSpec is what the model team asks for. Autoscaling, Limit, Trial, Rollout, Traffic
+// and SplitBy take effect on the live revisions, but for what status.nextRevision names;
+// every other field makes a new one.
 type ModelSpec struct {
 	// Container serves the model. It may say what a Knative container may say.
 	// The webhook checks it by Knative's own rules.
@@ -98,6 +101,10 @@ type ModelSpec struct {
 	// Limit says what one replica can serve, from which the gateway's rate limit
 	// follows.
 	Limit LimitSpec `json:"limit"`
+
+	// Trial holds other values of autoscaling and limit for a while.
+	// +optional
+	Trial *TrialSpec `json:"trial,omitempty"`
 
 	// WarmUp says how a replica is made ready for its first request.
 	// +optional
@@ -151,7 +158,8 @@ type AutoscalingSpec struct {
 	// Window is the time over which demand is averaged: 6s to 1h.
 	// +optional
 	Window *metav1.Duration `json:"window,omitempty"`
-	// ScaleDownDelay is how long lower demand must last before replicas go.
+	// ScaleDownDelay is how long lower demand must last before replicas go. A revision keeps
+	// the one that it was made with.
 	// +optional
 	ScaleDownDelay *metav1.Duration `json:"scaleDownDelay,omitempty"`
 	// ScaleToZeroRetention is how long the last replica stays after the last request.
@@ -241,6 +249,9 @@ type ModelStatus struct {
 	// Rollout is the one under way, or the last one.
 	// +optional
 	Rollout *RolloutStatus `json:"rollout,omitempty"`
+	// Trial is the one that runs, or the last one.
+	// +optional
+	Trial *TrialStatus `json:"trial,omitempty"`
 	// Obstacle is what keeps the newest revision from being ready, as far as it was seen.
 	// +optional
 	Obstacle *RevisionObstacle `json:"obstacle,omitempty"`
@@ -248,6 +259,10 @@ type ModelStatus struct {
 	// own minimum, or would be.
 	// +optional
 	Floors []RevisionFloor `json:"floors,omitempty"`
+	// NextRevision are the autoscaling fields and annotations of the Model by which its newest
+	// revision was not made and can't be scaled: Knative takes them up with the next one.
+	// +optional
+	NextRevision []string `json:"nextRevision,omitempty"`
 	// MaxReplicas is the most replicas that its tenant's caps have let each of its
 	// revisions have, 0 for no bound; unset where none is capped.
 	// +optional

@@ -36,6 +36,7 @@ func (m *Model) Validate(ctx context.Context) *apis.FieldError {
 		m.validateAutoscaling(ctx),
 		m.Spec.Limit.validate().ViaField("spec", "limit"),
 		m.validateQueue(ctx),
+		m.validateTrial(ctx),
 		m.Spec.Rollout.validate().ViaField("spec", "rollout"),
 		m.validateTraffic(),
 		m.Spec.SplitBy.validate().ViaField("spec", "splitBy"),
@@ -54,9 +55,9 @@ func (*Model) SupportedVerbs() []admissionregistrationv1.OperationType {
 	return []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update}
 }
 
-// SupportedSubResources says of which parts the webhook is asked: of the Model, not
-// of its status, which the controller writes and a webhook could only hold up.
-func (*Model) SupportedSubResources() []string { return []string{""} }
+// SupportedSubResources says of which parts the webhook is asked: of the Model and its
+// scale, not of its status, which the controller writes and a webhook could only hold up.
+func (*Model) SupportedSubResources() []string { return []string{"", "/" + ScaleSubresource} }
 
 // validateName holds the name to what every object made from it can bear: the
 // Knative Service, its revisions, and the first label of the Model's host.

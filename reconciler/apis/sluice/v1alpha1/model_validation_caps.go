@@ -32,13 +32,13 @@ func (m *Model) validateCaps(ctx context.Context) *apis.FieldError {
 	}
 	claim := CapClaim{Model: m}
 	if before, ok := apis.GetBaseline(ctx).(*Model); ok && apis.IsInUpdate(ctx) {
-		had := before.MaxReplicas()
+		had := before.ClaimedReplicas()
 		claim.InForce = &had
 	}
 	admitted := make([]CapClaim, 0, len(models))
 	for _, model := range models {
 		// What was admitted counts, whether or not it runs already.
-		has := model.MaxReplicas()
+		has := model.ClaimedReplicas()
 		admitted = append(admitted, CapClaim{Model: model, InForce: &has})
 	}
 	return tenant.RefuseGrowth(claim, admitted).Also(m.warnOfCap(tenant))

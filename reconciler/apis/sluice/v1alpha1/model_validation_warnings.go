@@ -169,7 +169,7 @@ func (m *Model) warnOfChanges(ctx context.Context) *apis.FieldError {
 		warnings = warnings.Also(warning("Knative takes up another autoscaler class with the next revision only; "+
 			"until then, changes of autoscaling have no effect", "metadata.annotations["+key+"]"))
 	}
-	return warnings
+	return warnings.Also(m.warnOfSettled(ctx, before))
 }
 
 // farAboveCap is how many times its tenant's cap a Model may reach before it gets a

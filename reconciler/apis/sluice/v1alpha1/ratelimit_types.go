@@ -65,6 +65,9 @@ type RateLimitSpec struct {
 	// Cap is shared by all RateLimits that name it.
 	// +optional
 	Cap *RateLimitCap `json:"cap,omitempty"`
+	// Bounds are there while the Model tries other values, and says when to stop.
+	// +optional
+	Bounds *RateLimitBounds `json:"bounds,omitempty"`
 }
 
 // RateLimitCap holds several limits together: while their sum is above it, each
@@ -105,6 +108,9 @@ type RateLimitStatus struct {
 	// Limit is the limit in force.
 	// +optional
 	Limit *LimitStatus `json:"limit,omitempty"`
+	// Breach says which of the spec's bounds was passed first.
+	// +optional
+	Breach *RateLimitBreach `json:"breach,omitempty"`
 }
 
 // RevisionCapacity is what one revision contributes to a limit.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"sluice.dev/sluice/test/bench/internal/stats"
@@ -120,6 +121,9 @@ type Report struct {
 	Missed  int      `json:"missed"`
 	// Unfinished says why the rest was not measured.
 	Unfinished string `json:"unfinished,omitempty"`
+
+	// mu lets parts be measured side by side.
+	mu sync.Mutex
 }
 
 // New begins the report of a benchmark.
@@ -129,6 +133,8 @@ func New(benchmark string, started time.Time) *Report {
 
 // Add judges a part's figures and appends them.
 func (r *Report) Add(part string, figures ...Figure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, figure := range figures {
 		figure.Part = part
 		if figure.Bound != nil {

@@ -80,7 +80,7 @@ took 90 s
 		t.Fatal(err)
 	}
 	if read.Held != 1 || read.Missed != 1 || len(read.Figures) != 3 || read.Seconds != 90 {
-		t.Errorf("read back %+v", read)
+		t.Errorf("read back %+v", &read)
 	}
 	first := read.Figures[0]
 	if first.Value != 1.0123 || first.Spread.Samples != 24 || *first.Bound != (Bound{Direction: AtMost, Value: 1.05}) || first.Verdict != Held {

@@ -23,6 +23,7 @@ type Component struct{ Namespace, Selector, Port string }
 var (
 	Istiod  = Component{Namespace: "istio-system", Selector: "app=istiod", Port: "15014"}
 	Limiter = own("limiter")
+	Batch   = own("batch")
 )
 
 // own is a component of Sluice's.

@@ -1,0 +1,101 @@
+package limit
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"sluice.dev/sluice/functions/callers"
+	"sluice.dev/sluice/functions/limit/demand/history"
+	"sluice.dev/sluice/reconciler/apis/gateway"
+)
+
+// RecordedPath is where the limiter tells what came to a Model, by GET.
+const RecordedPath = "/v1/demand/{namespace}/{name}"
+
+// NewRecording is a recording of which namespaces share the room.
+func NewRecording(room int) *history.History {
+	return history.New(room, func(virtualService string) string {
+		namespace, _, _ := gateway.IngressOf(virtualService) // one that serves no Ingress is its own
+		return namespace
+	})
+}
+
+// tellAtOnce bounds the recordings that are told at the same time: each is some megabytes of
+// text. A namespace is told one of them, so that none keeps others from theirs.
+const tellAtOnce = 2
+
+// RecordedHandler answers what came to a Model in each second of the last day, as lines
+// `time,requests`, without requests with the mark of a batch. What came before its RateLimit
+// was made is another's of that name, and isn't told. It tells pods of the Model's
+// namespace, and of our own; caller says whose a request is. A replica that doesn't lead
+// answers 503: another one knows. Where as many are told as may be it answers 429.
+func (f *Function) RecordedHandler(recorded *history.History, caller func(*http.Request) (callers.Caller, error), own string) http.Handler {
+	telling := &turns{most: tellAtOnce, taken: sets.New[string]()}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		namespace, name := r.PathValue("namespace"), r.PathValue("name")
+		c, err := caller(r)
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), callers.StatusOf(err))
+			return
+		case c.Namespace != namespace && c.Namespace != own:
+			http.Error(w, fmt.Sprintf("a pod of namespace %s may not know of Models in %s: ask from there", c.Namespace, namespace), http.StatusForbidden)
+			return
+		case !f.leads.Load():
+			http.Error(w, ErrStandby.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		// Nobody takes a turn who may not know.
+		if !telling.take(c.Namespace) {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, fmt.Sprintf("namespace %s is told a recording already, or %d others are: ask again", c.Namespace, tellAtOnce), http.StatusTooManyRequests)
+			return
+		}
+		defer telling.leave(c.Namespace)
+		limit, err := f.Caches.RateLimits.RateLimits(namespace).Get(name)
+		if apierrs.IsNotFound(err) {
+			http.Error(w, fmt.Sprintf("there is no Model %s in namespace %s", name, namespace), http.StatusNotFound)
+			return
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		of, ok := recorded.Of(limit.Spec.VirtualService, limit.CreationTimestamp.Time)
+		if !ok {
+			http.Error(w, fmt.Sprintf("no demand of Model %s is recorded: none came in the last %s, since it was made, or since this limiter leads", name, history.Keeps), http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "text/csv")
+		_ = of.Write(w) // who asked may have gone
+	})
+}
+
+// turns are had by so many at the same time, each of another name.
+type turns struct {
+	most int
+
+	mu    sync.Mutex
+	taken sets.Set[string]
+}
+
+// take is true if there is a turn for a name, which it leaves then.
+func (t *turns) take(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.taken.Has(name) || t.taken.Len() >= t.most {
+		return false
+	}
+	t.taken.Insert(name)
+	return true
+}
+
+func (t *turns) leave(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.taken.Delete(name)
+}

@@ -1,0 +1,80 @@
+package whatif
+
+import "slices"
+
+// Interval is a figure of several runs: the median, and the 10th and the 90th percentile,
+// each of which is a run's.
+type Interval struct {
+	Low    float64 `json:"low"`
+	Median float64 `json:"median"`
+	High   float64 `json:"high"`
+}
+
+// intervalOf sums up a figure of at least one run.
+func intervalOf(values []float64) Interval {
+	sorted := slices.Sorted(slices.Values(values))
+	at := func(part float64) float64 { return sorted[int(part*float64(len(sorted)-1)+.5)] }
+	return Interval{Low: at(.1), Median: at(.5), High: at(.9)}
+}
+
+// Figures are what comes of a Model.
+type Figures struct {
+	// ReplicaSeconds are those of replicas that start or are ready.
+	ReplicaSeconds Interval `json:"replicaSeconds"`
+	// Offered are requests, Refused those that the limit refused, Failed those that were let
+	// in and found queues full or waited longer than the Model allows.
+	Offered Interval `json:"offered"`
+	Refused Interval `json:"refused"`
+	Failed  Interval `json:"failed"`
+	// RefusedShare is the part of the offered, 0 to 1.
+	RefusedShare Interval `json:"refusedShare"`
+	// SecondsOver are those of whose requests too many took longer than the goal; OverShare is
+	// their part of the seconds in which requests came, 0 to 1.
+	SecondsOver Interval `json:"secondsOver"`
+	OverShare   Interval `json:"overShare"`
+	// ColdStarts are how often a request came to no replica, Started the replicas that were
+	// started in all, PeakReplicas the most that there were.
+	ColdStarts   Interval `json:"coldStarts"`
+	Started      Interval `json:"started"`
+	PeakReplicas Interval `json:"peakReplicas"`
+}
+
+// outcome is what came of one run.
+type outcome struct {
+	replicaSeconds, offered, refused, failed, over, busy, coldStarts, started, peak float64
+}
+
+func (o outcome) refusedShare() float64 { return share(o.refused, o.offered) }
+func (o outcome) overShare() float64    { return share(o.over, o.busy) }
+
+func share(part, of float64) float64 {
+	if of <= 0 {
+		return 0
+	}
+	return part / of
+}
+
+// figuresOf sums up runs; of pairs it is the differences.
+func figuresOf(runs []outcome, without []outcome) Figures {
+	of := func(value func(outcome) float64) Interval {
+		values := make([]float64, len(runs))
+		for i, r := range runs {
+			if values[i] = value(r); without != nil {
+				values[i] -= value(without[i])
+			}
+		}
+		return intervalOf(values)
+	}
+	return Figures{
+		ReplicaSeconds: of(func(o outcome) float64 { return o.replicaSeconds }),
+		Offered:        of(func(o outcome) float64 { return o.offered }),
+		Refused:        of(func(o outcome) float64 { return o.refused }),
+		Failed:         of(func(o outcome) float64 { return o.failed }),
+		RefusedShare:   of(outcome.refusedShare),
+		SecondsOver:    of(func(o outcome) float64 { return o.over }),
+		OverShare:      of(outcome.overShare),
+		ColdStarts:     of(func(o outcome) float64 { return o.coldStarts }),
+		Started:        of(func(o outcome) float64 { return o.started }),
+		PeakReplicas:   of(func(o outcome) float64 { return o.peak }),
+	}
+}
