@@ -108,18 +108,16 @@ func (r *Reconciler) ReconcileKind(ctx context.Context, b *v1alpha1.Batch) recon
 
 // proceed takes the run as far as it can go now.
 func (r *Reconciler) proceed(ctx context.Context, b *v1alpha1.Batch) error {
-	if end, ok := b.End(); ok {
-		left := end.Sub(r.Now())
-		if left <= 0 {
-			b.Status.MarkFailed(r.Now(), reasonDeadlineExceeded, fmt.Sprintf("The run wasn't over %s after its start (spec.deadline). "+
-				"What it wrote stays. Give another Batch, with an output of its own, more time or its Model more replicas.", b.Spec.Deadline.Duration))
-			return nil
-		}
-		r.later(b, left)
-	}
 	p, err := r.look(b)
 	if err != nil {
 		return err
+	}
+	if end, ok := b.End(); ok {
+		left := end.Sub(r.Now())
+		if left <= 0 {
+			return r.expire(ctx, p)
+		}
+		r.later(b, left)
 	}
 	if !b.Status.HasBegun() {
 		return r.begin(ctx, p)
@@ -130,6 +128,24 @@ func (r *Reconciler) proceed(ctx context.Context, b *v1alpha1.Batch) error {
 		}
 	}
 	return r.work(ctx, p)
+}
+
+// expire ends a run whose deadline has passed: by what came of it, where it was over by itself
+// and nobody looked in time.
+func (r *Reconciler) expire(ctx context.Context, p *pass) error {
+	switch through, err := r.isThrough(p); {
+	case err != nil:
+		return err
+	case through && p.Status.IsPlanned():
+		return r.work(ctx, p)
+	case through:
+		if err := r.plan(ctx, p); err != nil || p.Status.IsFinished() {
+			return err
+		}
+	}
+	p.Status.MarkFailed(r.Now(), reasonDeadlineExceeded, fmt.Sprintf("The run wasn't over %s after its start (spec.deadline). "+
+		"What it wrote stays. Give another Batch, with an output of its own, more time or its Model more replicas.", p.Spec.Deadline.Duration))
+	return nil
 }
 
 // begin writes down that the run has begun. From then on the webhook refuses changes of what

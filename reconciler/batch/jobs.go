@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"knative.dev/pkg/controller"
 
 	"sluice.dev/sluice/reconciler/accessor"
@@ -79,21 +80,44 @@ func notKept(p *pass, name string, err error) error {
 
 // stop suspends a Job that still runs: its pods go, and what it tells stays.
 func (r *Reconciler) stop(ctx context.Context, b *v1alpha1.Batch, name string) error {
-	kind := r.kind(b)
-	existing, err := kind.Own(name)
-	var other *accessor.NotOwnedError
-	switch {
-	case errors.As(err, &other):
-		return nil
-	case err != nil:
+	existing, err := r.own(b, name)
+	if err != nil || existing == nil || over(existing) != nil || existing.DeletionTimestamp != nil {
 		return err
-	case existing == nil || over(existing) != nil || existing.DeletionTimestamp != nil:
-		return nil
 	}
 	desired, suspended := existing.DeepCopy(), true
 	desired.Spec.Suspend = &suspended
-	_, _, err = kind.Write(ctx, existing, desired)
+	_, _, err = r.kind(b).Write(ctx, existing, desired)
 	return err
+}
+
+// isThrough tells whether a run's present Job has nothing left to do: it is over or, which comes
+// before that is said of it, a pod of each shard has ended well.
+func (r *Reconciler) isThrough(p *pass) (bool, error) {
+	name := resources.PlanName(p.Batch)
+	if p.Status.IsPlanned() {
+		name = resources.WorkName(p.Batch)
+	}
+	job, err := r.own(p.Batch, name)
+	if err != nil || job == nil || over(job) != nil || !p.Status.IsPlanned() {
+		return job != nil && over(job) != nil, err
+	}
+	pods, err := r.podsOf(job)
+	ended := sets.New[string]()
+	for _, pod := range pods {
+		if endedWell(pod) {
+			ended.Insert(pod.Labels[batchv1.JobCompletionIndexAnnotation])
+		}
+	}
+	return max(indexes(job.Status.CompletedIndexes), ended.Len()) >= int(p.Status.Shards.Total), err
+}
+
+// own is a Job of the run; nil where there is none, or another's has its name.
+func (r *Reconciler) own(b *v1alpha1.Batch, name string) (*batchv1.Job, error) {
+	job, err := r.kind(b).Own(name)
+	if other := (*accessor.NotOwnedError)(nil); errors.As(err, &other) {
+		return nil, nil //nolint:nilnil // there is none of its own
+	}
+	return job, err
 }
 
 func (r *Reconciler) kind(b *v1alpha1.Batch) accessor.Kind[*batchv1.Job] {

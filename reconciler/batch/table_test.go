@@ -466,6 +466,14 @@ func endRows() rtesting.TableTest {
 	none := progressed(0, 0, v1alpha1.BatchShards{Total: 4})
 	anHourAgo := func(b *v1alpha1.Batch) { b.Status.StartTime = &metav1.Time{Time: noon.Add(-time.Hour)} }
 	late := "The run wasn't over 1h0m0s after its start (spec.deadline). What it wrote stays. Give another Batch, with an output of its own, more time or its Model more replicas."
+	const noInput = "The input couldn't be planned: there is no rows.jsonl. Correct spec.input, or put there what it names. Then create the Batch again, with an output of its own."
+	const givenUp = "1 of 4 shards were given up (3), the others are in the output: 503 for 10m0s. See the Model's conditions (kubectl describe model). Then create the Batch again, with an output of its own."
+	allEnded := func(changes ...func(*corev1.Pod)) (pods []runtime.Object) {
+		for i := range 4 {
+			pods = append(pods, pod(workJob(), fmt.Sprint(i), append([]func(*corev1.Pod){shard(i), ended(0, `{"succeeded":250}`)}, changes...)...))
+		}
+		return pods
+	}
 	resting := func(changes ...func(*v1alpha1.Batch)) *v1alpha1.Batch {
 		return batch(append([]func(*v1alpha1.Batch){observed, begun, planned, completed, none}, changes...)...)
 	}
@@ -481,6 +489,59 @@ func endRows() rtesting.TableTest {
 		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: workJob(suspendedJob)}},
 		WantStatusUpdates: status(batch(observed, anHourAgo, planned, failed("DeadlineExceeded", late), none, deadline(time.Hour))),
 		WantEvents:        []string{warning("DeadlineExceeded", late)},
+	}, {
+		Name: "a deadline that has passed since all items were in the output",
+		Key:  key,
+		Objects: append(allEnded(), batch(observed, anHourAgo, planned, working, none, deadline(time.Hour)), model(), planJob(complete),
+			workJob(complete, active(0, "0-3"))),
+		WantStatusUpdates: status(batch(observed, anHourAgo, planned, completed, progressed(1000, 0, v1alpha1.BatchShards{Total: 4, Complete: 4}), deadline(time.Hour))),
+		WantEvents:        []string{normal("Completed", "Each item is in the output or among its errors.")},
+	}, {
+		Name: "a deadline that has passed since, without the Model",
+		Key:  key,
+		Objects: append(allEnded(), batch(observed, anHourAgo, planned, working, none, deadline(time.Hour)), planJob(complete),
+			workJob(complete, active(0, "0-3"))),
+		WantStatusUpdates: status(batch(observed, anHourAgo, planned, completed, progressed(1000, 0, v1alpha1.BatchShards{Total: 4, Complete: 4}), deadline(time.Hour))),
+		WantEvents:        []string{normal("Completed", "Each item is in the output or among its errors.")},
+	}, {
+		Name: "a deadline that passes before the Job says that its pods have ended",
+		Key:  key,
+		Objects: append(allEnded(behind), batch(observed, anHourAgo, planned, working, deadline(time.Hour), none), model(), planJob(complete),
+			workJob(active(1, "0-2"))),
+		OtherTestData: looksAgain(followEvery, lookAgain),
+		WantStatusUpdates: status(batch(observed, anHourAgo, planned, starting, deadline(time.Hour),
+			progressed(0, 0, v1alpha1.BatchShards{Total: 4, Complete: 3, Active: 1}))),
+	}, {
+		Name: "a deadline that passes while a shard is left",
+		Key:  key,
+		Objects: append(allEnded()[:3], batch(observed, anHourAgo, planned, working, none, deadline(time.Hour)), model(), planJob(complete),
+			workJob(active(1, "0-2")), pod(workJob(), "3", shard(3), running)),
+		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: workJob(active(1, "0-2"), suspendedJob)}},
+		WantStatusUpdates: status(batch(observed, anHourAgo, planned, failed("DeadlineExceeded", late), none, deadline(time.Hour))),
+		WantEvents:        []string{warning("DeadlineExceeded", late)},
+	}, {
+		Name: "a deadline that has passed since shards were given up",
+		Key:  key,
+		Objects: append(allEnded()[:3], batch(observed, anHourAgo, planned, working, none, deadline(time.Hour)), model(), planJob(complete),
+			workJob(failedJob("FailedIndexes"), active(0, "0-2"), func(j *batchv1.Job) { j.Status.FailedIndexes = ptr("3") }),
+			pod(workJob(), "3", shard(3), ended(1, `{"reason":"ModelAway","message":"503 for 10m0s"}`))),
+		WantStatusUpdates: status(batch(observed, anHourAgo, planned, failed("ModelAway", givenUp), progressed(750, 0, v1alpha1.BatchShards{Total: 4, Complete: 3, Failed: 1}),
+			deadline(time.Hour))),
+		WantEvents: []string{warning("ModelAway", givenUp)},
+	}, {
+		Name: "a deadline that has passed since the input couldn't be planned",
+		Key:  key,
+		Objects: []runtime.Object{batch(observed, anHourAgo, planning, deadline(time.Hour)), model(), planJob(failedJob("PodFailurePolicy")),
+			pod(planJob(), "x", ended(3, `{"reason":"InputMissing","message":"there is no rows.jsonl"}`))},
+		WantStatusUpdates: status(batch(observed, anHourAgo, failed("InputMissing", noInput), deadline(time.Hour))),
+		WantEvents:        []string{warning("InputMissing", noInput)},
+	}, {
+		Name: "a deadline that has passed since it was planned",
+		Key:  key,
+		Objects: []runtime.Object{batch(observed, anHourAgo, planning, deadline(time.Hour)), model(), planJob(complete),
+			pod(planJob(), "x", ended(0, `{"items":1000,"parts":4,"shards":4}`))},
+		WantStatusUpdates: status(batch(observed, anHourAgo, planned, failed("DeadlineExceeded", late), deadline(time.Hour), seenNow)),
+		WantEvents:        []string{normal("Planned", "The input has 1000 items, in 4 shards"), warning("DeadlineExceeded", late)},
 	}, {
 		Name: "its namespace is deleted in the middle, and its Jobs go before their pods",
 		Key:  key,
