@@ -88,20 +88,20 @@ func (l *listing) Fix(context.Context, []plan.Range) ([]plan.Range, error) { ret
 func (l *listing) objects(ctx context.Context, from string) iter.Seq2[objects.Object, error] {
 	return func(yield func(objects.Object, error) bool) {
 		done, last, some := false, from, false
-		err := l.patience.Try(ctx, func() error {
+		err := l.patience.Through(ctx, func() (further bool, err error) {
 			for object, err := range l.from.List(ctx, l.everything(), last) {
 				if err != nil {
-					return err
+					return further, err
 				}
 				if some && object.Key == last || l.key != "" && object.Key != l.key {
 					continue
 				}
-				last, some = object.Key, true
+				last, some, further = object.Key, true, true
 				if done = !yield(object, nil); done {
-					return nil
+					break
 				}
 			}
-			return nil
+			return further, nil
 		})
 		switch {
 		case done:

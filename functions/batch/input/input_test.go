@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -228,6 +230,55 @@ func TestReopening(t *testing.T) {
 			if diff := cmp.Diff(items[i+1:], rest, cmpopts.EquateEmpty()); diff != "" {
 				t.Fatalf("from %+v on (-want, +got): %s", item.End, diff)
 			}
+		}
+	})
+}
+
+// breaking is a store whose listings break off after some objects.
+type breaking struct {
+	objects.Reader
+
+	after int
+}
+
+func (b breaking) List(ctx context.Context, prefix, from string) iter.Seq2[objects.Object, error] {
+	return func(yield func(objects.Object, error) bool) {
+		listed := 0
+		for object, err := range b.Reader.List(ctx, prefix, from) {
+			if listed++; listed > b.after {
+				yield(objects.Object{}, errors.New("connection reset"))
+				return
+			}
+			if !yield(object, err) {
+				return
+			}
+		}
+	}
+}
+
+// A listing that breaks off now and then goes on for as long as what is done with its objects
+// takes: that isn't time in which the store is away.
+func TestListingGoesOn(t *testing.T) {
+	const count = 40
+	store := objects.NewBucket(memblob.OpenBucket(nil))
+	for i := range count {
+		if err := store.Create(t.Context(), fmt.Sprintf("in/%02d", i), strings.NewReader("1\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		described := &task.Task{Input: task.Input{Prefix: "in/"}}
+		described.SetDefaults()
+		items := 0
+		for _, err := range New(breaking{store, 5}, described).Items(t.Context(), plan.Position{}) {
+			if err != nil {
+				t.Fatalf("after %d items: %v", items, err)
+			}
+			items++
+			time.Sleep(5 * time.Minute)
+		}
+		if items != count {
+			t.Errorf("%d items", items)
 		}
 	})
 }

@@ -40,6 +40,24 @@ func (p Patience) Try(ctx context.Context, do func() error) error {
 	return err
 }
 
+// Through does something that goes on where it broke off until it is done, is settled, or
+// patience ends, which begins anew each time that it came further.
+func (p Patience) Through(ctx context.Context, do func() (further bool, err error)) error {
+	for {
+		again := false
+		err := p.Try(ctx, func() error {
+			further, err := do()
+			if again = further && err != nil && !Settled(err); again {
+				return nil
+			}
+			return err
+		})
+		if !again {
+			return err
+		}
+	}
+}
+
 // Read opens an object for reading that goes on where it was when a connection breaks.
 func (p Patience) Read(ctx context.Context, from Reader, key string, offset int64) io.ReadCloser {
 	return &steady{ctx: ctx, patience: p, from: from, key: key, offset: offset}

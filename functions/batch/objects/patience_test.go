@@ -68,6 +68,39 @@ func TestPatience(t *testing.T) {
 	})
 }
 
+// What comes further each time is gone on with, however long it takes. What doesn't isn't.
+func TestPatienceBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away, tries := errors.New("connection reset"), 0
+		if err := Patience(time.Minute).Through(t.Context(), func() (bool, error) {
+			time.Sleep(40 * time.Second)
+			if tries++; tries == 10 {
+				return true, nil
+			}
+			return tries%2 == 1, away
+		}); err != nil || tries != 10 {
+			t.Errorf("after %d tries: %v", tries, err)
+		}
+		begin := time.Now()
+		first := true
+		err := Patience(time.Minute).Through(t.Context(), func() (further bool, err error) {
+			further, first = first, false
+			return further, away
+		})
+		if took := time.Since(begin); !errors.Is(err, away) || took > time.Minute {
+			t.Errorf("it was waited for during %s: %v", took, err)
+		}
+		tries = 0
+		err = Patience(time.Minute).Through(t.Context(), func() (bool, error) {
+			tries++
+			return true, ErrRefused
+		})
+		if !errors.Is(err, ErrRefused) || tries != 1 {
+			t.Errorf("got %v after %d tries", err, tries)
+		}
+	})
+}
+
 func TestWhatIsSettledIsNotTriedAgain(t *testing.T) {
 	for _, settled := range []error{ErrExists, ErrMissing, ErrRefused, ErrFull} {
 		tries := 0
