@@ -38,7 +38,7 @@ var remedies = map[string]string{
 	task.InputChanged:       "Leave the input as it is until the run is over, and have a topic keep its records for as long (retention.ms).",
 	task.OutputInUse:        "Give the Batch an output of its own (spec.output), or remove what is there.",
 	task.OutputMissing:      "Create the bucket or the topic, or correct spec.output.",
-	task.OutputUnsafe:       "Write to a store that heeds If-None-Match, or to a volume; or correct the topic's setting that is named.",
+	task.OutputUnsafe:       "Have spec.output name a store that heeds If-None-Match, or a volume that takes hard links, as NFS and disks do; or correct the topic's setting that is named.",
 	task.StoreRefused:       "Correct what the Secret has that secretName names, the keys accessKeyID and secretAccessKey or, for Kafka, username, password and mechanism; or have it allowed to read the input and to write the output.",
 	task.StoreAway:          "Have the store seen to, or correct its endpoint, or bootstrapServers and tls; the run's pods have to reach it.",
 	task.DiskFull:           "Give what is full more room: the output's volume or bucket, the nodes' disks, or the run's pods (spec.resources.limits[ephemeral-storage]).",

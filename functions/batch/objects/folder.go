@@ -22,6 +22,8 @@ const scratch = "_sluice/tmp"
 // whose listing leaves files out where a folder's name begins another file's.
 type Folder struct {
 	root string
+	// link gives a file a second name, unless there is one of that name.
+	link func(from, to string) error
 }
 
 // OpenFolder opens a folder, which has to be there.
@@ -33,7 +35,7 @@ func OpenFolder(root string) (*Folder, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("opening folder %s: %w: it is a file", root, ErrMissing)
 	}
-	return &Folder{root: root}, nil
+	return &Folder{root: root, link: os.Link}, nil
 }
 
 func (f *Folder) path(key string) (string, error) {
@@ -124,13 +126,13 @@ func (f *Folder) Create(_ context.Context, key string, content io.Reader) error 
 	if err != nil {
 		return err
 	}
-	if err := f.link(path, content); err != nil {
+	if err := f.write(path, content); err != nil {
 		return fmt.Errorf("writing %s: %w", key, toldByFiles(err))
 	}
 	return nil
 }
 
-func (f *Folder) link(path string, content io.Reader) error {
+func (f *Folder) write(path string, content io.Reader) error {
 	temporary := filepath.Join(f.root, filepath.FromSlash(scratch))
 	for _, folder := range []string{temporary, filepath.Dir(path)} {
 		if err := os.MkdirAll(folder, 0o777); err != nil { //nolint:gosec // as the user's umask has it
@@ -147,14 +149,30 @@ func (f *Folder) link(path string, content io.Reader) error {
 		// A name that survives what it names would be a part that is there and isn't whole.
 		err = file.Sync()
 	}
-	if err := errors.Join(err, file.Close(), os.Chmod(file.Name(), 0o644)); err != nil { //nolint:gosec // others read it
+	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	return os.Link(file.Name(), path)
+	// Where files have the modes that their volume is mounted with, these hold.
+	if err := os.Chmod(file.Name(), 0o644); err != nil && !unsupported(err) { //nolint:gosec // others read it
+		return err
+	}
+	if err = f.link(file.Name(), path); unsupported(err) {
+		return fmt.Errorf("the volume %w: it takes no hard links: %w", ErrUnsafe, err)
+	}
+	return err
+}
+
+// unsupported tells whether a file system doesn't have what was asked of it: of links, vfat and
+// SMB say so by EPERM.
+func unsupported(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM)
 }
 
 // toldByFiles adds what a file system said in its own words.
 func toldByFiles(err error) error {
+	if errors.Is(err, ErrUnsafe) {
+		return err
+	}
 	for _, said := range []struct{ by, kind error }{
 		{fs.ErrExist, ErrExists},
 		{fs.ErrNotExist, ErrMissing},

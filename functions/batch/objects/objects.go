@@ -39,11 +39,13 @@ var (
 	ErrMissing = errors.New("isn't there")
 	ErrRefused = errors.New("is refused")
 	ErrFull    = errors.New("there is no room left")
+	// ErrUnsafe is that of a store that can't keep an object from being replaced.
+	ErrUnsafe = errors.New("can't keep what is there from being replaced")
 )
 
 // Settled tells whether trying again is of no use, or was tried already.
 func Settled(err error) bool {
-	for _, known := range []error{ErrExists, ErrMissing, ErrRefused, ErrFull, context.Canceled} {
+	for _, known := range []error{ErrExists, ErrMissing, ErrRefused, ErrFull, ErrUnsafe, context.Canceled} {
 		if errors.Is(err, known) {
 			return true
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"gocloud.dev/blob/memblob"
@@ -213,6 +214,24 @@ func TestFolderOfAConfigMap(t *testing.T) {
 	}
 	if got := content(t, s, "rows", 0); got != "1" {
 		t.Errorf("it is %q", got)
+	}
+}
+
+// That a volume takes no hard links is no fault of who may write there, and stays so.
+func TestFolderWithoutLinks(t *testing.T) {
+	for says, want := range map[syscall.Errno]error{
+		syscall.EPERM: ErrUnsafe, syscall.ENOTSUP: ErrUnsafe, syscall.ENOSYS: ErrUnsafe,
+		syscall.EACCES: ErrRefused, syscall.ENOSPC: ErrFull, syscall.EEXIST: ErrExists,
+	} {
+		s := folder(t)
+		s.link = func(from, to string) error { return &os.LinkError{Op: "link", Old: from, New: to, Err: says} }
+		err := s.Create(t.Context(), "a", strings.NewReader("1"))
+		if !errors.Is(err, want) || !Settled(err) || want == ErrUnsafe && errors.Is(err, ErrRefused) {
+			t.Errorf("%v: %v", says, err)
+		}
+		if listed, err := os.ReadDir(filepath.Join(s.root, scratch)); err != nil || len(listed) > 0 {
+			t.Errorf("%v: it leaves %v, %v", says, listed, err)
+		}
 	}
 }
 

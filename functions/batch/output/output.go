@@ -207,6 +207,8 @@ func blame(err error) error {
 		return err
 	case errors.Is(err, objects.ErrMissing):
 		return task.Final(task.OutputMissing, err)
+	case errors.Is(err, objects.ErrUnsafe):
+		return task.Final(task.OutputUnsafe, err)
 	case errors.Is(err, objects.ErrRefused):
 		return task.Final(task.StoreRefused, err)
 	case errors.Is(err, objects.ErrFull):

@@ -70,6 +70,7 @@ func TestWhatStoresSay(t *testing.T) {
 	}{
 		{"replaces", func(io.Reader) error { return nil }, "OutputUnsafe true"},
 		{"away", func(io.Reader) error { return errors.New("connection refused") }, "StoreAway false"},
+		{"can't keep it", func(io.Reader) error { return fmt.Errorf("%w: %w", objects.ErrUnsafe, syscall.EPERM) }, "OutputUnsafe true"},
 		{"refuses", func(io.Reader) error { return objects.ErrRefused }, "StoreRefused true"},
 		{"no bucket", func(io.Reader) error { return objects.ErrMissing }, "OutputMissing true"},
 		{"full", func(io.Reader) error { return fmt.Errorf("%w: %w", objects.ErrFull, syscall.ENOSPC) }, "DiskFull false"},

@@ -28,7 +28,7 @@ const (
 	OutputInUse = "OutputInUse"
 	// OutputMissing means that there is no such bucket or folder.
 	OutputMissing = "OutputMissing"
-	// OutputUnsafe means that the store overwrites what it was told not to.
+	// OutputUnsafe means that the store overwrites what it was told not to, or can't be told.
 	OutputUnsafe = "OutputUnsafe"
 	// StoreRefused means that a store refused the credentials, or what they ask for.
 	StoreRefused = "StoreRefused"
