@@ -107,7 +107,7 @@ func work(ctx context.Context, t *task.Task, from input.Source, to worker.Output
 	if name == "" {
 		return task.Report{}, fmt.Errorf("reading the pod's name: %s isn't set", task.PodVariable)
 	}
-	w := &worker.Worker{Task: t, Source: from, Output: to, Asker: model, Folder: os.TempDir()}
+	w := &worker.Worker{Task: t, Source: from, Output: to, Asker: model, Folder: os.TempDir(), Log: slog.Default()}
 	leases := worker.NewLeases(t, index, name, filepath.Join(task.TokenFolder, task.TokenFile), w.Progress)
 	w.Gate = leases
 	go leases.Run(ctx)

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -31,6 +33,9 @@ func (w *Worker) settle(ctx context.Context, t together, keep func(*output.Recor
 		record.Reason = t[0].Problem
 		return keep(&record)
 	}
+	if len(t) > 1 && w.gathering.over() {
+		return w.settleEach(ctx, slices.Chunk(t, 1), keep)
+	}
 	question, err := t.question(w.Task.UID)
 	if err != nil {
 		return err
@@ -41,13 +46,17 @@ func (w *Worker) settle(ctx context.Context, t together, keep func(*output.Recor
 		return err
 	}
 	if len(t) == 1 {
+		if v != answered {
+			w.gathering.excused()
+		}
 		return keepAnswer(t[0], answer, v, keep)
 	}
 	return w.settleCut(ctx, t, answer, v, keep)
 }
 
 // settleCut keeps what an answer to several items says of each. If one of them may be why
-// there is none, each half is asked about alone: so one item's fault is no other's.
+// there is none, each half is asked about alone: so one item's fault is no other's. If it isn't
+// any item's, as of an output that has no rows, that is learned.
 func (w *Worker) settleCut(ctx context.Context, t together, answer Answer, v verdict, keep func(*output.Record) error) error {
 	each := func(body func(i int) []byte) error {
 		for i, e := range t {
@@ -58,18 +67,33 @@ func (w *Worker) settleCut(ctx context.Context, t together, answer Answer, v ver
 		}
 		return nil
 	}
-	if v == answered {
-		if cut, err := rows.Cut(answer.Body, t.requests()); err == nil {
+	var why string
+	switch {
+	case v == answered:
+		cut, err := rows.Cut(answer.Body, t.requests())
+		if err == nil {
+			w.gathering.worked()
 			return each(func(i int) []byte { return cut[i] })
 		}
-	}
-	if whole := answer.Body; judge(answer) == later {
+		why = err.Error()
+	case judge(answer) == later:
+		whole := answer.Body
 		return each(func(int) []byte { return whole })
+	default:
+		why = reason(answer)
 	}
 	// The halves' answers need room, too.
 	answer.Free()
-	for _, half := range []together{t[:len(t)/2], t[len(t)/2:]} {
-		if err := w.settle(ctx, half, keep); err != nil {
+	if w.gathering.failed() {
+		w.Log.Warn("Rows are asked about one by one from here on, as what was asked about several had no answer that can be cut; "+
+			"have each output have as many rows as the inputs, or set spec.format.type to Lines", "last", why)
+	}
+	return w.settleEach(ctx, slices.Chunk(t, (len(t)+1)/2), keep)
+}
+
+func (w *Worker) settleEach(ctx context.Context, some iter.Seq[together], keep func(*output.Record) error) error {
+	for t := range some {
+		if err := w.settle(ctx, t, keep); err != nil {
 			return err
 		}
 	}

@@ -99,7 +99,8 @@ func (w *Worker) questions(ctx context.Context, part plan.Part, end plan.Positio
 	}
 }
 
-// gathered yields rows that gather, up to so many, and to as many bytes as an item may have.
+// gathered yields rows that gather, up to so many, and to as many bytes as an item may have; one by
+// one, once it has shown that gathering is of no use.
 func (w *Worker) gathered(items iter.Seq2[entry, error]) iter.Seq2[together, error] {
 	return func(yield func(together, error) bool) {
 		var next together
@@ -115,7 +116,7 @@ func (w *Worker) gathered(items iter.Seq2[entry, error]) iter.Seq2[together, err
 				}
 				continue
 			}
-			if len(next) > 0 && (count+e.row.Rows() > w.Task.Request.Rows || size+e.Size > w.Task.Bounds.ItemBytes || !e.row.Gathers(next[0].row)) {
+			if len(next) > 0 && (w.gathering.over() || count+e.row.Rows() > w.Task.Request.Rows || size+e.Size > w.Task.Bounds.ItemBytes || !e.row.Gathers(next[0].row)) {
 				if !yield(next, nil) {
 					return
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,7 @@ type Worker struct {
 	Gate   Gate
 	// Folder is where results wait for their part.
 	Folder string
+	Log    *slog.Logger
 
 	// heard counts the answers that say that the Model is there, own the items of which this
 	// worker has a result itself.
@@ -63,6 +65,7 @@ type Worker struct {
 	failed    atomic.Int64
 	knows     atomic.Bool
 	away      away
+	gathering gathering
 }
 
 // Progress is how far a worker is: the items of its shard that have a record, and the

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -39,6 +40,7 @@ type run struct {
 	store objects.Store
 	// last is what the last worker said in the end.
 	last Progress
+	log  bytes.Buffer
 }
 
 func newRun(t *testing.T, lines ...string) *run {
@@ -84,6 +86,7 @@ func (r *run) work(ctx context.Context, p *plan.Plan, model http.HandlerFunc) (o
 	}
 	w := &Worker{
 		Task: r.task, Source: input.New(r.store, r.task), Output: output.New(r.store, r.task), Asker: asker, Gate: open{}, Folder: r.TempDir(),
+		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	all := *p
 	all.Shards = []plan.Shard{{To: len(p.Parts)}}
@@ -608,5 +611,73 @@ func TestRows(t *testing.T) {
 	// Two shards of 20: four requests, of 16, 4, 15 and 4, and eight more to find the one item of the first.
 	if n := asked.Load(); n != 4+8 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// A Model whose outputs have no rows, or that takes one row at a time, isn't asked twice about
+// each: that is learned, and told once.
+func TestRowsThatCannotBeGathered(t *testing.T) {
+	const items = 640
+	for name, several := range map[string]func(w http.ResponseWriter){
+		"an output without rows": func(w http.ResponseWriter) {
+			fmt.Fprint(w, `{"outputs":[{"name":"y","shape":[1],"datatype":"INT64","data":[1]}]}`)
+		},
+		"one at a time": func(w http.ResponseWriter) { http.Error(w, "batch size must be 1", http.StatusBadRequest) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lines []string
+			for i := range items {
+				lines = append(lines, row(i+100))
+			}
+			r := newRun(t, lines...)
+			r.task.Format, r.task.Request.Rows, r.task.Bounds.PartItems, r.task.Bounds.Concurrency = task.Rows, 64, items, 4
+			var asked, ofOne atomic.Int64
+			one := doubles(&ofOne)
+			tally, err := r.work(t.Context(), r.plan(), func(w http.ResponseWriter, q *http.Request) {
+				asked.Add(1)
+				body, err := io.ReadAll(q.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				if bytes.Contains(body, []byte(`"shape":[1,1]`)) {
+					q.Body = io.NopCloser(bytes.NewReader(body))
+					one(w, q)
+					return
+				}
+				several(w)
+			})
+			if err != nil || tally != (output.Tally{Succeeded: items}) {
+				t.Errorf("%+v, %v", tally, err)
+			}
+			// Those that were under way when it was learned come on top.
+			if more := asked.Load() - items; more < mostInVain || more > mostInVain+4 {
+				t.Errorf("asked %d times about %d items", asked.Load(), items)
+			}
+			if told := strings.Count(r.log.String(), "spec.format.type"); told != 1 {
+				t.Errorf("told %d times: %s", told, &r.log)
+			}
+		})
+	}
+}
+
+// However many rows are gathered, and wherever the one is that is at fault, they go on being gathered.
+func TestOneRowDoesNotEndGathering(t *testing.T) {
+	const most = 10_000
+	for at := range most {
+		w := &Worker{}
+		for from, to := 0, most; to-from > 1; {
+			if half := from + (to-from+1)/2; at < half {
+				to = half
+			} else {
+				from = half
+			}
+			if w.gathering.failed() {
+				t.Fatalf("it ends for the sake of row %d", at)
+			}
+		}
+		w.gathering.excused()
+		if w.gathering.inVain > 0 {
+			t.Fatal("what was in vain for its sake still counts")
+		}
 	}
 }
