@@ -168,20 +168,37 @@ func TestRealBrokerIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	part := plan.Part{Items: large / each}
-	in, o := prepared(t, of, part, through)
+	writes := &writing{topic: of.Output.Kafka.Topic, begun: make(chan struct{})}
+	in, o := prepared(t, of, part, through, kgo.WithHooks(writes))
 	spool := full(t, part, o.Limit(), each)
 	begun := time.Now()
-	away := sync.OnceFunc(func() {
-		proxy.Away()
-		time.AfterFunc(awayFor, func() {
-			if err := proxy.Back(context.Background()); err != nil {
-				t.Error(err)
+	reading, ended := make(chan struct{}), make(chan struct{})
+	read := sync.OnceFunc(func() { close(reading) })
+	var work sync.WaitGroup
+	work.Go(func() {
+		defer read()
+		readAll(t, in, part.Items, func() {
+			read()
+			select {
+			case <-writes.begun:
+			case <-ended:
 			}
+			proxy.Away()
+			select {
+			case <-ended:
+				t.Error("the broker went away once all was committed, not in the middle of it")
+			default:
+			}
+			time.AfterFunc(awayFor, func() {
+				if err := proxy.Back(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	})
-	var work sync.WaitGroup
-	work.Go(func() { readAll(t, in, part.Items, away) })
 	work.Go(func() {
+		defer close(ended)
+		<-reading
 		if tally, err := o.Commit(t.Context(), spool); err != nil || tally != (output.Tally{Succeeded: part.Items}) {
 			t.Errorf("put %+v, %v", tally, err)
 		}
@@ -202,6 +219,19 @@ func TestRealBrokerIsAway(t *testing.T) {
 	defer late.Close()
 	if _, err := late.Fix(t.Context(), nil); reasonOf(err) != "StoreAway false" {
 		t.Error("who has no patience is told", err)
+	}
+}
+
+// writing tells when the first records of a topic are written, of a transaction that is open then.
+type writing struct {
+	topic string
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (w *writing) OnProduceBatchWritten(_ kgo.BrokerMetadata, topic string, _ int32, _ kgo.ProduceBatchMetrics) {
+	if topic == w.topic {
+		w.once.Do(func() { close(w.begun) })
 	}
 }
 
