@@ -81,7 +81,7 @@ func TestTeamsHearOfTheirOwnModels(t *testing.T) {
 	}
 }
 
-// hear has the events of the stage's own Models delivered to its own Broker, and by that to
+// hear has the events of the stage's own Models and Batches delivered to its own Broker, and by that to
 // an address, as docs/events.md says.
 func (s *stage) hear(address string) {
 	s.Helper()

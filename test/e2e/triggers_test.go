@@ -93,6 +93,30 @@ func TestEventAsksAModel(t *testing.T) {
 	if again := s.arrival(replies, 2); again.ID() != first.ID() || again.Source() != first.Source() {
 		t.Errorf("the same event has the replies %s of %s, and %s of %s", first.ID(), first.Source(), again.ID(), again.Source())
 	}
+	s.repliesToASink(broker, token)
+}
+
+// repliesToASink has the Model asked for an event by an InferenceTrigger with a sink of its own,
+// where its answer arrives.
+func (s *stage) repliesToASink(broker, token string) {
+	s.Helper()
+	const asides, scored = asking + ".aside", asking + ".scored"
+	sink := &mailbox{}
+	s.triggers("aside", func(spec *v1alpha1.InferenceTriggerSpec) {
+		spec.Filters = []eventingv1.SubscriptionsAPIFilter{{Exact: map[string]string{"type": asides}}}
+		spec.Model, spec.Request = "ranker", &v1alpha1.TriggerRequest{Path: platform.InferPath, Body: ptr.String("${event.data}")}
+		to := s.to(sink)
+		spec.Reply = &v1alpha1.TriggerReply{To: v1alpha1.ReplyToSink, Sink: &to, Type: scored}
+	})
+	s.handed(broker, token, strings.Replace(event("3", string(withID(s.T, "item-3"))), asking, asides, 1))
+	got := s.arrival(sink, 1)
+	var prediction struct{ ID string }
+	if err := json.Unmarshal(got.Data(), &prediction); err != nil || prediction.ID != "item-3" {
+		s.Errorf("the sink has %s, %v", got.Data(), err)
+	}
+	if got.Type() != scored || got.Extensions()["causationid"] != "3" || !strings.HasSuffix(got.Source(), s.namespace+"/inferencetriggers/aside") {
+		s.Errorf("the sink has %v", got)
+	}
 }
 
 // strangers come past the Broker with an event for the InferenceTrigger score: where Knative
