@@ -1,9 +1,10 @@
 package rows
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Gather makes one request of some that gather.
@@ -56,35 +57,83 @@ func Cut(answer []byte, requests []*Request) ([][]byte, error) {
 func rowsOf(of []tensor, from, to int) []tensor {
 	sliced := make([]tensor, len(of))
 	for i, t := range of {
-		each := len(t.data) / int(t.shape[0])
+		t.data = [][]byte{t.between(from, to)}
 		t.shape = append([]int64{int64(to - from)}, t.shape[1:]...)
-		t.data = t.data[from*each : to*each]
 		sliced[i] = t
 	}
 	return sliced
 }
 
-// write writes a request or an answer.
+// write writes a request or an answer, at once as long as it is.
 func write(rest map[string]json.RawMessage, field string, of []tensor, id json.RawMessage) ([]byte, error) {
-	list := make([]map[string]any, len(of))
+	list := [][]byte{[]byte("[")}
 	for i, t := range of {
-		list[i] = map[string]any{"name": t.name, "shape": t.shape, "data": t.data}
-		for key, value := range t.rest {
-			list[i][key] = value
+		text, err := t.text()
+		if err != nil {
+			return nil, fmt.Errorf("writing %s: %w", field, err)
 		}
+		if i > 0 {
+			list = append(list, comma)
+		}
+		list = append(list, text...)
 	}
-	whole := map[string]any{field: list}
-	for key, value := range rest {
-		whole[key] = value
-	}
+	whole := texts(rest)
+	whole[field] = append(list, []byte("]"))
 	if id != nil {
-		whole["id"] = id
+		whole["id"] = [][]byte{id}
 	}
-	buffer := &bytes.Buffer{}
-	encoder := json.NewEncoder(buffer)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(whole); err != nil {
+	text, err := object(whole)
+	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", field, err)
 	}
-	return bytes.TrimSpace(buffer.Bytes()), nil
+	return slices.Concat(text...), nil
+}
+
+var comma = []byte(",")
+
+// text is the tensor's, in pieces.
+func (t *tensor) text() ([][]byte, error) {
+	name, err := json.Marshal(t.name)
+	if err != nil {
+		return nil, err
+	}
+	shape, err := json.Marshal(t.shape)
+	if err != nil {
+		return nil, err
+	}
+	data := [][]byte{[]byte("[")}
+	for i, piece := range t.data {
+		if i > 0 {
+			data = append(data, comma)
+		}
+		data = append(data, piece)
+	}
+	fields := texts(t.rest)
+	fields["name"], fields["shape"], fields["data"] = [][]byte{name}, [][]byte{shape}, append(data, []byte("]"))
+	return object(fields)
+}
+
+// texts are members in one piece each.
+func texts(of map[string]json.RawMessage) map[string][][]byte {
+	pieces := make(map[string][][]byte, len(of)+3)
+	for name, value := range of {
+		pieces[name] = [][]byte{value}
+	}
+	return pieces
+}
+
+// object is the text of one, in pieces, by those of its members.
+func object(of map[string][][]byte) ([][]byte, error) {
+	pieces := [][]byte{[]byte("{")}
+	for i, name := range slices.Sorted(maps.Keys(of)) {
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			pieces = append(pieces, comma)
+		}
+		pieces = append(append(pieces, key, []byte(":")), of[name]...)
+	}
+	return append(pieces, []byte("}")), nil
 }

@@ -1,7 +1,6 @@
 package rows
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,19 +25,24 @@ type Request struct {
 type tensor struct {
 	name  string
 	shape []int64
-	// data are its elements, or where nested, its rows.
-	data   []json.RawMessage
+	// data are its elements as they were written, in pieces between which commas go.
+	data [][]byte
+	// ends are those of its rows in the one piece that was read.
+	ends   []int
 	nested bool
 	rest   map[string]json.RawMessage
 }
 
-// Parse reads a request.
+// Parse reads a request, of which it holds the body.
 func Parse(body []byte) (*Request, error) {
+	if !json.Valid(body) {
+		return nil, errors.New("isn't JSON")
+	}
 	r := &Request{}
-	if err := json.Unmarshal(body, &r.rest); err != nil {
+	var err error
+	if r.rest, err = members(trim(body)); err != nil {
 		return nil, fmt.Errorf("isn't an object of JSON: %w", err)
 	}
-	var err error
 	if r.inputs, err = tensors(r.rest, "inputs"); err != nil {
 		return nil, err
 	}
@@ -61,6 +65,17 @@ func Parse(body []byte) (*Request, error) {
 // Rows is how many it has.
 func (r *Request) Rows() int { return r.rows }
 
+// Held is how many bytes are held of it beside its body, about: where it has many inputs or members,
+// that is more than the body.
+func (r *Request) Held() int64 {
+	const each, member, row = 512, 128, 8
+	held := len(r.kind) + member*len(r.rest)
+	for _, input := range r.inputs {
+		held += each + member*len(input.rest) + row*len(input.ends)
+	}
+	return int64(held)
+}
+
 // Gathers tells whether both can be of one request.
 func (r *Request) Gathers(other *Request) bool { return r.kind == other.kind }
 
@@ -81,20 +96,28 @@ func (r *Request) kindOf() (string, error) {
 
 // tensors takes a list of them out of an object.
 func tensors(object map[string]json.RawMessage, field string) ([]tensor, error) {
-	var list []map[string]json.RawMessage
-	if err := json.Unmarshal(object[field], &list); err != nil || len(list) == 0 {
+	list := object[field]
+	if len(list) == 0 || list[0] != '[' {
 		return nil, fmt.Errorf("%s is no list of tensors", field)
 	}
 	delete(object, field)
-	read := make([]tensor, len(list))
-	for i, rest := range list {
-		t := &read[i]
+	var read []tensor
+	for _, element := range elements(list) {
+		rest, err := members(element)
+		if err != nil {
+			return nil, fmt.Errorf("%s is no list of tensors", field)
+		}
+		t := tensor{}
 		if err := json.Unmarshal(rest["name"], &t.name); err != nil {
-			return nil, fmt.Errorf("%s[%d] has no name", field, i)
+			return nil, fmt.Errorf("%s[%d] has no name", field, len(read))
 		}
 		if err := t.read(rest); err != nil {
 			return nil, fmt.Errorf("tensor %s: %w", t.name, err)
 		}
+		read = append(read, t)
+	}
+	if len(read) == 0 {
+		return nil, fmt.Errorf("%s is no list of tensors", field)
 	}
 	return read, nil
 }
@@ -110,19 +133,42 @@ func (t *tensor) read(rest map[string]json.RawMessage) error {
 		}
 		size *= n
 	}
-	if err := json.Unmarshal(rest["data"], &t.data); err != nil {
-		return errors.New("data is no list; binary data isn't read")
-	}
-	want := size
-	if t.nested = len(t.data) > 0 && bytes.HasPrefix(t.data[0], []byte("[")); t.nested {
-		want = t.shape[0]
-	}
-	if int64(len(t.data)) != want {
-		return fmt.Errorf("data has %d elements, shape %d has %d", len(t.data), t.shape, want)
+	if err := t.readData(rest["data"], size); err != nil {
+		return err
 	}
 	delete(rest, "name")
 	delete(rest, "shape")
 	delete(rest, "data")
 	t.rest = rest
 	return nil
+}
+
+// readData reads its elements, which are size, or as many lists as it has rows.
+func (t *tensor) readData(data []byte, size int64) error {
+	if len(data) == 0 || data[0] != '[' {
+		return errors.New("data is no list; binary data isn't read")
+	}
+	t.data = [][]byte{data[1 : len(data)-1]}
+	count, want, each := int64(0), size, size/t.shape[0]
+	for end, element := range elements(data) {
+		if count++; count == 1 && element[0] == '[' {
+			t.nested, want, each = true, t.shape[0], 1
+		}
+		if count <= want && count%each == 0 {
+			t.ends = append(t.ends, end)
+		}
+	}
+	if count != want {
+		return fmt.Errorf("data has %d elements, shape %d has %d", count, t.shape, want)
+	}
+	return nil
+}
+
+// between are the elements of its rows from one up to, and without, another.
+func (t *tensor) between(from, to int) []byte {
+	begin := 0
+	if from > 0 {
+		begin = t.ends[from-1] + 1
+	}
+	return t.data[0][begin:t.ends[to-1]]
 }
