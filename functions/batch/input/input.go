@@ -61,7 +61,7 @@ func open(ctx context.Context, in *task.Input) (objects.Reader, error) {
 	if len(in.URLs) > 0 {
 		return objects.NewWeb(in.URLs), nil
 	}
-	return objects.Open(ctx, &in.Store)
+	return objects.Open(ctx, &in.Store, "")
 }
 
 // New returns the Source of a task over a store.

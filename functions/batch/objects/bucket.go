@@ -11,11 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/s3blob"
@@ -24,12 +25,33 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 )
 
-// pageSize is how many objects are listed at a time.
-const pageSize = 1000
+const (
+	// pageSize is how many objects are listed at a time.
+	pageSize = 1000
+	// piecesAtOnce are held of an object that is put in several: 8 MiB each, as the SDK has it.
+	piecesAtOnce = 2
+)
 
 // Bucket is a Store of gocloud.dev/blob.
 type Bucket struct {
 	blobs *blob.Bucket
+	// Each may have been allowed by itself: keys that may read needn't be those that may write.
+	lists, opens, creates permission
+}
+
+// permission is whether something was allowed once. What is refused from the beginning is so
+// for good, and what is refused later on may be allowed again.
+type permission struct{ given atomic.Bool }
+
+// judge takes in what came of a call, and tells a refusal that comes after what was allowed.
+func (p *permission) judge(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrExists):
+		p.given.Store(true)
+	case errors.Is(err, ErrRefused) && p.given.Load():
+		return &lapsedError{err}
+	}
+	return err
 }
 
 // NewBucket returns a Bucket. Its driver must heed WriterOptions.IfNotExist whoever else
@@ -37,7 +59,9 @@ type Bucket struct {
 func NewBucket(blobs *blob.Bucket) *Bucket { return &Bucket{blobs: blobs} }
 
 // OpenS3 opens a bucket. Nothing is asked of it yet.
-func OpenS3(ctx context.Context, at *task.S3) (*Bucket, error) {
+func OpenS3(ctx context.Context, at *task.S3) (*Bucket, error) { return openS3(ctx, at, rereadAfter) }
+
+func openS3(ctx context.Context, at *task.S3, reread time.Duration) (*Bucket, error) {
 	calls := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = stall })
 	// Other stores than Amazon's take any region, but one has to be named.
 	options := []func(*config.LoadOptions) error{config.WithDefaultRegion("us-east-1"), config.WithHTTPClient(calls)}
@@ -45,8 +69,8 @@ func OpenS3(ctx context.Context, at *task.S3) (*Bucket, error) {
 		options = append(options, config.WithRegion(at.Region))
 	}
 	if at.Credentials != "" {
-		keys, err := staticKeys(at.Credentials)
-		if err != nil {
+		keys := mounted{at.Credentials, reread}
+		if _, err := keys.Retrieve(ctx); err != nil {
 			return nil, err
 		}
 		options = append(options, config.WithCredentialsProvider(keys))
@@ -89,20 +113,32 @@ func (p pods) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return found, nil
 }
 
-// staticKeys reads a mounted Secret.
-func staticKeys(folder string) (aws.CredentialsProvider, error) {
+// rereadAfter is how long keys are used before they are read again: a mounted Secret follows a
+// changed one about as fast.
+const rereadAfter = time.Minute
+
+// mounted are the keys of a mounted Secret, which may be replaced while a run lasts.
+type mounted struct {
+	folder string
+	reread time.Duration
+}
+
+// Retrieve reads them as they are now.
+func (m mounted) Retrieve(context.Context) (aws.Credentials, error) {
 	var values [2]string
 	for i, name := range []string{task.AccessKeyFile, task.SecretKeyFile} {
-		content, err := os.ReadFile(filepath.Join(folder, name)) //nolint:gosec // the folder is the reconciler's word
+		content, err := os.ReadFile(filepath.Join(m.folder, name)) //nolint:gosec // the folder is the reconciler's word
 		if err != nil {
-			return nil, fmt.Errorf("%w: the Secret has no %s: %w", ErrRefused, name, err)
+			return aws.Credentials{}, fmt.Errorf("%w: the Secret has no %s: %w", ErrRefused, name, err)
 		}
 		values[i] = strings.TrimSpace(string(content))
 		if values[i] == "" || strings.ContainsFunc(values[i], func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, fmt.Errorf("%w: the Secret's %s has to be one word of ASCII, is of %d bytes", ErrRefused, name, len(content))
+			return aws.Credentials{}, fmt.Errorf("%w: the Secret's %s has to be one word of ASCII, is of %d bytes", ErrRefused, name, len(content))
 		}
 	}
-	return credentials.NewStaticCredentialsProvider(values[0], values[1], ""), nil
+	return aws.Credentials{
+		AccessKeyID: values[0], SecretAccessKey: values[1], Source: "Secret", CanExpire: true, Expires: time.Now().Add(m.reread),
+	}, nil
 }
 
 // List yields objects in the order of their keys.
@@ -111,8 +147,8 @@ func (b *Bucket) List(ctx context.Context, prefix, from string) iter.Seq2[Object
 	return func(yield func(Object, error) bool) {
 		for token := blob.FirstPageToken; len(token) > 0; {
 			page, next, err := b.blobs.ListPage(ctx, token, pageSize, options)
-			if err != nil {
-				yield(Object{}, fmt.Errorf("listing objects: %w", told(err)))
+			if err := b.lists.judge(told(err)); err != nil {
+				yield(Object{}, fmt.Errorf("listing objects: %w", err))
 				return
 			}
 			for _, object := range page {
@@ -150,18 +186,18 @@ func before(key string) string {
 // Open reads an object.
 func (b *Bucket) Open(ctx context.Context, key string, offset int64) (io.ReadCloser, error) {
 	content, err := b.blobs.NewRangeReader(ctx, key, offset, -1, nil)
-	if err != nil {
-		if pastEnd(err) {
-			return http.NoBody, nil
-		}
-		return nil, fmt.Errorf("opening %s: %w", key, told(err))
+	if pastEnd(err) {
+		return http.NoBody, nil
+	}
+	if err := b.opens.judge(told(err)); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", key, err)
 	}
 	return content, nil
 }
 
 // Create puts an object. What is broken off leaves none.
 func (b *Bucket) Create(ctx context.Context, key string, content io.Reader) error {
-	err := b.put(ctx, key, content)
+	err := b.creates.judge(b.put(ctx, key, content))
 	if err == nil || Settled(err) {
 		return err
 	}
@@ -177,7 +213,9 @@ func (b *Bucket) Create(ctx context.Context, key string, content io.Reader) erro
 func (b *Bucket) put(ctx context.Context, key string, content io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	writer, err := b.blobs.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "application/jsonl", IfNotExist: true})
+	writer, err := b.blobs.NewWriter(ctx, key, &blob.WriterOptions{
+		ContentType: "application/jsonl", IfNotExist: true, MaxConcurrency: piecesAtOnce,
+	})
 	if err != nil {
 		return fmt.Errorf("putting %s: %w", key, told(err))
 	}
@@ -248,11 +286,26 @@ func noRoom(err error) bool {
 	return errors.As(err, &own) && slices.Contains(fullUp, own.ErrorCode())
 }
 
+// passing are refusals of how a call was made, of which the next one may be free: stores give them
+// statuses by which they would be for good.
+var passing = []string{"RequestTimeout", "RequestTimeTooSkewed", "ExpiredToken", "TokenRefreshRequired", "SlowDown"}
+
+func passes(err error) bool {
+	var own coded
+	return errors.As(err, &own) && slices.Contains(passing, own.ErrorCode())
+}
+
 func pastEnd(err error) bool { return statusOf(err) == http.StatusRequestedRangeNotSatisfiable }
 
 // told adds to what a store said what that means to all of them.
 func told(err error) error {
+	if err == nil {
+		return nil
+	}
 	err = inItsWords(err)
+	if passes(err) {
+		return err
+	}
 	if noRoom(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}

@@ -43,8 +43,19 @@ var (
 	ErrUnsafe = errors.New("can't keep what is there from being replaced")
 )
 
+// lapsedError is a refusal of what was allowed before, as while keys are replaced: it may be over
+// once the new ones are everywhere.
+type lapsedError struct{ err error }
+
+func (l *lapsedError) Error() string { return "was allowed before: " + l.err.Error() }
+
+func (l *lapsedError) Unwrap() error { return l.err }
+
 // Settled tells whether trying again is of no use, or was tried already.
 func Settled(err error) bool {
+	if lapsed := (*lapsedError)(nil); errors.As(err, &lapsed) {
+		return false
+	}
 	for _, known := range []error{ErrExists, ErrMissing, ErrRefused, ErrFull, ErrUnsafe, context.Canceled} {
 		if errors.Is(err, known) {
 			return true

@@ -6,10 +6,10 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 )
 
-// Open opens what a task names.
-func Open(ctx context.Context, at *task.Store) (Store, error) {
+// Open opens what a task names, to write below a prefix.
+func Open(ctx context.Context, at *task.Store, prefix string) (Store, error) {
 	if at.S3 != nil {
 		return OpenS3(ctx, at.S3)
 	}
-	return OpenFolder(at.Volume)
+	return OpenFolder(at.Volume, prefix)
 }

@@ -154,7 +154,7 @@ func TestRealVolumeIsFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s, err := OpenFolder(root)
+	s, err := OpenFolder(root, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func each(t *testing.T, test func(t *testing.T, s Store)) {
 
 func folder(t *testing.T) *Folder {
 	t.Helper()
-	s, err := OpenFolder(t.TempDir())
+	s, err := OpenFolder(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestWhatIsMissing(t *testing.T) {
 			t.Errorf("there are %v, %v", listed, err)
 		}
 	})
-	if _, err := OpenFolder(filepath.Join(t.TempDir(), "none")); !errors.Is(err, ErrMissing) {
+	if _, err := OpenFolder(filepath.Join(t.TempDir(), "none"), ""); !errors.Is(err, ErrMissing) {
 		t.Error(err)
 	}
 }
@@ -229,10 +229,75 @@ func TestFolderWithoutLinks(t *testing.T) {
 		if !errors.Is(err, want) || !Settled(err) || want == ErrUnsafe && errors.Is(err, ErrRefused) {
 			t.Errorf("%v: %v", says, err)
 		}
-		if listed, err := os.ReadDir(filepath.Join(s.root, scratch)); err != nil || len(listed) > 0 {
+		if listed, err := os.ReadDir(filepath.Join(s.root, filepath.FromSlash(scratch))); err != nil || len(listed) > 0 {
 			t.Errorf("%v: it leaves %v, %v", says, listed, err)
 		}
 	}
+}
+
+// Of an output nothing is written but below its prefix. What one has left there that was killed
+// while it wrote is in no listing, and goes once the same is there.
+func TestDraftsAreTheOutputsOwn(t *testing.T) {
+	root := t.TempDir()
+	s, err := OpenFolder(root, "runs/1/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	create(t, s, "runs/1/results/0", "first")
+	all, err := OpenFolder(root, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(root); err != nil || len(entries) != 1 {
+		t.Errorf("beside the output there are %v, %v", entries, err)
+	}
+	draft := func(of string) string {
+		return filepath.Join(s.scratch, draftsOf(filepath.Join(root, filepath.FromSlash(of)))+"1")
+	}
+	for _, of := range []string{"runs/1/results/0", "runs/1/results/1", "runs/1/results/2"} {
+		if err := os.WriteFile(draft(of), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if listed, err := keys(t.Context(), all, "", ""); err != nil || !slices.Equal(listed, []string{"runs/1/results/0"}) {
+		t.Errorf("listed %v, %v", listed, err)
+	}
+	if err := s.Create(t.Context(), "runs/1/results/0", strings.NewReader("second")); !errors.Is(err, ErrExists) {
+		t.Error(err)
+	}
+	create(t, s, "runs/1/results/1", "first")
+	left, err := os.ReadDir(s.scratch)
+	if err != nil || len(left) != 1 || left[0].Name() != filepath.Base(draft("runs/1/results/2")) {
+		t.Errorf("left over are %v, %v", left, err)
+	}
+}
+
+// Who is slower finds what the faster one has put, also where that one has removed the slower
+// one's draft.
+func TestDraftIsRemovedMeanwhile(t *testing.T) {
+	s := folder(t)
+	slow := during{strings.NewReader("slow"), func() { create(t, s, "a", "fast") }}
+	if err := s.Create(t.Context(), "a", slow); !errors.Is(err, ErrExists) {
+		t.Error(err)
+	}
+	if got := content(t, s, "a", 0); got != "fast" {
+		t.Errorf("it is %q", got)
+	}
+}
+
+// during is content in whose middle something is done.
+type during struct {
+	io.Reader
+
+	do func()
+}
+
+func (d during) Read(into []byte) (int, error) {
+	n, err := d.Reader.Read(into)
+	if errors.Is(err, io.EOF) {
+		d.do()
+	}
+	return n, err
 }
 
 func TestFolderKeepsWithin(t *testing.T) {
@@ -244,7 +309,7 @@ func TestFolderKeepsWithin(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(outside, "secret"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s, err := OpenFolder(root)
+	s, err := OpenFolder(root, "")
 	if err != nil {
 		t.Fatal(err)
 	}

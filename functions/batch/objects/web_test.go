@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -61,6 +62,8 @@ type s3Server struct {
 	lost   bool
 	rude   bool
 	starts []string
+	// knows is the one access key that is let in, if it is set.
+	knows string
 }
 
 func (s *s3Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -68,6 +71,8 @@ func (s *s3Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	key := strings.TrimPrefix(r.URL.Path, "/bucket/")
 	switch {
+	case s.knows != "" && !strings.Contains(r.Header.Get("Authorization"), "Credential="+s.knows+"/"):
+		fail(w, http.StatusForbidden, "InvalidAccessKeyId")
 	case s.wrong > 0:
 		fail(w, s.wrong, s.code)
 	case r.URL.Query().Has("list-type"):
@@ -129,26 +134,32 @@ func (s *s3Server) list(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "</ListBucketResult>")
 }
 
-func openS3(t *testing.T) (*s3Server, *Bucket) {
+// serveS3 is a store, a bucket of it whose keys are read for each call, and the folder that has those.
+func serveS3(t *testing.T) (*s3Server, *Bucket, string) {
 	t.Helper()
 	s := &s3Server{objects: map[string]string{}}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	credentials := t.TempDir()
-	for _, name := range []string{task.AccessKeyFile, task.SecretKeyFile} {
-		if err := os.WriteFile(filepath.Join(credentials, name), []byte("key\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	bucket, err := OpenS3(t.Context(), &task.S3{Endpoint: server.URL, Bucket: "bucket", Credentials: credentials})
+	folder := t.TempDir()
+	setKeys(t, folder, "key\n", "key\n")
+	bucket, err := openS3(t.Context(), &task.S3{Endpoint: server.URL, Bucket: "bucket", Credentials: folder}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, bucket
+	return s, bucket, folder
+}
+
+func setKeys(t *testing.T, folder, access, secret string) {
+	t.Helper()
+	for file, value := range map[string]string{task.AccessKeyFile: access, task.SecretKeyFile: secret} {
+		if err := os.WriteFile(filepath.Join(folder, file), []byte(value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestS3(t *testing.T) {
-	s, bucket := openS3(t)
+	s, bucket, _ := serveS3(t)
 	create(t, bucket, "results/000000000000.jsonl", "first")
 	if err := bucket.Create(t.Context(), "results/000000000000.jsonl", strings.NewReader("second")); !errors.Is(err, ErrExists) {
 		t.Errorf("creating it again: %v", err)
@@ -174,7 +185,7 @@ func TestS3(t *testing.T) {
 // A put whose answer is lost is tried again by the client, and says then that somebody has
 // put the object.
 func TestS3LosesAnAnswer(t *testing.T) {
-	s, bucket := openS3(t)
+	s, bucket, _ := serveS3(t)
 	s.lost = true
 	if err := bucket.Create(t.Context(), "a", strings.NewReader("content")); !errors.Is(err, ErrExists) {
 		t.Errorf("creating it: %v", err)
@@ -187,7 +198,7 @@ func TestS3LosesAnAnswer(t *testing.T) {
 // A store that ends the connection of a put, because the object is there, is asked whether
 // it is.
 func TestS3EndsThePutOfWhatIsThere(t *testing.T) {
-	s, bucket := openS3(t)
+	s, bucket, _ := serveS3(t)
 	s.rude = true
 	create(t, bucket, "a", "first")
 	if err := bucket.Create(t.Context(), "a", strings.NewReader("second")); !errors.Is(err, ErrExists) {
@@ -199,7 +210,7 @@ func TestS3EndsThePutOfWhatIsThere(t *testing.T) {
 }
 
 func TestS3Refuses(t *testing.T) {
-	s, bucket := openS3(t)
+	s, bucket, _ := serveS3(t)
 	for _, tt := range []struct {
 		status int
 		code   string
@@ -235,6 +246,79 @@ func TestS3Refuses(t *testing.T) {
 	}
 }
 
+// tries are each kind of call to a bucket, which has an object "there".
+func tries(ctx context.Context, b *Bucket) map[string]func() error {
+	return map[string]func() error{
+		"creating": func() error { return b.Create(ctx, rand.Text(), strings.NewReader("content")) },
+		"listing": func() error {
+			_, err := keys(ctx, b, "", "")
+			return err
+		},
+		"opening": func() error {
+			opened, err := b.Open(ctx, "there", 0)
+			if err == nil {
+				err = opened.Close()
+			}
+			return err
+		},
+	}
+}
+
+// Keys that are replaced while a run lasts are refused until the Secret has the new ones. Who
+// waits for that gets on; whoever was never let in is told so at once.
+func TestKeysAreReplaced(t *testing.T) {
+	s, bucket, folder := serveS3(t)
+	s.objects["there"] = "content"
+	s.knows = "other"
+	for name, try := range tries(t.Context(), bucket) {
+		if err := try(); !errors.Is(err, ErrRefused) || !Settled(err) {
+			t.Errorf("%s with the wrong keys: %v", name, err)
+		}
+		s.knows = "key"
+		if err := try(); err != nil {
+			t.Errorf("%s with the right keys: %v", name, err)
+		}
+		s.knows = "other"
+		if err := try(); !errors.Is(err, ErrRefused) || Settled(err) {
+			t.Errorf("%s once the keys were replaced: %v", name, err)
+		}
+		if err := Patience(time.Millisecond).Try(t.Context(), try); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s once patience is over: %v", name, err)
+		}
+		setKeys(t, folder, "other", "secret")
+		if err := Patience(time.Minute).Try(t.Context(), try); err != nil {
+			t.Errorf("%s with the new keys: %v", name, err)
+		}
+		setKeys(t, folder, "key", "secret")
+	}
+}
+
+// answered is an error of a store, as the SDK has it.
+type answered struct {
+	status int
+	code   string
+}
+
+func (a answered) Error() string        { return a.code }
+func (a answered) ErrorCode() string    { return a.code }
+func (a answered) ErrorMessage() string { return "no" }
+func (a answered) HTTPStatusCode() int  { return a.status }
+
+// What is refused of how, or how often, a store was asked is asked again, whatever its status.
+func TestRefusalsThatPass(t *testing.T) {
+	for code, status := range map[string]int{
+		"RequestTimeout": http.StatusBadRequest, "ExpiredToken": http.StatusBadRequest, "TokenRefreshRequired": http.StatusBadRequest,
+		"RequestTimeTooSkewed": http.StatusForbidden, "SlowDown": http.StatusServiceUnavailable,
+	} {
+		if err := told(answered{status, code}); Settled(err) || !strings.Contains(err.Error(), code) {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	if err := told(answered{http.StatusForbidden, "AccessDenied"}); !errors.Is(err, ErrRefused) || !Settled(err) {
+		t.Error(err)
+	}
+}
+
 // A pod that has no credentials of its own, and is given none, says how it gets some.
 func TestNoCredentials(t *testing.T) {
 	for name, value := range map[string]string{
@@ -263,11 +347,7 @@ func TestKeysThatCannotBe(t *testing.T) {
 		"binary":     {"key", "\x00\xff", "secretAccessKey"},
 	} {
 		folder := t.TempDir()
-		for file, value := range map[string]string{task.AccessKeyFile: tt.access, task.SecretKeyFile: tt.secret} {
-			if err := os.WriteFile(filepath.Join(folder, file), []byte(value), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		setKeys(t, folder, tt.access, tt.secret)
 		_, err := OpenS3(t.Context(), &task.S3{Bucket: "b", Credentials: folder})
 		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), tt.says) || tt.secret != "" && strings.Contains(err.Error(), tt.secret) {
 			t.Errorf("%s: %v", name, err)

@@ -36,7 +36,7 @@ type Output struct {
 
 // Open opens the Output that a task names.
 func Open(ctx context.Context, t *task.Task) (*Output, error) {
-	store, err := objects.Open(ctx, &t.Output.Store)
+	store, err := objects.Open(ctx, &t.Output.Store, t.Output.Prefix)
 	if err != nil {
 		return nil, blame(err)
 	}

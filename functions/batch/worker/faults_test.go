@@ -435,7 +435,7 @@ func TestTwoRunsOfOneOutput(t *testing.T) {
 		var store objects.Store
 		var err error
 		if store, err = stored(t.Context(), items); round == 0 {
-			if store, err = objects.OpenFolder(t.TempDir()); err == nil {
+			if store, err = objects.OpenFolder(t.TempDir(), "out"); err == nil {
 				err = store.Create(t.Context(), "in.jsonl", strings.NewReader(strings.Repeat("1\n", items)))
 			}
 		}

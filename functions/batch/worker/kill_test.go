@@ -182,7 +182,7 @@ func TestOneRecordOfEachItem(t *testing.T) {
 		var store objects.Store = objects.NewBucket(memblob.OpenBucket(nil))
 		// A folder waits for the disk, which a busy machine makes long.
 		if rapid.IntRange(0, 4).Draw(rt, "folder") == 4 {
-			if store, err = objects.OpenFolder(scratch); err != nil {
+			if store, err = objects.OpenFolder(scratch, "out"); err != nil {
 				rt.Fatal(err)
 			}
 		}
