@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -39,6 +41,8 @@ type cluster struct {
 	options  []kgo.Opt
 	patience objects.Patience
 	tell     teller
+	// letIn is true once something was answered.
+	letIn atomic.Bool
 }
 
 // newCluster reads the credentials. More options are a test's.
@@ -77,7 +81,19 @@ func (c *cluster) client(more ...kgo.Opt) (*kgo.Client, error) {
 
 // try does something until it is done, is settled, or patience ends.
 func (c *cluster) try(ctx context.Context, do func() error) error {
-	return c.tell.away(c.patience.Try(ctx, func() error { return c.tell.settled(ctx, do()) }))
+	return c.tell.away(c.patience.Try(ctx, func() error { return c.settled(ctx, do()) }))
+}
+
+// settled adds the reason to an error that trying again wouldn't mend. A login that is refused
+// after it was let in isn't one: its password may have been replaced, and the Secret follows.
+func (c *cluster) settled(ctx context.Context, err error) error {
+	if err == nil {
+		c.letIn.Store(true)
+	}
+	if c.letIn.Load() && errors.Is(err, kerr.SaslAuthenticationFailed) {
+		return err
+	}
+	return c.tell.settled(ctx, err)
 }
 
 // lister lists an offset of each partition of topics.
@@ -110,10 +126,10 @@ func (c *cluster) describe(ctx context.Context, client *kgo.Client, topic string
 		var unknown error
 		err := min(c.patience, appearsWithin).Try(ctx, func() error {
 			found, unknown, err = c.look(ctx, client, topic)
-			return errors.Join(c.tell.settled(ctx, err), unknown)
+			return errors.Join(c.settled(ctx, err), unknown)
 		})
 		if unknown != nil {
-			return c.tell.settled(ctx, unknown)
+			return c.settled(ctx, unknown)
 		}
 		return err
 	})

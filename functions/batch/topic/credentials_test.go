@@ -13,12 +13,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"sluice.dev/sluice/functions/batch/objects"
 	"sluice.dev/sluice/functions/batch/task"
 )
 
@@ -122,4 +124,30 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A login that was let in before is tried again, as its password may have been replaced; one that
+// wasn't is refused at once.
+func TestLoginThatWasLetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{patience: objects.Patience(time.Minute), tell: teller{"at the output", task.OutputMissing}}
+		tries, right := 0, 0
+		login := func() error {
+			if tries++; tries != right {
+				return kerr.SaslAuthenticationFailed
+			}
+			return nil
+		}
+		if err := c.try(t.Context(), login); reasonOf(err) != "StoreRefused true" || tries != 1 {
+			t.Errorf("at the beginning: %v after %d tries", err, tries)
+		}
+		for _, right = range []int{2, 5} {
+			if err := c.try(t.Context(), login); err != nil || tries != right {
+				t.Errorf("with the right password at try %d: %v after %d", right, err, tries)
+			}
+		}
+		if err := c.try(t.Context(), login); reasonOf(err) != "StoreRefused true" || tries < 10 {
+			t.Errorf("for longer than there is patience: %v after %d tries", err, tries)
+		}
+	})
 }

@@ -78,10 +78,13 @@ func (t teller) settled(ctx context.Context, err error) error {
 	}
 }
 
-// away adds to what is left when patience ends that the cluster is away.
+// away adds to what is left when patience ends that the cluster is away, or lets the login in no more.
 func (t teller) away(err error) error {
 	if known := (*task.ReasonedError)(nil); err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
 		return err
+	}
+	if errors.Is(err, kerr.SaslAuthenticationFailed) {
+		return task.Final(task.StoreRefused, fmt.Errorf("%s, which let the login in before: %w", t.at, err))
 	}
 	return task.Passing(task.StoreAway, fmt.Errorf("%s: %w", t.at, err))
 }
