@@ -158,6 +158,9 @@ type Bounds struct {
 	// ItemBytes bounds an item's body, AnswerBytes an answer's.
 	ItemBytes   int64 `json:"itemBytes"`
 	AnswerBytes int64 `json:"answerBytes"`
+	// HeldBytes bounds what a worker holds of items at a time, from when they are read until they have
+	// a record, and twice what it holds of large answers; an item that is larger is held alone.
+	HeldBytes int64 `json:"heldBytes"`
 	// SpoolBytes bounds the results of a part, which are kept on the pod's disk until they
 	// are put. Two parts may be there at a time.
 	SpoolBytes int64 `json:"spoolBytes"`
@@ -212,6 +215,7 @@ func (t *Task) SetDefaults() {
 	set(&t.Bounds.Concurrency, 32)
 	set(&t.Bounds.ItemBytes, 4<<20)
 	set(&t.Bounds.AnswerBytes, 8<<20)
+	set(&t.Bounds.HeldBytes, 64<<20)
 	set(&t.Bounds.SpoolBytes, 1<<30)
 }
 

@@ -217,6 +217,7 @@ func (p *problems) bounds(b *Bounds) {
 	p.within("bounds.concurrency", int64(b.Concurrency), maxConcurrency)
 	p.within("bounds.itemBytes", b.ItemBytes, maxBody)
 	p.within("bounds.answerBytes", b.AnswerBytes, maxBody)
+	p.within("bounds.heldBytes", b.HeldBytes, 1<<40)
 	p.within("bounds.spoolBytes", b.SpoolBytes, 1<<40)
 }
 

@@ -41,7 +41,9 @@ func (w *Worker) settle(ctx context.Context, t together, keep func(*output.Recor
 		return err
 	}
 	answer, v, err := w.ask(ctx, question)
-	defer answer.Free()
+	if release := answer.release; release != nil {
+		defer release() // and not the answer's Free, which would hold its body meanwhile
+	}
 	if err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func (w *Worker) settle(ctx context.Context, t together, keep func(*output.Recor
 		if v != answered {
 			w.gathering.excused()
 		}
-		return keepAnswer(t[0], answer, v, keep)
+		return w.keepAnswer(t[0], answer, v, keep)
 	}
 	return w.settleCut(ctx, t, answer, v, keep)
 }
@@ -61,7 +63,7 @@ func (w *Worker) settleCut(ctx context.Context, t together, answer Answer, v ver
 	each := func(body func(i int) []byte) error {
 		for i, e := range t {
 			answer.Body = body(i)
-			if err := keepAnswer(e, answer, v, keep); err != nil {
+			if err := w.keepAnswer(e, answer, v, keep); err != nil {
 				return err
 			}
 		}
@@ -100,7 +102,7 @@ func (w *Worker) settleEach(ctx context.Context, some iter.Seq[together], keep f
 	return nil
 }
 
-func keepAnswer(e entry, answer Answer, v verdict, keep func(*output.Record) error) error {
+func (w *Worker) keepAnswer(e entry, answer Answer, v verdict, keep func(*output.Record) error) error {
 	record := e.record()
 	record.Status = answer.Status
 	if v != answered {
@@ -110,6 +112,11 @@ func keepAnswer(e entry, answer Answer, v verdict, keep func(*output.Record) err
 	// Which line it was is of interest where it has to be mended.
 	if e.Line > 0 {
 		record.Object, record.Line = "", 0
+	}
+	// What is written of a large answer takes a multiple of it: one at a time.
+	if len(answer.Body) >= small {
+		w.writing.Lock()
+		defer w.writing.Unlock()
 	}
 	if err := record.Answer(answer.Body); err != nil {
 		return err

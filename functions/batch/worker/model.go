@@ -14,8 +14,13 @@ import (
 	"sluice.dev/sluice/functions/batch/task"
 )
 
-// small answers are held as they come, of larger ones largeAtOnce.
-const small, largeAtOnce = 256 << 10, 4
+// small answers are held as they come, of larger ones as many as largeAtOnce says.
+const small = 256 << 10
+
+// largeAtOnce is how many answers of the greatest length half of what a worker holds has room for.
+func largeAtOnce(b *task.Bounds) int {
+	return int(max(1, min(int64(b.Concurrency), b.HeldBytes/2/b.AnswerBytes)))
+}
 
 // Question is what the Model is asked.
 type Question struct {
@@ -78,10 +83,11 @@ func NewModel(t *task.Task) (*Model, error) {
 		headers.Set(name, value)
 	}
 	headers.Set(task.MarkHeader, t.Name)
+	large := largeAtOnce(&t.Bounds)
 	return &Model{
 		client: answers.Client(t.Bounds.Concurrency, 0),
 		url:    target.ResolveReference(path).String(), headers: headers,
-		timeout: time.Duration(t.Request.Timeout), bound: t.Bounds.AnswerBytes, room: answers.NewRoom(small, largeAtOnce, largeAtOnce),
+		timeout: time.Duration(t.Request.Timeout), bound: t.Bounds.AnswerBytes, room: answers.NewRoom(small, large, large),
 	}, nil
 }
 

@@ -44,6 +44,30 @@ func (t together) requests() []*rows.Request {
 	return read
 }
 
+// held is what they take of the memory until each has a record, in bytes, where whole objects
+// of an unknown size take as much as they may.
+func (t together) held(unknown int64) int64 {
+	held := int64(0)
+	for _, e := range t {
+		switch {
+		case e.Problem != "":
+		case e.Body != nil:
+			held += int64(cap(e.Body))
+		case e.Size < 0:
+			held += unknown
+		default:
+			held += e.Size // it is read when it is asked about
+		}
+		if e.row != nil {
+			held += e.row.Held()
+		}
+		if len(t) > 1 {
+			held += int64(len(e.Body)) // among what is gathered
+		}
+	}
+	return held
+}
+
 func (t together) question(uid string) (Question, error) {
 	q := Question{Key: t.key(uid), Body: t[0].Body, ContentType: t[0].ContentType}
 	if len(t) == 1 {
@@ -59,11 +83,11 @@ func (t together) question(uid string) (Question, error) {
 
 // items yields a part's items, which have to be those that were planned: as many, and
 // ending where they did.
-func (w *Worker) items(ctx context.Context, part plan.Part, end plan.Position) iter.Seq2[entry, error] {
+func items(ctx context.Context, from *reading, part plan.Part, end plan.Position) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
 		number, at := part.First, part.At
 		past := part.First + part.Items
-		for item, err := range w.Source.Items(ctx, part.At) {
+		for item, err := range from.from(ctx, part.At) {
 			if err != nil {
 				yield(entry{}, err)
 				return
@@ -85,8 +109,8 @@ func (w *Worker) items(ctx context.Context, part plan.Part, end plan.Position) i
 }
 
 // questions yields a part's items as they are asked about.
-func (w *Worker) questions(ctx context.Context, part plan.Part, end plan.Position) iter.Seq2[together, error] {
-	items := w.items(ctx, part, end)
+func (w *Worker) questions(ctx context.Context, from *reading, part plan.Part, end plan.Position) iter.Seq2[together, error] {
+	items := items(ctx, from, part, end)
 	if w.Task.Format == task.Rows {
 		return w.gathered(items)
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"sluice.dev/sluice/functions/batch/input"
 	"sluice.dev/sluice/functions/batch/output"
@@ -66,6 +68,8 @@ type Worker struct {
 	knows     atomic.Bool
 	away      away
 	gathering gathering
+	// writing is held by who writes a large answer's record.
+	writing sync.Mutex
 }
 
 // Progress is how far a worker is: the items of its shard that have a record, and the
@@ -109,13 +113,15 @@ func (w *Worker) Run(ctx context.Context, p *plan.Plan, index int) (output.Tally
 	}
 	w.count(total)
 	w.knows.Store(true)
+	from := &reading{ctx: ctx, source: w.Source}
+	defer from.close()
 	commits := &commits{to: w.Output, count: w.count}
 	for i := shard.From; i < shard.To; i++ {
 		if _, ok := settled[p.Parts[i].First]; ok {
 			continue
 		}
 		var spool *output.Spool
-		if spool, err = w.part(ctx, p.Parts[i], p.EndOf(i)); err != nil {
+		if spool, err = w.part(ctx, from, p.Parts[i], p.EndOf(i)); err != nil {
 			break
 		}
 		if err = commits.next(ctx, spool); err != nil {
@@ -127,7 +133,7 @@ func (w *Worker) Run(ctx context.Context, p *plan.Plan, index int) (output.Tally
 }
 
 // part works on a part, and returns its results.
-func (w *Worker) part(ctx context.Context, part plan.Part, end plan.Position) (*output.Spool, error) {
+func (w *Worker) part(ctx context.Context, from *reading, part plan.Part, end plan.Position) (*output.Spool, error) {
 	spool, err := output.NewSpool(w.Folder, part, w.Task.Bounds.SpoolBytes, w.Output.Limit())
 	if err != nil {
 		return nil, err
@@ -142,11 +148,18 @@ func (w *Worker) part(ctx context.Context, part plan.Part, end plan.Position) (*
 	}
 	group, asking := errgroup.WithContext(ctx)
 	group.SetLimit(w.Task.Bounds.Concurrency)
-	for t, err := range w.questions(asking, part, end) {
+	memory := semaphore.NewWeighted(w.Task.Bounds.HeldBytes)
+	for t, err := range w.questions(asking, from, part, end) {
+		held := int64(0)
+		if err == nil {
+			held = min(t.held(w.Task.Bounds.ItemBytes), w.Task.Bounds.HeldBytes)
+			err = memory.Acquire(asking, held)
+		}
 		group.Go(func() error {
 			if err != nil {
 				return err
 			}
+			defer memory.Release(held)
 			return w.settle(asking, t, keep)
 		})
 		if err != nil || asking.Err() != nil {

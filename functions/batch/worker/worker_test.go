@@ -367,12 +367,13 @@ func TestLargeAnswersWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	answers := make(chan Answer)
-	for range 3 * largeAtOnce {
+	atOnce := largeAtOnce(&r.task.Bounds)
+	for range 3 * atOnce {
 		go func() { answers <- model.Ask(t.Context(), Question{}) }()
 	}
 	for range 3 {
 		var held []Answer
-		for range largeAtOnce {
+		for range atOnce {
 			answer := <-answers
 			if len(answer.Body) != 1<<20 {
 				t.Fatalf("%d bytes: %s", len(answer.Body), answer.Problem)

@@ -3,6 +3,7 @@ package resources
 import (
 	"maps"
 	"path"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -20,6 +21,8 @@ const (
 	spoolRoom = 2*(512<<20) + beside
 	beside    = 64 << 20
 	maxSpool  = 1 << 40
+	// maxHeld is what a worker takes.
+	maxHeld = 1 << 40
 	// workerGroup is that of the image's user, so that it can write to volumes.
 	workerGroup = 65532
 )
@@ -47,7 +50,7 @@ func template(b *v1alpha1.Batch, described, image string) corev1.PodTemplateSpec
 			Containers: []corev1.Container{{
 				Name:                     containerName,
 				Image:                    image,
-				Env:                      environment(described),
+				Env:                      environment(b, described),
 				Resources:                resourcesOf(b),
 				VolumeMounts:             mounts,
 				TerminationMessagePath:   task.ReportFile,
@@ -63,10 +66,12 @@ func template(b *v1alpha1.Batch, described, image string) corev1.PodTemplateSpec
 	}
 }
 
-func environment(described string) []corev1.EnvVar {
+func environment(b *v1alpha1.Batch, described string) []corev1.EnvVar {
 	own := &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}
 	return []corev1.EnvVar{
 		{Name: task.Variable, Value: described}, {Name: task.PodVariable, ValueFrom: own}, {Name: "TMPDIR", Value: spoolFolder},
+		// What isn't used any more is collected before the kernel ends the pod for it.
+		{Name: "GOMEMLIMIT", Value: strconv.FormatInt(memoryOf(b)/10*9, 10)},
 	}
 }
 
@@ -91,6 +96,16 @@ func resourcesOf(b *v1alpha1.Batch) corev1.ResourceRequirements {
 	}
 	return out
 }
+
+// memoryOf is how many bytes a pod may have in memory: one that has more is killed.
+func memoryOf(b *v1alpha1.Batch) int64 {
+	limits := resourcesOf(b).Limits
+	return limits.Memory().Value()
+}
+
+// heldOf bounds what a worker holds of items at a time, in bytes: what it does with them, their
+// answers and a part that is being put take a multiple of it.
+func heldOf(b *v1alpha1.Batch) int64 { return min(max(1, memoryOf(b)/8), maxHeld) }
 
 // diskOf is how many bytes a pod may have on its own disk: one that has more is evicted.
 func diskOf(b *v1alpha1.Batch) int64 {

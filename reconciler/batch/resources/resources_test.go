@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -66,6 +67,11 @@ func TestWorkersReadTheirTask(t *testing.T) {
 			if v.Name == "spool" && v.EmptyDir.SizeLimit.Value() < 2*told.Bounds.SpoolBytes {
 				t.Errorf("%s: the disk has %s for two parts of %d bytes", name, v.EmptyDir.SizeLimit, told.Bounds.SpoolBytes)
 			}
+		}
+		// Its memory has room for what it holds and what that is made of, and Go knows how much there is.
+		limit := work.Spec.Template.Spec.Containers[0].Resources.Limits.Memory().Value()
+		if told.Bounds.HeldBytes > limit/8 || valueOf(t, work, "GOMEMLIMIT") != strconv.FormatInt(limit/10*9, 10) {
+			t.Errorf("%s: of %d bytes of memory, items are to take %d, and Go %s", name, limit, told.Bounds.HeldBytes, valueOf(t, work, "GOMEMLIMIT"))
 		}
 		for _, folder := range credentialsOf(told) {
 			if folder != "" && !mounted(work, folder) {
@@ -316,12 +322,17 @@ func jobs(t *testing.T, b *v1alpha1.Batch) (plan, work *batchv1.Job) {
 
 func variable(t *testing.T, job *batchv1.Job) string {
 	t.Helper()
+	return valueOf(t, job, task.Variable)
+}
+
+func valueOf(t *testing.T, job *batchv1.Job, name string) string {
+	t.Helper()
 	for _, v := range job.Spec.Template.Spec.Containers[0].Env {
-		if v.Name == task.Variable {
+		if v.Name == name {
 			return v.Value
 		}
 	}
-	t.Fatal("pods aren't told what to do")
+	t.Fatalf("pods have no %s", name)
 	return ""
 }
 

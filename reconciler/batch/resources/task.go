@@ -40,7 +40,7 @@ func encodeTask(b *v1alpha1.Batch, model string, w Worker) (string, error) {
 		},
 		MaxFailedItems: s.MaxFailedItems,
 		Bounds: task.Bounds{
-			Shards: int(min(max(leastShards, shardsPerWorker**s.Workers), task.MaxShards)), Workers: int(*s.Workers), SpoolBytes: spoolOf(b),
+			Shards: int(min(max(leastShards, shardsPerWorker**s.Workers), task.MaxShards)), Workers: int(*s.Workers), HeldBytes: heldOf(b), SpoolBytes: spoolOf(b),
 		},
 	}
 	if s.Format.Rows != nil {
