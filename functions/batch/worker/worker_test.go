@@ -618,7 +618,7 @@ func TestRows(t *testing.T) {
 // A Model whose outputs have no rows, or that takes one row at a time, isn't asked twice about
 // each: that is learned, and told once.
 func TestRowsThatCannotBeGathered(t *testing.T) {
-	const items = 640
+	const items = 320
 	for name, several := range map[string]func(w http.ResponseWriter){
 		"an output without rows": func(w http.ResponseWriter) {
 			fmt.Fprint(w, `{"outputs":[{"name":"y","shape":[1],"datatype":"INT64","data":[1]}]}`)
