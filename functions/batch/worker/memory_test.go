@@ -102,7 +102,7 @@ func TestHeldBytesAreBounded(t *testing.T) {
 		body   func() []byte
 	}{
 		{"lines of 4 MiB", task.Lines, 32, func() []byte { return make([]byte, 4<<20) }},
-		{"rows of 1 MiB", task.Rows, 64, func() []byte { return []byte(row) }},
+		{"rows of 1 MiB", task.Rows, 32, func() []byte { return []byte(row) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestLargerThanTheBound(t *testing.T) {
 
 // An answer that gives its room back isn't held while each item is asked about again.
 func TestFreedAnswersAreNotHeld(t *testing.T) {
-	const answer, rows = 8 << 20, 64
+	const answer, rows = 8 << 20, 16
 	from := &made{items: rows, body: func() []byte { return []byte(row(1)) }}
 	w, gate, part := waiting(t, from, task.Rows, 64<<20)
 	close(gate)
