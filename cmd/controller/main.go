@@ -24,6 +24,10 @@ type environment struct {
 	KnativeServingNamespace string `envconfig:"KNATIVE_SERVING_NAMESPACE" default:"knative-serving"`
 	// WarmUpImage warms up the replicas of revisions that are made from now on.
 	WarmUpImage string `envconfig:"WARM_UP_IMAGE"`
+	// Limiter is the URL of what records the demand of Models, LimiterToken the file that tells
+	// it who asks.
+	Limiter      string `envconfig:"LIMITER" required:"true"`
+	LimiterToken string `envconfig:"LIMITER_TOKEN" default:"/var/run/secrets/sluice.dev/limiter/token"`
 }
 
 func main() {

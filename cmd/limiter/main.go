@@ -39,6 +39,7 @@ import (
 	"sluice.dev/sluice/functions/limit"
 	"sluice.dev/sluice/functions/limit/demand"
 	"sluice.dev/sluice/functions/limit/demand/history"
+	"sluice.dev/sluice/functions/limit/demand/recorded"
 	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/functions/limit/watch"
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -88,8 +89,8 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	if err != nil {
 		return fmt.Errorf("building the Kubernetes client: %w", err)
 	}
-	recorded := limit.NewRecording(history.DefaultRoom)
-	function, informers, err := build(env, config, kube, recorded, log)
+	recording := limit.NewRecording(history.DefaultRoom)
+	function, informers, err := build(env, config, kube, recording, log)
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 		return fmt.Errorf("telling callers: %w", err)
 	}
 	doors := events.Server(fmt.Sprintf(":%d", env.Port))
-	doors.Handler = with(doors.Handler, function.LeftHandler(known.Must(env.Namespace, "batch")), function.RecordedHandler(recorded, known.Of, env.Namespace))
+	doors.Handler = with(doors.Handler, function.LeftHandler(known.Must(env.Namespace, "batch")), function.RecordedHandler(recording, known.Of, env.Namespace))
 	server := start(doors, log)
 
 	lead(ctx, env, kube, log, function)
@@ -123,7 +124,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	return errors.Join(server.Shutdown(ending), admin.Shutdown(ending))
 }
 
-func build(env environment, config *rest.Config, kube kubernetes.Interface, recorded *history.History, log *zap.SugaredLogger) (*limit.Function, *limit.Informers, error) {
+func build(env environment, config *rest.Config, kube kubernetes.Interface, recording *history.History, log *zap.SugaredLogger) (*limit.Function, *limit.Informers, error) {
 	sluice, err := versioned.NewForConfig(statusesOf(config))
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the Sluice client: %w", err)
@@ -155,7 +156,7 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, reco
 	function.Limits = sluice.SluiceV1alpha1()
 	function.Prover = limit.NewProver(clock.RealClock{}, function.Proved, reach.In(function.Caches.GatewayPods))
 	offered := demand.New(informers, clock.RealClock{}, log, function.Look)
-	offered.Keep(recorded.Tell)
+	offered.Keep(recording.Tell)
 	function.Demand = offered
 	function.Watch = watch.New(informers, clock.RealClock{}, log, function.Breached)
 	function.Events = sender
@@ -198,10 +199,10 @@ func door(ctx context.Context, env environment, config *rest.Config, function *l
 }
 
 // with answers what is left to batch, and what came to a Model, beside the door for events.
-func with(events, left, recorded http.Handler) http.Handler {
+func with(events, left, told http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+slack.Path, left)
-	mux.Handle("GET "+limit.RecordedPath, recorded)
+	mux.Handle("GET "+recorded.Path, told)
 	mux.Handle("/", events)
 	return mux
 }

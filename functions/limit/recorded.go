@@ -13,9 +13,6 @@ import (
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
-// RecordedPath is where the limiter tells what came to a Model, by GET.
-const RecordedPath = "/v1/demand/{namespace}/{name}"
-
 // NewRecording is a recording of which namespaces share the room.
 func NewRecording(room int) *history.History {
 	return history.New(room, func(virtualService string) string {
@@ -33,7 +30,7 @@ const tellAtOnce = 2
 // was made is another's of that name, and isn't told. It tells pods of the Model's
 // namespace, and of our own; caller says whose a request is. A replica that doesn't lead
 // answers 503: another one knows. Where as many are told as may be it answers 429.
-func (f *Function) RecordedHandler(recorded *history.History, caller func(*http.Request) (callers.Caller, error), own string) http.Handler {
+func (f *Function) RecordedHandler(recording *history.History, caller func(*http.Request) (callers.Caller, error), own string) http.Handler {
 	telling := &turns{most: tellAtOnce, taken: sets.New[string]()}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		namespace, name := r.PathValue("namespace"), r.PathValue("name")
@@ -65,7 +62,7 @@ func (f *Function) RecordedHandler(recorded *history.History, caller func(*http.
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		of, ok := recorded.Of(limit.Spec.VirtualService, limit.CreationTimestamp.Time)
+		of, ok := recording.Of(limit.Spec.VirtualService, limit.CreationTimestamp.Time)
 		if !ok {
 			http.Error(w, fmt.Sprintf("no demand of Model %s is recorded: none came in the last %s, since it was made, or since this limiter leads", name, history.Keeps), http.StatusNotFound)
 			return

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"sluice.dev/sluice/functions/callers"
+	"sluice.dev/sluice/functions/limit/demand/recorded"
 	"sluice.dev/sluice/functions/whatif/trace"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	listers "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
@@ -23,7 +24,7 @@ func whole(string) bool { return true }
 
 // What came to a Model is told to its own namespace and to ours, by the replica that leads.
 func TestRecordedHandler(t *testing.T) {
-	f, recorded := New(), NewRecording(3)
+	f, recording := New(), NewRecording(3)
 	known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	again, fresh := rateLimit("again"), rateLimit("fresh")
 	again.CreationTimestamp, fresh.CreationTimestamp = metav1.Unix(1_700_000_002, 0), metav1.Unix(1_700_000_004, 0)
@@ -35,10 +36,10 @@ func TestRecordedHandler(t *testing.T) {
 	f.Caches.RateLimits = listers.NewRateLimitLister(known)
 	for second := range 5 {
 		n := float64(10 + second)
-		recorded.Tell(time.Unix(1_700_000_000+int64(second), 0), map[string]float64{"team.m": n, "team.again": n, "team.fresh": n}, whole)
+		recording.Tell(time.Unix(1_700_000_000+int64(second), 0), map[string]float64{"team.m": n, "team.again": n, "team.fresh": n}, whole)
 	}
 	handler := http.NewServeMux()
-	handler.Handle("GET "+RecordedPath, f.RecordedHandler(recorded, func(r *http.Request) (callers.Caller, error) {
+	handler.Handle("GET "+recorded.Path, f.RecordedHandler(recording, func(r *http.Request) (callers.Caller, error) {
 		switch from := r.Header.Get("From"); from {
 		case "":
 			return callers.Caller{}, fmt.Errorf("%w: who are you", callers.ErrUnknown)
@@ -102,7 +103,7 @@ func (s slowReader) Write(text []byte) (int, error) {
 
 // Two recordings are told at a time, one to each namespace.
 func TestRecordedHandlerAtOnce(t *testing.T) {
-	f, recorded := New(), NewRecording(3)
+	f, recording := New(), NewRecording(3)
 	f.leads.Store(true)
 	known := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	came := map[string]float64{}
@@ -116,10 +117,10 @@ func TestRecordedHandlerAtOnce(t *testing.T) {
 	}
 	f.Caches.RateLimits = listers.NewRateLimitLister(known)
 	for second := range int64(3) {
-		recorded.Tell(time.Unix(1_700_000_000+second, 0), came, whole)
+		recording.Tell(time.Unix(1_700_000_000+second, 0), came, whole)
 	}
 	handler := http.NewServeMux()
-	handler.Handle("GET "+RecordedPath, f.RecordedHandler(recorded, func(r *http.Request) (callers.Caller, error) {
+	handler.Handle("GET "+recorded.Path, f.RecordedHandler(recording, func(r *http.Request) (callers.Caller, error) {
 		return callers.Caller{Namespace: r.Header.Get("From")}, nil
 	}, "sluice-system"))
 	ask := func(from, of string) *http.Request {
@@ -157,13 +158,13 @@ func TestRecordedHandlerAtOnce(t *testing.T) {
 
 // Models of other namespaces keep their recording where one has many.
 func TestNewRecording(t *testing.T) {
-	recorded := NewRecording(2)
-	recorded.Tell(time.Unix(1_700_000_000, 0), nil, whole)
+	recording := NewRecording(2)
+	recording.Tell(time.Unix(1_700_000_000, 0), nil, whole)
 	for second, name := range []string{"a.m", "b.1", "b.2", "b.3"} {
-		recorded.Tell(time.Unix(1_700_000_001+int64(second), 0), map[string]float64{name: 1}, whole)
+		recording.Tell(time.Unix(1_700_000_001+int64(second), 0), map[string]float64{name: 1}, whole)
 	}
 	for name, want := range map[string]bool{"a.m": true, "b.1": false, "b.2": false, "b.3": true} {
-		if _, ok := recorded.Of(name, time.Time{}); ok != want {
+		if _, ok := recording.Of(name, time.Time{}); ok != want {
 			t.Errorf("%s is kept: %t, want %t", name, ok, want)
 		}
 	}

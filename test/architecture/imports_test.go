@@ -67,6 +67,12 @@ var rules = []rule{
 		but:       []string{"functions/whatif/trace"},
 	},
 	{
+		name:      "what was recorded is asked for by anybody",
+		of:        oneOf("functions/limit/demand/recorded"),
+		forbidden: []string{"k8s.io/client-go/", "knative.dev/", "istio.io/", "reconciler/", "functions/"},
+		but:       []string{"functions/whatif/trace"},
+	},
+	{
 		name:      "batch knows of limits what they leave",
 		of:        under("functions/batch/"),
 		forbidden: []string{"functions/limit/"},
