@@ -3,13 +3,12 @@ package limit
 import (
 	"fmt"
 	"net/http"
-	"sync"
 
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/sets"
 
 	"sluice.dev/sluice/functions/callers"
 	"sluice.dev/sluice/functions/limit/demand/history"
+	"sluice.dev/sluice/functions/turns"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
@@ -31,7 +30,7 @@ const tellAtOnce = 2
 // namespace, and of our own; caller says whose a request is. A replica that doesn't lead
 // answers 503: another one knows. Where as many are told as may be it answers 429.
 func (f *Function) RecordedHandler(recording *history.History, caller func(*http.Request) (callers.Caller, error), own string) http.Handler {
-	telling := &turns{most: tellAtOnce, taken: sets.New[string]()}
+	telling := turns.New(tellAtOnce)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		namespace, name := r.PathValue("namespace"), r.PathValue("name")
 		c, err := caller(r)
@@ -47,12 +46,12 @@ func (f *Function) RecordedHandler(recording *history.History, caller func(*http
 			return
 		}
 		// Nobody takes a turn who may not know.
-		if !telling.take(c.Namespace) {
+		if !telling.Take(c.Namespace) {
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, fmt.Sprintf("namespace %s is told a recording already, or %d others are: ask again", c.Namespace, tellAtOnce), http.StatusTooManyRequests)
 			return
 		}
-		defer telling.leave(c.Namespace)
+		defer telling.Leave(c.Namespace)
 		limit, err := f.Caches.RateLimits.RateLimits(namespace).Get(name)
 		if apierrs.IsNotFound(err) {
 			http.Error(w, fmt.Sprintf("there is no Model %s in namespace %s", name, namespace), http.StatusNotFound)
@@ -70,29 +69,4 @@ func (f *Function) RecordedHandler(recording *history.History, caller func(*http
 		w.Header().Set("Content-Type", "text/csv")
 		_ = of.Write(w) // who asked may have gone
 	})
-}
-
-// turns are had by so many at the same time, each of another name.
-type turns struct {
-	most int
-
-	mu    sync.Mutex
-	taken sets.Set[string]
-}
-
-// take is true if there is a turn for a name, which it leaves then.
-func (t *turns) take(name string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.taken.Has(name) || t.taken.Len() >= t.most {
-		return false
-	}
-	t.taken.Insert(name)
-	return true
-}
-
-func (t *turns) leave(name string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.taken.Delete(name)
 }
