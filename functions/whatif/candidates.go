@@ -102,10 +102,28 @@ func spaceOf(s *setup) space {
 	}
 	sp.most = max(2, int32(min(mostReplicas, math.Ceil(spare*demand[len(demand)-1]/serves))))
 	sp.least = append(sp.least, 0, 1, 2)
+	sp.fit(s)
 	slices.Sort(sp.least)
 	sp.least = slices.Compact(sp.least)
-	sp.least = slices.DeleteFunc(sp.least, func(n int32) bool { return n > sp.most })
 	return sp
+}
+
+// fit holds the bounds on replicas to what else is said of them: by the Model, which none of
+// that is proposed anew of, and by the cluster.
+func (sp *space) fit(s *setup) {
+	mostLeast := int32(math.MaxInt32)
+	if _, text, ok := autoscaling.ActivationScale.Get(s.model.AutoscalingAnnotations()); ok {
+		if n, err := strconv.ParseInt(text, 10, 32); err == nil {
+			sp.most, mostLeast = max(sp.most, int32(n)), int32(n)
+		}
+	}
+	if n := s.model.Spec.Autoscaling.InitialReplicas; n != nil {
+		sp.most = max(sp.most, *n)
+	}
+	if s.Cluster != nil && s.Cluster.MaxScaleLimit > 0 {
+		sp.most = min(sp.most, s.Cluster.MaxScaleLimit)
+	}
+	sp.least = slices.DeleteFunc(sp.least, func(n int32) bool { return n > min(sp.most, mostLeast) })
 }
 
 // at are the settings of a place.

@@ -119,6 +119,19 @@ func TestProposeWithoutAWay(t *testing.T) {
 	}
 }
 
+// What the Model says of the first request, which isn't proposed anew, is no obstacle.
+func TestProposeBesideAnActivationScale(t *testing.T) {
+	for _, scale := range []string{"2", "30"} {
+		m := ranker(nil)
+		m.Annotations = map[string]string{v1alpha1.AutoscalingPrefix + "activation-scale": scale}
+		q := Question{Demand: demandOf(60, shapes["steps"]), Model: m, Measured: measured, Goal: Goal{Percentile: 95, Within: time.Second}, Runs: 1}
+		p, err := Propose(context.Background(), q, Bounds{})
+		if err != nil || p.Model.Annotations[v1alpha1.AutoscalingPrefix+"activation-scale"] != scale {
+			t.Errorf("activation-scale %s: %+v, %v", scale, p, err)
+		}
+	}
+}
+
 // What is proposed replaces what the Model says of it, by whatever way it says so, and
 // nothing else.
 func TestSettingsOn(t *testing.T) {

@@ -144,3 +144,30 @@ func TestStretches(t *testing.T) {
 		t.Errorf("%d known, %g missing, %g requests", of.Known(), of.MissingShare(), of.Requests())
 	}
 }
+
+// A part has the seconds that begin within it.
+func TestBetween(t *testing.T) {
+	of := Trace{Start: time.Unix(100, 0).UTC(), Seconds: []float32{1, 2, Missing, 4}}
+	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
+	for name, c := range map[string]struct {
+		from, to time.Time
+		start    int64
+		want     []float32
+	}{
+		"all of it":           {of.Start, of.End(), 100, of.Seconds},
+		"more than all":       {time.Time{}, at(1 << 50), 100, of.Seconds},
+		"the first second":    {at(100_000), at(101_000), 100, []float32{1}},
+		"without the first":   {at(100_001), at(200_000), 101, []float32{2, Missing, 4}},
+		"a part of a second":  {at(100_000), at(101_001), 100, []float32{1, 2}},
+		"what is before":      {at(0), at(100_000), 100, nil},
+		"what is after":       {at(104_000), at(200_000), 104, nil},
+		"the other way round": {at(103_000), at(101_000), 103, nil},
+	} {
+		if got := of.Between(c.from, c.to); got.Start.Unix() != c.start || !slices.Equal(got.Seconds, c.want) {
+			t.Errorf("%s: %v from %d, want %v from %d", name, got.Seconds, got.Start.Unix(), c.want, c.start)
+		}
+	}
+	if got := of.End().Unix(); got != 104 {
+		t.Errorf("it ends at %d", got)
+	}
+}

@@ -80,6 +80,23 @@ func (t Trace) Requests() float64 {
 	return sum
 }
 
+// End is when its last second ended.
+func (t Trace) End() time.Time { return t.Start.Add(time.Duration(len(t.Seconds)) * time.Second) }
+
+// Between is the part whose seconds begin at a time or later, and before another. It shares
+// what the whole has.
+func (t Trace) Between(from, to time.Time) Trace {
+	at := func(when time.Time) int {
+		n := when.Unix() - t.Start.Unix()
+		if when.Nanosecond() > t.Start.Nanosecond() {
+			n++ // that second has begun
+		}
+		return int(min(max(n, 0), int64(len(t.Seconds))))
+	}
+	first, end := at(from), at(to)
+	return Trace{Start: t.Start.Add(time.Duration(first) * time.Second), Seconds: t.Seconds[first:max(first, end)]}
+}
+
 // Stretches yields the known seconds between gaps of a minute and more. Over shorter gaps
 // time stands still.
 func (t Trace) Stretches() iter.Seq[[]float32] {
