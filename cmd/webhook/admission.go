@@ -126,16 +126,9 @@ func watchNeighbours(ctx context.Context) v1alpha1.Neighbours {
 		logging.FromContext(ctx).Fatalw("Error preparing the cache of Tenants", "error", err)
 	}
 	models := modelinformer.Get(ctx).Lister()
-	return func(namespace string) (*v1alpha1.Tenant, []*v1alpha1.Model, error) {
-		tenant, err := tenancy.Of(tenants, namespace)
-		if err != nil || tenant == nil {
-			return nil, nil, err
-		}
-		all, err := tenant.Models(func(namespace string) ([]*v1alpha1.Model, error) {
-			return models.Models(namespace).List(labels.Everything())
-		})
-		return tenant, all, err
-	}
+	return tenancy.Neighbours(tenants, func(namespace string) ([]*v1alpha1.Model, error) {
+		return models.Models(namespace).List(labels.Everything())
+	})
 }
 
 // synced is an admission controller that says no more of itself than these

@@ -51,6 +51,19 @@ func Of(indexer cache.Indexer, namespace string) (*v1alpha1.Tenant, error) {
 	return holder, nil
 }
 
+// Neighbours finds who shares a tenant's caps, in an indexer that Index was told of, and by
+// what lists the Models of a namespace.
+func Neighbours(tenants cache.Indexer, models func(namespace string) ([]*v1alpha1.Model, error)) v1alpha1.Neighbours {
+	return func(namespace string) (*v1alpha1.Tenant, []*v1alpha1.Model, error) {
+		tenant, err := Of(tenants, namespace)
+		if err != nil || tenant == nil {
+			return nil, nil, err
+		}
+		all, err := tenant.Models(models)
+		return tenant, all, err
+	}
+}
+
 // Before orders Tenants by age, then by name: the first come keeps what it holds.
 func Before(a, b *v1alpha1.Tenant) bool {
 	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {

@@ -58,3 +58,24 @@ func TestBefore(t *testing.T) {
 		}
 	}
 }
+
+// Neighbours are the Models of all namespaces of the tenant, and of none where there is none.
+func TestNeighbours(t *testing.T) {
+	indexer := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
+	if err := Index(indexer); err != nil {
+		t.Fatal(err)
+	}
+	if err := indexer.Add(tenant("acme", 1, "x", "y")); err != nil {
+		t.Fatal(err)
+	}
+	neighbours := Neighbours(indexer, func(namespace string) ([]*v1alpha1.Model, error) {
+		return []*v1alpha1.Model{{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}, nil
+	})
+	of, models, err := neighbours("y")
+	if err != nil || of == nil || of.Name != "acme" || len(models) != 2 || models[0].Namespace != "x" {
+		t.Errorf("in y: %v, %v, %v", of, models, err)
+	}
+	if of, models, err := neighbours("z"); err != nil || of != nil || models != nil {
+		t.Errorf("in z: %v, %v, %v", of, models, err)
+	}
+}

@@ -154,15 +154,9 @@ func (m *Model) validateUnless(ctx context.Context) *apis.FieldError {
 // validateWhileTried holds the Model with what it tries to all that it is held to itself,
 // and says what is new of that.
 func (m *Model) validateWhileTried(ctx context.Context) *apis.FieldError {
-	own := map[string]bool{}
-	for _, e := range m.validateTunable(ctx).WrappedErrors() {
-		own[e.Error()] = true
-	}
 	var errs *apis.FieldError
-	for _, e := range m.Tried().validateTunable(ctx).WrappedErrors() {
-		if !own[e.Error()] {
-			errs = errs.Also(m.locateTried(e))
-		}
+	for _, e := range refusedAnew(m.Tried().validateTunable(ctx), m.validateTunable(ctx)) {
+		errs = errs.Also(m.locateTried(e))
 	}
 	return errs
 }
