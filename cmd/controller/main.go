@@ -1,17 +1,40 @@
-// Command controller runs the reconcilers and the source of scale events.
+// Command controller runs the reconcilers and the source of scale events, and answers what is
+// asked of Models.
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log"
+	"net/http"
 
 	"github.com/kelseyhightower/envconfig"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	corev1informers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	kubeclient "knative.dev/pkg/client/injection/kube/client"
+	"knative.dev/pkg/configmap"
+	"knative.dev/pkg/controller"
 	"knative.dev/pkg/injection"
 	"knative.dev/pkg/injection/sharedmain"
 	"knative.dev/pkg/signals"
+	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 	filteredserving "knative.dev/serving/pkg/client/injection/informers/factory/filtered"
 
+	"sluice.dev/sluice/functions/access"
+	"sluice.dev/sluice/functions/asked"
+	"sluice.dev/sluice/functions/limit/demand/recorded"
+	apisconfig "sluice.dev/sluice/reconciler/apis/config"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/reconciler/apis/tenancy"
+	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
+	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
 	"sluice.dev/sluice/reconciler/gateway"
+	"sluice.dev/sluice/reconciler/informers"
 	"sluice.dev/sluice/reconciler/ingress"
 	"sluice.dev/sluice/reconciler/model"
 	"sluice.dev/sluice/reconciler/revisionscale"
@@ -28,6 +51,8 @@ type environment struct {
 	// it who asks.
 	Limiter      string `envconfig:"LIMITER" required:"true"`
 	LimiterToken string `envconfig:"LIMITER_TOKEN" default:"/var/run/secrets/sluice.dev/limiter/token"`
+	// Port takes questions about Models.
+	Port int `envconfig:"PORT" default:"8090"`
 }
 
 func main() {
@@ -41,11 +66,68 @@ func main() {
 
 func controllers(env environment) []injection.ControllerConstructor {
 	return []injection.ControllerConstructor{
-		model.NewController(model.Options{ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage}),
+		models(env),
 		ingress.NewController,
 		gateway.NewController,
 		revisionscale.NewController,
 		tenant.NewController(env.KnativeServingNamespace),
+	}
+}
+
+// models reconciles Models, and answers what is asked of them, whichever replica leads.
+func models(env environment) injection.ControllerConstructor {
+	return func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
+		scaling := informers.ConfigMap(kubeclient.Get(ctx), env.KnativeServingNamespace, apisconfig.AutoscalerName)
+		impl := model.NewController(model.Options{ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage, Scaling: scaling})(ctx, cmw)
+		go serve(ctx, answering(ctx, env, scaling).Server(fmt.Sprintf(":%d", env.Port)))
+		return impl
+	}
+}
+
+// answering is the function that answers questions about Models.
+func answering(ctx context.Context, env environment, scaling corev1informers.ConfigMapInformer) *asked.Function {
+	reviews, err := kubernetes.NewForConfig(reviewsOf(injection.GetConfig(ctx)))
+	if err != nil {
+		log.Fatal("Error building the client for reviews: ", err)
+	}
+	reviewer := access.New(asked.Audience, reviews.AuthenticationV1().TokenReviews(), reviews.AuthorizationV1().SubjectAccessReviews())
+	known, tenants := modelinformer.Get(ctx), tenantinformer.Get(ctx).Informer()
+	return asked.New(asked.Sources{
+		May: func(r *http.Request, model types.NamespacedName) error {
+			return reviewer.May(r, authorizationv1.ResourceAttributes{
+				Namespace: model.Namespace, Verb: "get", Group: v1alpha1.SchemeGroupVersion.Group, Version: v1alpha1.SchemeGroupVersion.Version, Resource: "models", Name: model.Name,
+			})
+		},
+		Model: func(model types.NamespacedName) (*v1alpha1.Model, error) {
+			return known.Lister().Models(model.Namespace).Get(model.Name)
+		},
+		Synced: func() bool { return known.Informer().HasSynced() && tenants.HasSynced() },
+		Neighbours: tenancy.Neighbours(tenants.GetIndexer(), func(namespace string) ([]*v1alpha1.Model, error) {
+			return known.Lister().Models(namespace).List(labels.Everything())
+		}),
+		Cluster: func() *autoscalerconfig.Config {
+			return apisconfig.Autoscaler(scaling.Lister().ConfigMaps(env.KnativeServingNamespace).Get)
+		},
+		Recorded: recorded.New(env.Limiter, env.LimiterToken).Of,
+	})
+}
+
+// reviewsOf gives reviews a rate of their own: anybody can send tokens, and no reconciler is to
+// wait for that.
+func reviewsOf(config *rest.Config) *rest.Config {
+	own := rest.CopyConfig(config)
+	own.QPS, own.Burst = 20, 40
+	return own
+}
+
+// serve serves until the context ends.
+func serve(ctx context.Context, server *http.Server) {
+	go func() {
+		<-ctx.Done()
+		_ = server.Close()
+	}()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatalf("Error serving at %s: %v", server.Addr, err)
 	}
 }
 

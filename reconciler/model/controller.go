@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	corev1informers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker"
@@ -42,6 +43,9 @@ type Options struct {
 	ServingNamespace string
 	// WarmUpImage is that of the container that warms replicas of new revisions up.
 	WarmUpImage string
+	// Scaling is of the ConfigMap there that says how Knative scales what doesn't say so itself.
+	// It is started here.
+	Scaling corev1informers.ConfigMapInformer
 }
 
 // NewController returns what watches Models and all that they are made of.
@@ -70,7 +74,7 @@ func newController(ctx context.Context, warmUpResources func() corev1.ResourceRe
 	if err != nil {
 		logging.FromContext(ctx).Fatalw("Error setting up the event sender", zap.Error(err))
 	}
-	own := newParts(kubeclient.Get(ctx), options.ServingNamespace)
+	own := newParts(kubeclient.Get(ctx), options)
 
 	var impl *controller.Impl
 	now := schedule{PassiveClock: clock.RealClock{}, later: func(m any, after time.Duration) { impl.EnqueueAfter(m, after) }}

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	_ "knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker/fake"
+	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	_ "knative.dev/pkg/client/injection/kube/client/fake"
 	_ "knative.dev/pkg/client/injection/kube/informers/discovery/v1/endpointslice/fake"
 	"knative.dev/pkg/configmap"
@@ -26,6 +27,7 @@ import (
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model/fake"
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/ratelimit/fake"
 	_ "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant/fake"
+	"sluice.dev/sluice/reconciler/informers"
 )
 
 func fakeContext(t *testing.T) context.Context {
@@ -37,7 +39,9 @@ func fakeContext(t *testing.T) context.Context {
 
 func TestNewController(t *testing.T) {
 	cmw := configmap.NewStaticWatcher(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: config.WarmUpName}})
-	if NewController(Options{ServingNamespace: "knative-serving"})(fakeContext(t), cmw) == nil {
+	ctx := fakeContext(t)
+	scaling := informers.ConfigMap(kubeclient.Get(ctx), "knative-serving", config.AutoscalerName)
+	if NewController(Options{ServingNamespace: "knative-serving", Scaling: scaling})(ctx, cmw) == nil {
 		t.Error("no controller")
 	}
 }

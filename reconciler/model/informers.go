@@ -37,15 +37,15 @@ type parts struct {
 	scaling corev1informers.ConfigMapInformer
 }
 
-func newParts(kube kubernetes.Interface, servingNamespace string) parts {
+func newParts(kube kubernetes.Interface, options Options) parts {
 	ofModels := kubeinformers.NewSharedInformerFactoryWithOptions(kube, 0, kubeinformers.WithTransform(slim),
 		kubeinformers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = sluice.ModelLabelKey }))
 	return parts{
 		replicas:   ofModels.Core().V1().Pods(),
 		states:     ofModels.Apps().V1().ControllerRevisions(),
-		features:   informers.ConfigMap(kube, servingNamespace, servingconfig.FeaturesConfigName),
-		deployment: informers.ConfigMap(kube, servingNamespace, deployment.ConfigName),
-		scaling:    informers.ConfigMap(kube, servingNamespace, config.AutoscalerName),
+		features:   informers.ConfigMap(kube, options.ServingNamespace, servingconfig.FeaturesConfigName),
+		deployment: informers.ConfigMap(kube, options.ServingNamespace, deployment.ConfigName),
+		scaling:    options.Scaling,
 	}
 }
 

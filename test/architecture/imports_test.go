@@ -45,6 +45,22 @@ var rules = []rule{
 		forbidden: []string{"k8s.io/client-go/kubernetes", "knative.dev/", "reconciler/", "functions/"},
 	},
 	{
+		name:      "who may ask is told to any function, by the API server's word",
+		of:        under("functions/access"),
+		forbidden: []string{"k8s.io/client-go/", "knative.dev/", "reconciler/", "functions/"},
+	},
+	{
+		name:      "turns are anybody's",
+		of:        under("functions/turns"),
+		forbidden: []string{"context", "net", "k8s.io/client-go/", "knative.dev/", "reconciler/", "functions/"},
+	},
+	{
+		name:      "what is asked of Models changes nothing, and is handed what it reads",
+		of:        under("functions/asked"),
+		forbidden: []string{"k8s.io/client-go/", "istio.io/", "eventing", "reconciler/", "functions/"},
+		but:       []string{"reconciler/apis/", "functions/access", "functions/limit/demand/recorded", "functions/turns", "functions/whatif"},
+	},
+	{
 		name:      "how a Model is asked is the same for whoever asks",
 		of:        under("functions/answers"),
 		forbidden: []string{"k8s.io/", "knative.dev/", "istio.io/", "eventing", "reconciler/", "functions/"},

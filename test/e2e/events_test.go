@@ -347,6 +347,6 @@ func post(ctx context.Context, to, token, event string) (status int, answer stri
 	if err != nil {
 		return 0, "", err
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
 	return response.StatusCode, strings.TrimSpace(string(body)), errors.Join(err, response.Body.Close())
 }
