@@ -157,7 +157,7 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, reco
 	function.Prover = limit.NewProver(clock.RealClock{}, function.Proved, reach.In(function.Caches.GatewayPods))
 	offered := demand.New(informers, clock.RealClock{}, log, function.Look)
 	offered.Keep(recording.Tell)
-	function.Demand = offered
+	function.Demand, function.Scaled = offered, recording.Scale
 	function.Watch = watch.New(informers, clock.RealClock{}, log, function.Breached)
 	function.Events = sender
 	function.ProbeToken = informers.ProbeToken

@@ -78,6 +78,9 @@ type Function struct {
 	Prover *Prover
 	Demand Demand
 	Watch  Watch
+	// Scaled is told how many ready replicas the traffic of each virtual service has, by each
+	// pass; it may be nil.
+	Scaled func(now time.Time, ready map[string]int32)
 	Events Sender
 	// ProbeToken returns the installation's token, or "" while it has none.
 	ProbeToken func() string
@@ -245,6 +248,7 @@ func (f *Function) pass(ctx context.Context) error {
 	if f.divisions == nil {
 		f.batches.recall(s.limits, f.toldMarks(s), began)
 	}
+	f.recordReady(began, s)
 	s.batches, s.idle = f.batches.runsOn(s.limits, began)
 	plans := decide(s, f.plans)
 	f.divide(s, plans)

@@ -3,6 +3,7 @@ package limit
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 
@@ -20,12 +21,29 @@ func NewRecording(room int) *history.History {
 	})
 }
 
+// recordReady tells how many ready replicas each limit's traffic has, as a pass saw them.
+func (f *Function) recordReady(now time.Time, s *state) {
+	if f.Scaled == nil {
+		return
+	}
+	ready := make(map[string]int32, len(s.limits))
+	for _, l := range s.limits {
+		of := int32(0)
+		for _, r := range s.replicas[key(l)] {
+			of += r.Ready
+		}
+		ready[l.Spec.VirtualService] = of
+	}
+	f.Scaled(now, ready)
+}
+
 // tellAtOnce bounds the recordings that are told at the same time: each is some megabytes of
 // text. A namespace is told one of them, so that none keeps others from theirs.
 const tellAtOnce = 2
 
-// RecordedHandler answers what came to a Model in each second of the last day, as lines
-// `time,requests`, without requests with the mark of a batch. What came before its RateLimit
+// RecordedHandler answers what came to a Model in each second of the last day, and how many of
+// its replicas were ready, as lines `time,requests,replicas`, without requests with the mark of
+// a batch. What came before its RateLimit
 // was made is another's of that name, and isn't told. It tells pods of the Model's
 // namespace, and of our own; caller says whose a request is. A replica that doesn't lead
 // answers 503: another one knows. Where as many are told as may be it answers 429.

@@ -3,6 +3,7 @@ package limit
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"sluice.dev/sluice/functions/callers"
+	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/functions/limit/demand/recorded"
 	"sluice.dev/sluice/functions/whatif/trace"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -34,6 +36,7 @@ func TestRecordedHandler(t *testing.T) {
 		}
 	}
 	f.Caches.RateLimits = listers.NewRateLimitLister(known)
+	recording.Scale(time.Unix(1_700_000_000, 0), map[string]int32{"team.m": 2})
 	for second := range 5 {
 		n := float64(10 + second)
 		recording.Tell(time.Unix(1_700_000_000+int64(second), 0), map[string]float64{"team.m": n, "team.again": n, "team.fresh": n}, whole)
@@ -55,10 +58,10 @@ func TestRecordedHandler(t *testing.T) {
 		code     int
 		want     string
 	}{
-		"its own":            {true, "team", "team/m", http.StatusOK, "time,requests\n2023-11-14T22:13:20Z,11\n"},
+		"its own":            {true, "team", "team/m", http.StatusOK, "time,requests,replicas\n2023-11-14T22:13:20Z,11,2\n"},
 		"one made again":     {true, "team", "team/again", http.StatusOK, "time,requests\n2023-11-14T22:13:22Z,13\n"},
 		"made just now":      {true, "team", "team/fresh", http.StatusNotFound, "no demand of Model fresh is recorded"},
-		"ours":               {true, "sluice-system", "team/m", http.StatusOK, "time,requests\n"},
+		"ours":               {true, "sluice-system", "team/m", http.StatusOK, "time,requests,replicas\n"},
 		"another's":          {true, "else", "team/m", http.StatusForbidden, "a pod of namespace else may not know of Models in team"},
 		"of one not there":   {true, "else", "team/nobody", http.StatusForbidden, "a pod of namespace else"},
 		"nobody":             {true, "", "team/m", http.StatusUnauthorized, "unknown caller: who are you"},
@@ -83,6 +86,22 @@ func TestRecordedHandler(t *testing.T) {
 				t.Errorf("what is told can't be read: %v, %v", got, err)
 			}
 		})
+	}
+}
+
+// Every pass tells how many replicas there are, of all that a limit's requests go to.
+func TestReadyIsRecorded(t *testing.T) {
+	f, l := New(), rateLimit("m")
+	f.recordReady(time.Unix(7, 0), &state{}) // nobody asks
+	var at time.Time
+	var told map[string]int32
+	f.Scaled = func(now time.Time, ready map[string]int32) { at, told = now, ready }
+	f.recordReady(time.Unix(7, 0), &state{
+		limits:   []*v1alpha1.RateLimit{l, rateLimit("none")},
+		replicas: map[string][]capacity.Replicas{key(l): {{Revision: "m-1", Ready: 2, Desired: 5}, {Revision: "m-2", Ready: 1}}},
+	})
+	if want := map[string]int32{l.Spec.VirtualService: 3, rateLimit("none").Spec.VirtualService: 0}; at.Unix() != 7 || !maps.Equal(told, want) {
+		t.Errorf("told %v at %v, want %v", told, at, want)
 	}
 }
 

@@ -16,16 +16,19 @@ func TestRead(t *testing.T) {
 		text  string
 		start int64
 		want  []float32
+		ready []float32
 	}{
-		"seconds":         {"0,3\n1,4\n", 0, []float32{3, 4}},
-		"RFC 3339":        {"time,requests\n2026-01-31T15:04:05Z,3\n2026-01-31T16:04:06+01:00,4.5\n", 1769871845, []float32{3, 4.5}},
-		"gaps":            {"10,1\n13,2\n", 10, []float32{1, m, m, 2}},
-		"spaces, comment": {"# of the ranker\n 7 , 1 \n\n8,0\n", 7, []float32{1, 0}},
-		"one line":        {"1700000000,0", 1700000000, []float32{0}},
+		"seconds":         {"0,3\n1,4\n", 0, []float32{3, 4}, nil},
+		"RFC 3339":        {"time,requests\n2026-01-31T15:04:05Z,3\n2026-01-31T16:04:06+01:00,4.5\n", 1769871845, []float32{3, 4.5}, nil},
+		"gaps":            {"10,1\n13,2\n", 10, []float32{1, m, m, 2}, nil},
+		"spaces, comment": {"# of the ranker\n 7 , 1 \n\n8,0\n", 7, []float32{1, 0}, nil},
+		"one line":        {"1700000000,0", 1700000000, []float32{0}, nil},
+		"replicas":        {"time,requests,replicas\n5,3,1\n6,4, 2\n", 5, []float32{3, 4}, []float32{1, 2}},
+		"some replicas":   {"5,3\n6,4,\n7,4,2\n9,1\n", 5, []float32{3, 4, 4, m, 1}, []float32{m, m, 2, m, m}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Read(strings.NewReader(c.text))
-			if err != nil || got.Start.Unix() != c.start || !slices.Equal(got.Seconds, c.want) {
+			if err != nil || got.Start.Unix() != c.start || !slices.Equal(got.Seconds, c.want) || !slices.Equal(got.Ready, c.ready) {
 				t.Errorf("Read() = %v, %v, %v, want %v from %d", got.Start, got.Seconds, err, c.want, c.start)
 			}
 		})
@@ -50,7 +53,9 @@ func TestReadErrors(t *testing.T) {
 		"part of a second": {"2026-01-31T15:04:05.25Z,1\n", "isn't a full second: add up"},
 		"milliseconds":     {"1769871845000,1\n", "are they milliseconds?"},
 		"before time":      {"-4,1\n", "write seconds from 0"},
-		"three fields":     {"1,2,3\n", "line 1: it has 3 fields: write `time,requests`"},
+		"four fields":      {"1,2,3,4\n", "line 1: it has 4 fields: write `time,requests`"},
+		"no replicas":      {"1,2,many\n", `line 1: replicas are "many": write a whole number from 0 to 1000000`},
+		"too many of them": {"1,2,1000001\n", `line 1: replicas are "1000001"`},
 		"one field":        {"1\n", "line 1: it has 1 fields"},
 		"more than a week": {"0,1\n604800,1\n", "line 2: 604800 is more than 7 days after the first line"},
 		"an open quote":    {"0,1\n1,\"2\n", "reading the recording"},
@@ -68,6 +73,9 @@ func TestReadErrors(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	if err := (Trace{Seconds: []float32{1, 2}, Ready: []float32{1}}).Check(); err == nil || !strings.Contains(err.Error(), "replicas of 1 seconds, and requests of 2") {
+		t.Errorf("replicas of other seconds: %v", err)
+	}
 	for name, c := range map[string]struct {
 		seconds []float32
 		says    string
@@ -98,12 +106,22 @@ func TestWriteAndRead(t *testing.T) {
 			of.Seconds = append(of.Seconds, n)
 		}
 		of.Seconds = append(of.Seconds, known.Draw(t, "last"))
+		if rapid.Bool().Draw(t, "with replicas") {
+			for _, n := range of.Seconds {
+				ready := Missing
+				if n >= 0 { // a line has to tell of them
+					ready = float32(rapid.IntRange(-1, 2000).Draw(t, "replicas"))
+				}
+				of.Ready = append(of.Ready, ready)
+			}
+			of.Ready[len(of.Ready)-1] = 3
+		}
 		var text strings.Builder
 		if err := of.Write(&text); err != nil {
 			t.Fatal(err)
 		}
 		got, err := Read(strings.NewReader(text.String()))
-		if err != nil || !got.Start.Equal(of.Start) || !slices.Equal(got.Seconds, of.Seconds) {
+		if err != nil || !got.Start.Equal(of.Start) || !slices.Equal(got.Seconds, of.Seconds) || !slices.Equal(got.Ready, of.Ready) {
 			t.Fatalf("read %v, %v, wrote %v", got, err, of)
 		}
 	})
@@ -145,29 +163,20 @@ func TestStretches(t *testing.T) {
 	}
 }
 
-// A part has the seconds that begin within it.
 func TestBetween(t *testing.T) {
-	of := Trace{Start: time.Unix(100, 0).UTC(), Seconds: []float32{1, 2, Missing, 4}}
-	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
-	for name, c := range map[string]struct {
-		from, to time.Time
-		start    int64
-		want     []float32
+	of := Trace{Start: time.Unix(100, 0), Seconds: []float32{0, 1, 2, 3, 4}, Ready: []float32{5, 6, 7, 8, 9}}
+	at := func(s float64) time.Time { return time.Unix(0, int64(s*1e9)) }
+	for _, c := range []struct {
+		from, to    float64
+		start, want int64
+		seconds     int
 	}{
-		"all of it":           {of.Start, of.End(), 100, of.Seconds},
-		"more than all":       {time.Time{}, at(1 << 50), 100, of.Seconds},
-		"the first second":    {at(100_000), at(101_000), 100, []float32{1}},
-		"without the first":   {at(100_001), at(200_000), 101, []float32{2, Missing, 4}},
-		"a part of a second":  {at(100_000), at(101_001), 100, []float32{1, 2}},
-		"what is before":      {at(0), at(100_000), 100, nil},
-		"what is after":       {at(104_000), at(200_000), 104, nil},
-		"the other way round": {at(103_000), at(101_000), 103, nil},
+		{101, 103, 101, 1, 2}, {100.5, 102.5, 101, 1, 2}, {0, 1e6, 100, 0, 5}, {104.5, 200, 105, 0, 0}, {103, 101, 103, 0, 0}, {0, 50, 100, 0, 0},
 	} {
-		if got := of.Between(c.from, c.to); got.Start.Unix() != c.start || !slices.Equal(got.Seconds, c.want) {
-			t.Errorf("%s: %v from %d, want %v from %d", name, got.Seconds, got.Start.Unix(), c.want, c.start)
+		got := of.Between(at(c.from), at(c.to))
+		if got.Start.Unix() != c.start || len(got.Seconds) != c.seconds || len(got.Ready) != c.seconds ||
+			c.seconds > 0 && (got.Seconds[0] != float32(c.want) || got.Ready[0] != float32(c.want+5)) || !got.End().Equal(got.Start.Add(time.Duration(c.seconds)*time.Second)) {
+			t.Errorf("from %g to %g: %+v", c.from, c.to, got)
 		}
-	}
-	if got := of.End().Unix(); got != 104 {
-		t.Errorf("it ends at %d", got)
 	}
 }

@@ -13,6 +13,8 @@ const (
 	Longest = 7 * 24 * time.Hour
 	// MostRequests is the most that may have come in a second.
 	MostRequests = 1e6
+	// MostReady is the most replicas that may have been ready.
+	MostReady = 1_000_000
 	// patience is the longest gap over which replicas are taken to be as they were before it.
 	patience = time.Minute
 )
@@ -23,6 +25,9 @@ type Trace struct {
 	Start time.Time
 	// Seconds are the requests that came in each; negative where that isn't known.
 	Seconds []float32
+	// Ready are the replicas that were ready in each; negative where that isn't known, and
+	// nil where it is of none.
+	Ready []float32
 }
 
 // Missing marks a second of which nothing is known.
@@ -35,6 +40,9 @@ func (t Trace) Check() error {
 	}
 	if most := int(Longest.Seconds()); len(t.Seconds) > most {
 		return fmt.Errorf("the recording has %d seconds: at most %d, which are 7 days", len(t.Seconds), most)
+	}
+	if t.Ready != nil && len(t.Ready) != len(t.Seconds) {
+		return fmt.Errorf("the recording has replicas of %d seconds, and requests of %d: give both of each, or no replicas", len(t.Ready), len(t.Seconds))
 	}
 	known := 0
 	for i, n := range t.Seconds {
@@ -93,8 +101,13 @@ func (t Trace) Between(from, to time.Time) Trace {
 		}
 		return int(min(max(n, 0), int64(len(t.Seconds))))
 	}
-	first, end := at(from), at(to)
-	return Trace{Start: t.Start.Add(time.Duration(first) * time.Second), Seconds: t.Seconds[first:max(first, end)]}
+	first := at(from)
+	end := max(first, at(to))
+	part := Trace{Start: t.Start.Add(time.Duration(first) * time.Second), Seconds: t.Seconds[first:end]}
+	if t.Ready != nil {
+		part.Ready = t.Ready[first:end]
+	}
+	return part
 }
 
 // Stretches yields the known seconds between gaps of a minute and more. Over shorter gaps

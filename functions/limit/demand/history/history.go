@@ -38,6 +38,9 @@ type History struct {
 	rings map[string]*ring
 	// owned is how many of them each owner has.
 	owned map[string]int
+	// ready is how many replicas each had that were ready, as of scaled; zero for never.
+	ready  map[string]int32
+	scaled time.Time
 }
 
 // ring is what is known of one.
@@ -46,6 +49,7 @@ type ring struct {
 	// from is the first second that was kept, and last that in which a request came last.
 	from, last int64
 	kept       [seconds]short
+	ready      stairs
 }
 
 // New is a History with room for so many virtual services, at least one, which owners share.
@@ -141,6 +145,7 @@ func (h *History) close() {
 		if r.kept[h.until%seconds] = shorten(h.open[name]); !h.knows(name) {
 			r.kept[h.until%seconds] = missing
 		}
+		r.ready.note(h.until, h.readyOf(name))
 	}
 	clear(h.open)
 	h.until, h.whole = h.until+1, h.whole[:0]
@@ -200,9 +205,10 @@ func (h *History) leaves(owner string) (name string, ok bool) {
 }
 
 // Of is the demand of a virtual service, from the first second that is known, and that didn't
-// begin before since, up to the last one; false if there is none.
+// begin before since, up to the last one, and how many of its replicas were ready as each was
+// over; false if there is none.
 func (h *History) Of(name string, since time.Time) (trace.Trace, bool) {
-	kept, from := h.copy(name, since)
+	kept, ready, from := h.copy(name, since)
 	if len(kept) == 0 {
 		return trace.Trace{}, false
 	}
@@ -212,16 +218,17 @@ func (h *History) Of(name string, since time.Time) (trace.Trace, bool) {
 			out.Seconds[i] = trace.Missing
 		}
 	}
+	out.Ready = ready.between(from, from+int64(len(kept)))
 	return out, true
 }
 
 // copy is what is kept, as it is kept: whoever tells isn't held up by more than that.
-func (h *History) copy(name string, since time.Time) (kept []short, from int64) {
+func (h *History) copy(name string, since time.Time) (kept []short, ready stairs, from int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rings[name]
 	if r == nil {
-		return nil, 0
+		return nil, nil, 0
 	}
 	from = max(r.from, h.until-seconds)
 	if !since.IsZero() {
@@ -232,11 +239,12 @@ func (h *History) copy(name string, since time.Time) (kept []short, from int64) 
 		from = max(from, first)
 	}
 	if from >= h.until {
-		return nil, 0
+		return nil, nil, 0
 	}
+	ready = slices.Clone(r.ready)
 	begin, end := from%seconds, (h.until-1)%seconds+1
 	if begin < end {
-		return slices.Clone(r.kept[begin:end]), from
+		return slices.Clone(r.kept[begin:end]), ready, from
 	}
-	return slices.Concat(r.kept[begin:], r.kept[:end]), from
+	return slices.Concat(r.kept[begin:], r.kept[:end]), ready, from
 }
