@@ -99,7 +99,8 @@ func (c *course) world(seconds []float32) (w *replay.World, load float64, err er
 func (c *course) spent(w *replay.World) outcome {
 	used, came := w.Usage(), w.Flow()
 	return outcome{
-		replicaSeconds: used.ReplicaSeconds, offered: came.Offered, refused: came.Offered - came.Admitted, failed: w.Lost(),
+		replicaSeconds: used.ReplicaSeconds, readySeconds: used.ReadySeconds,
+		offered: came.Offered, refused: came.Offered - came.Admitted, failed: w.Lost(),
 		started: float64(used.Started), coldStarts: float64(used.Wakes), peak: float64(used.Peak),
 	}
 }
@@ -107,6 +108,7 @@ func (c *course) spent(w *replay.World) outcome {
 // plus is an outcome with what came of another stretch.
 func (o outcome) plus(p outcome) outcome {
 	o.replicaSeconds += p.replicaSeconds
+	o.readySeconds += p.readySeconds
 	o.offered += p.offered
 	o.refused += p.refused
 	o.failed += p.failed
@@ -119,6 +121,7 @@ func (o outcome) plus(p outcome) outcome {
 // minus is an outcome without what was before; the most stays.
 func (o outcome) minus(p outcome) outcome {
 	o.replicaSeconds -= p.replicaSeconds
+	o.readySeconds -= p.readySeconds
 	o.offered -= p.offered
 	o.refused -= p.refused
 	o.failed -= p.failed

@@ -19,8 +19,10 @@ func intervalOf(values []float64) Interval {
 
 // Figures are what comes of a Model.
 type Figures struct {
-	// ReplicaSeconds are those of replicas that start or are ready.
+	// ReplicaSeconds are those of replicas that start or are ready, ReadySeconds of those alone
+	// that are ready.
 	ReplicaSeconds Interval `json:"replicaSeconds"`
+	ReadySeconds   Interval `json:"readySeconds"`
 	// Offered are requests, Refused those that the limit refused, Failed those that were let
 	// in and found queues full or waited longer than the Model allows.
 	Offered Interval `json:"offered"`
@@ -41,7 +43,7 @@ type Figures struct {
 
 // outcome is what came of one run.
 type outcome struct {
-	replicaSeconds, offered, refused, failed, over, busy, coldStarts, started, peak float64
+	replicaSeconds, readySeconds, offered, refused, failed, over, busy, coldStarts, started, peak float64
 }
 
 func (o outcome) refusedShare() float64 { return share(o.refused, o.offered) }
@@ -67,6 +69,7 @@ func figuresOf(runs []outcome, without []outcome) Figures {
 	}
 	return Figures{
 		ReplicaSeconds: of(func(o outcome) float64 { return o.replicaSeconds }),
+		ReadySeconds:   of(func(o outcome) float64 { return o.readySeconds }),
 		Offered:        of(func(o outcome) float64 { return o.offered }),
 		Refused:        of(func(o outcome) float64 { return o.refused }),
 		Failed:         of(func(o outcome) float64 { return o.failed }),

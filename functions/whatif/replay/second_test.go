@@ -74,6 +74,7 @@ func TestAtOnceIsTheSame(t *testing.T) {
 			}
 		}
 		near("replica-seconds", a.usage.ReplicaSeconds, b.usage.ReplicaSeconds, .005*b.usage.ReplicaSeconds+TickEvery.Seconds()*float64(b.usage.Peak))
+		near("ready seconds", a.usage.ReadySeconds, b.usage.ReadySeconds, .005*b.usage.ReadySeconds+TickEvery.Seconds()*float64(b.usage.Peak))
 		busiest := 0.0
 		for _, steps := range demand {
 			sum := 0.0

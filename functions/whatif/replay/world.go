@@ -46,6 +46,8 @@ type Usage struct {
 	// ReplicaSeconds are those of replicas that start or are ready, and not of those that
 	// only finish what they have.
 	ReplicaSeconds float64
+	// ReadySeconds are those of them that are ready.
+	ReadySeconds float64
 	// Peak is the most of them, Started how many were asked for, and Wakes how often the first
 	// was, by a request to none.
 	Peak    int32
@@ -250,7 +252,8 @@ func (w *World) report() {
 }
 
 func (w *World) spend(d time.Duration) {
-	all, _ := w.replicas.count(w.now)
+	all, ready := w.replicas.count(w.now)
 	w.usage.ReplicaSeconds += float64(all) * d.Seconds()
+	w.usage.ReadySeconds += float64(ready) * d.Seconds()
 	w.usage.Peak = max(w.usage.Peak, all)
 }
