@@ -214,6 +214,9 @@ var mistakesInModels = []mistake{
 	{what: "a trial's latency without a bound", written: `spec: {trial: {for: 10m, autoscaling: {target: 5}, unless: {latency: {percentile: 99}}}}`, field: "spec.trial.unless.latency.above", remedy: "is required", by: bySchema},
 	{what: "a trial's latency as a number", written: `spec: {trial: {for: 10m, autoscaling: {target: 5}, unless: {latency: {above: 250}}}}`, field: "spec.trial.unless.latency.above", remedy: `"250ms" for milliseconds`},
 	{what: "a trial's latency beyond the timeout", written: `spec: {timeoutSeconds: 20, trial: {for: 10m, autoscaling: {target: 5}, unless: {latency: {above: 20s}}}}`, field: "spec.trial.unless.latency.above", remedy: "below timeoutSeconds, which is 20s"},
+	{what: "a trial that is kept", written: `spec: {trial: {for: 10m, autoscaling: {target: 5}, unless: {latency: {above: 1s}}, keep: "true"}}`, field: "spec.trial.keep", remedy: "[IfBetter]", by: bySchema},
+	{what: "a trial that is kept without a goal", written: `spec: {trial: {for: 10m, autoscaling: {target: 5}, keep: IfBetter}}`, field: "spec.trial.unless.latency", remedy: "as in latency: {above: 250ms}"},
+	{what: "a trial that is kept too soon", written: `spec: {trial: {for: 30s, autoscaling: {target: 5}, unless: {latency: {above: 1s}}, keep: IfBetter}}`, field: "spec.trial.for", remedy: "must be at least 1m0s"},
 	{what: "the rate beside the limit", written: `spec: {requestsPerSecondPerReplica: 4}`, field: `unknown field "spec.requestsPerSecondPerReplica"`, remedy: "did you mean spec.limit.requestsPerSecondPerReplica?"},
 
 	// The warm-up.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
 )
 
 // Hash tells one trial from another: 16 hex digits of all that it says.
@@ -78,6 +80,22 @@ func (m *Model) Tried() *Model {
 		overlay(&tried.Spec.Limit, trial.Limit)
 	}
 	return tried
+}
+
+// KeepPatch is a JSON merge patch that has the Model itself say all that it tries, and why. It
+// is of this version of the Model alone: another one refuses it as a conflict.
+func (m *Model) KeepPatch(why string) map[string]any {
+	annotations, tried := map[string]any{sluice.ChangeCauseAnnotationKey: why}, m.Tried().Annotations
+	for key := range m.Annotations {
+		if _, stays := tried[key]; !stays {
+			annotations[key] = nil
+		}
+	}
+	spec := m.Spec.Trial.values()
+	if limit := m.Spec.Trial.Limit; limit != nil && limit.RequestsPerSecondPerReplica != nil {
+		spec["limit"]["requestsPerSecondPerReplica"] = decimal(*limit.RequestsPerSecondPerReplica) // as people write it
+	}
+	return map[string]any{"metadata": map[string]any{"resourceVersion": m.ResourceVersion, "annotations": annotations}, "spec": spec}
 }
 
 // HoldsTried tells whether the Model itself has come to say all that it tries.

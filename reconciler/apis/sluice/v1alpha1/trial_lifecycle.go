@@ -20,7 +20,33 @@ const (
 	TrialReasonTenantCap = "TenantCap"
 	// TrialReasonInvalid is that it can't be: the webhook refuses it, and wasn't asked.
 	TrialReasonInvalid = "Invalid"
+	// TrialReasonBetter is that what was tried was measured better than what the Model says. It
+	// is that of a trial that runs as well, until the Model says what was tried.
+	TrialReasonBetter = "Better"
+	// TrialReasonNotBetter is that it was measured, and is no better.
+	TrialReasonNotBetter = "NotBetter"
+	// TrialReasonUnverified is that it can't be told whether it is better.
+	TrialReasonUnverified = "Unverified"
+	// TrialReasonNotWritten is that it is better, and couldn't be written to the Model.
+	TrialReasonNotWritten = "NotWritten"
 )
+
+const (
+	// TrialJudgedAfter is how long after a trial's end all that came of it is known: gateways are
+	// asked once a second.
+	TrialJudgedAfter = 3 * time.Second
+	// TrialJudgedWithin bounds the time after its end in which a trial is judged, and written to
+	// the Model where it was better. What is tried is in force until then.
+	TrialJudgedWithin = 30 * time.Second
+)
+
+// TrialVerdict is what was found of a trial whose time has passed.
+type TrialVerdict struct {
+	// Reason is Better, NotBetter or Unverified.
+	Reason string
+	// Message has the figures that it rests on.
+	Message string
+}
 
 // baseHolds is how what is said of a trial's end ends.
 const baseHolds = ". The Model goes by spec.autoscaling and spec.limit again."
@@ -37,13 +63,40 @@ func (s *TrialStatus) End(reason, message string, at time.Time) *TrialStatus {
 
 // Keep is a trial that is over as its values are the Model's own, at a time.
 func (s *TrialStatus) Keep(at time.Time) *TrialStatus {
+	if s.Reason == TrialReasonBetter {
+		return s.over(TrialKept, TrialReasonBetter, s.Message, at)
+	}
 	return s.over(TrialKept, TrialReasonInBase, "spec.autoscaling and spec.limit have come to say all that was tried.", at)
 }
 
 func (s *TrialStatus) over(phase TrialPhase, reason, message string, at time.Time) *TrialStatus {
 	out := s.DeepCopy()
-	out.Phase, out.Reason, out.Message, out.EndTime = phase, reason, message, microTime(at)
+	out.Phase, out.Reason, out.Message, out.EndTime, out.JudgedGeneration = phase, reason, message, microTime(at), 0
 	return out
+}
+
+// FindBetter is a trial that runs, and was found to be better than a generation of its Model.
+func (s *TrialStatus) FindBetter(message string, generation int64) *TrialStatus {
+	out := s.DeepCopy()
+	out.Reason, out.Message, out.JudgedGeneration = TrialReasonBetter, message, generation
+	return out
+}
+
+// IsBetterThan tells whether a trial was found to be better than this generation of its Model.
+func (s *TrialStatus) IsBetterThan(generation int64) bool {
+	return s.Reason == TrialReasonBetter && s.JudgedGeneration == generation
+}
+
+// Unjudged is a trial whose time has passed, and that was not judged in the time that there is
+// for it; or was, and couldn't be written to its Model in that.
+func (s *TrialStatus) Unjudged(now time.Time) *TrialStatus {
+	ended := s.EndTime.UTC().Format(time.RFC3339)
+	if s.Reason == TrialReasonBetter {
+		return s.End(TrialReasonNotWritten, fmt.Sprintf("%s It could not be written to the Model within %s of the trial's end at %s",
+			s.Message, TrialJudgedWithin, ended), now)
+	}
+	return s.End(TrialReasonUnverified, fmt.Sprintf("Whether it is better was not found out within %s of its end at %s; this was seen at %s",
+		TrialJudgedWithin, ended, now.UTC().Format(time.RFC3339)), now)
 }
 
 // Release is what is left of a trial, nil for none, once spec.trial is gone: how it ended.

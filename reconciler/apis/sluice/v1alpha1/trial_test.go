@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/apis"
 	"pgregory.net/rapid"
+
+	"sluice.dev/sluice/reconciler/apis/sluice"
 )
 
 // trying is a Model that tries something for ten minutes.
@@ -43,6 +47,8 @@ func latencyBound(d time.Duration) func(*TrialSpec) {
 	return bounding(TrialUnless{Latency: &TrialLatency{Above: metav1.Duration{Duration: d}}})
 }
 
+func keeping(k TrialKeep) func(*TrialSpec) { return func(t *TrialSpec) { t.Keep = k } }
+
 // running is the status of a Model's trial that began a minute ago, of ten.
 func running(m *Model) { m.Status.Trial = BeginTrial(m.Spec.Trial, time.Unix(1_000_000, 0)) }
 
@@ -63,6 +69,12 @@ func TestTrialValidation(t *testing.T) {
 		{"a headroom alone", trying(triedLimit(func(l *LimitSpec) { l.HeadroomPercent = ptr(int32(50)) }), func(t *TrialSpec) { t.Autoscaling = nil }), "", ""},
 		{"both bounds", trying(bounding(TrialUnless{ErrorPercent: ptr(int32(2)), Latency: &TrialLatency{Percentile: ptr(int32(95)), Above: *duration("250ms")}})), "", ""},
 		{"a target in place of an annotation that is wrong together with it", both(annotated("target", "0.5"), trying()), "", ""},
+
+		{"kept if it is better", trying(keeping(TrialKeepIfBetter), latencyBound(time.Second), lasting(time.Minute)), "", ""},
+		{"kept by nobody's rule", trying(keeping("Always"), latencyBound(time.Second)), "spec.trial.keep", `must be IfBetter, is "Always"; leave it out`},
+		{"kept without bounds", trying(keeping(TrialKeepIfBetter)), unlessPath + ".latency", "as in latency: {above: 250ms}, or leave keep out"},
+		{"kept without a goal", trying(keeping(TrialKeepIfBetter), bounding(TrialUnless{ErrorPercent: ptr(int32(2))})), unlessPath + ".latency", "as in latency"},
+		{"kept too soon", trying(keeping(TrialKeepIfBetter), latencyBound(time.Second), lasting(59*time.Second)), "spec.trial.for", "must be at least 1m0s, is 59s, as keep is IfBetter"},
 
 		{"no time", trying(lasting(0)), "spec.trial.for", "as in 10m"},
 		{"too short a time", trying(lasting(9 * time.Second)), "spec.trial.for", "from 10s to 24h0m0s"},
@@ -248,12 +260,42 @@ func TestTriedIsTheBaseToCome(t *testing.T) {
 		if m.HoldsTried() != same {
 			t.Fatalf("held: %t, and the same: %t", m.HoldsTried(), same)
 		}
+		if got := patched(t, m); !got.HoldsTried() || !equality.Semantic.DeepEqual(got.Spec.Autoscaling, in.Spec.Autoscaling) ||
+			!equality.Semantic.DeepEqual(got.Spec.Limit, in.Spec.Limit) || !maps.Equal(got.Annotations, union(in.Annotations, "why")) || !equality.Semantic.DeepEqual(got.Spec.Trial, m.Spec.Trial) {
+			t.Fatalf("written to the Model it is %+v, want %+v", got, in)
+		}
 		rest := in.DeepCopy()
 		rest.Spec.Autoscaling, rest.Spec.Limit, rest.Annotations = m.Spec.Autoscaling, m.Spec.Limit, m.Annotations
 		if !equality.Semantic.DeepEqual(rest, m) || in.Annotations["team"] != "search" {
 			t.Fatalf("more is another than what can be tried: %+v", in)
 		}
 	})
+}
+
+// patched is the Model once what it tries is written to it.
+func patched(t *rapid.T, m *Model) *Model {
+	text, err := json.Marshal(m)
+	if err == nil {
+		var patch []byte
+		if patch, err = json.Marshal(m.KeepPatch("why")); err == nil {
+			text, err = jsonpatch.MergePatch(text, patch)
+		}
+	}
+	out := &Model{}
+	if err == nil {
+		err = json.Unmarshal(text, out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// union is what annotations are with a cause.
+func union(annotations map[string]string, why string) map[string]string {
+	out := maps.Clone(annotations)
+	out[sluice.ChangeCauseAnnotationKey] = why
+	return out
 }
 
 func drawScaling(t *rapid.T, of string) AutoscalingSpec {
@@ -307,7 +349,7 @@ func TestTrialHash(t *testing.T) {
 	seen := map[string]string{}
 	for name, changes := range map[string][]func(*TrialSpec){
 		"as it is": nil, "for longer": {lasting(time.Hour)}, "with a limit": {written}, "with a bound": {seconds},
-		"with another bound": {latencyBound(2 * time.Second)}, "of another target": {triedScaling(func(a *AutoscalingSpec) { a.Target = ptr(int32(6)) })},
+		"kept": {seconds, keeping(TrialKeepIfBetter)}, "with another bound": {latencyBound(2 * time.Second)}, "of another target": {triedScaling(func(a *AutoscalingSpec) { a.Target = ptr(int32(6)) })},
 	} {
 		h := hash(changes...)
 		if other, there := seen[h]; there {
@@ -379,5 +421,20 @@ func TestBoundsOfATrial(t *testing.T) {
 	}
 	if got := m.BoundsOf(m.Status.Trial.Keep(time.Unix(1_000_060, 0))); got != nil {
 		t.Errorf("over, it is watched by %+v", got)
+	}
+}
+
+// What is written to a Model is written to that very version of it, and as people write it.
+func TestKeepPatch(t *testing.T) {
+	t.Parallel()
+	m := validModel()
+	m.ResourceVersion = "7"
+	m.Annotations = map[string]string{AutoscalingPrefix + "target": "0.5", AutoscalingPrefix + "window": "30s", "team": "search"}
+	trying(triedLimit(func(l *LimitSpec) { l.RequestsPerSecondPerReplica = quantity("33500m") }))(m)
+	got, err := json.Marshal(m.KeepPatch("why"))
+	want := `{"metadata":{"annotations":{"autoscaling.knative.dev/target":null,"kubernetes.io/change-cause":"why"},"resourceVersion":"7"},` +
+		`"spec":{"autoscaling":{"target":5},"limit":{"requestsPerSecondPerReplica":"33.5"}}}`
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v\nwant %s", got, err, want)
 	}
 }

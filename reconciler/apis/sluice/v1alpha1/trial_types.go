@@ -24,7 +24,20 @@ type TrialSpec struct {
 	// lasts its time.
 	// +optional
 	Unless *TrialUnless `json:"unless,omitempty"`
+	// Keep is when what was tried is kept by itself, once the trial's time has passed. IfBetter:
+	// if it was measured better than what the Model says; then it is written to
+	// spec.autoscaling and spec.limit, else the trial ends. That needs unless.latency, the goal
+	// that it is judged by, and 60s at least. Unset: never.
+	// +optional
+	Keep TrialKeep `json:"keep,omitempty"`
 }
+
+// TrialKeep is when what was tried is kept by itself.
+// +kubebuilder:validation:Enum=IfBetter
+type TrialKeep string
+
+// TrialKeepIfBetter keeps what was measured better than what the Model says.
+const TrialKeepIfBetter TrialKeep = "IfBetter"
 
 // TrialUnless are bounds of what callers get of the Model, at least one.
 type TrialUnless struct {
@@ -65,7 +78,8 @@ type TrialStatus struct {
 	Hash string `json:"hash,omitempty"`
 	// Phase is how far it is.
 	Phase TrialPhase `json:"phase"`
-	// Reason, in one word, is why it is over.
+	// Reason, in one word, is why it is over. Of one that runs it is Better once it was found to
+	// be, until it is written to the Model.
 	// +optional
 	Reason string `json:"reason,omitempty"`
 	// Message says the same in words.
@@ -74,7 +88,11 @@ type TrialStatus struct {
 	// StartTime is when it began.
 	// +optional
 	StartTime *metav1.MicroTime `json:"startTime,omitempty"`
-	// EndTime is when it ended, or will at the latest.
+	// EndTime is when it ended, or will at the latest; one that is to be kept if it is better
+	// has 30 s more, in which it is judged.
 	// +optional
 	EndTime *metav1.MicroTime `json:"endTime,omitempty"`
+	// JudgedGeneration is that of the Model than which it was found to be better.
+	// +optional
+	JudgedGeneration int64 `json:"judgedGeneration,omitempty"`
 }

@@ -14,6 +14,8 @@ const (
 	minTrial        = 10 * time.Second
 	maxTrial        = 24 * time.Hour
 	minTrialLatency = time.Millisecond
+	// minKeptTrial is the shortest trial that can be found to be better.
+	minKeptTrial = time.Minute
 )
 
 // CheckTrial says why what spec.trial says can't be tried, as far as that shows without the
@@ -26,7 +28,7 @@ func (t *TrialSpec) validate() *apis.FieldError {
 	if t == nil {
 		return nil
 	}
-	errs := t.Autoscaling.validateTried().ViaField("autoscaling").Also(t.Unless.validate().ViaField("unless"))
+	errs := t.Autoscaling.validateTried().ViaField("autoscaling").Also(t.Unless.validate().ViaField("unless"), t.validateKeep())
 	switch d := t.For.Duration; {
 	case d == 0:
 		err := apis.ErrMissingField("for")
@@ -38,6 +40,27 @@ func (t *TrialSpec) validate() *apis.FieldError {
 	if (t.Autoscaling == nil || *t.Autoscaling == AutoscalingSpec{}) && (t.Limit == nil || *t.Limit == LimitSpec{}) {
 		errs = errs.Also(invalid(apis.CurrentField, "tries nothing: say which fields of autoscaling or limit have other values meanwhile, "+
 			"as in autoscaling: {target: 5}"))
+	}
+	return errs
+}
+
+// validateKeep holds a trial that is to be kept by itself to what that is decided by.
+func (t *TrialSpec) validateKeep() *apis.FieldError {
+	var errs *apis.FieldError
+	switch t.Keep {
+	case "":
+		return nil
+	case TrialKeepIfBetter:
+	default:
+		return invalid("keep", "must be %s, is %q; leave it out to keep nothing by itself", TrialKeepIfBetter, t.Keep)
+	}
+	if t.Unless == nil || t.Unless.Latency == nil {
+		err := apis.ErrMissingField("unless.latency")
+		err.Details = fmt.Sprintf("keep: %s goes by how long requests may take: say that, as in latency: {above: 250ms}, or leave keep out", t.Keep)
+		errs = errs.Also(err)
+	}
+	if d := t.For.Duration; d >= minTrial && d < minKeptTrial {
+		errs = errs.Also(invalid("for", "must be at least %s, is %s, as keep is %s: in less nothing is found out; or leave keep out", minKeptTrial, d, t.Keep))
 	}
 	return errs
 }
