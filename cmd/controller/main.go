@@ -16,6 +16,7 @@ import (
 	corev1informers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
@@ -28,6 +29,7 @@ import (
 	"sluice.dev/sluice/functions/access"
 	"sluice.dev/sluice/functions/asked"
 	"sluice.dev/sluice/functions/limit/demand/recorded"
+	"sluice.dev/sluice/functions/verify"
 	apisconfig "sluice.dev/sluice/reconciler/apis/config"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
@@ -78,7 +80,9 @@ func controllers(env environment) []injection.ControllerConstructor {
 func models(env environment) injection.ControllerConstructor {
 	return func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
 		scaling := informers.ConfigMap(kubeclient.Get(ctx), env.KnativeServingNamespace, apisconfig.AutoscalerName)
-		impl := model.NewController(model.Options{ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage, Scaling: scaling})(ctx, cmw)
+		impl := model.NewController(model.Options{
+			ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage, Scaling: scaling, Verifier: verifier(env),
+		})(ctx, cmw)
 		go serve(ctx, answering(ctx, env, scaling).Server(fmt.Sprintf(":%d", env.Port)))
 		return impl
 	}
@@ -128,6 +132,15 @@ func serve(ctx context.Context, server *http.Server) {
 	}()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatalf("Error serving at %s: %v", server.Addr, err)
+	}
+}
+
+// verifier judges trials by what the limiter recorded.
+func verifier(env environment) func(ctx context.Context, changed func(types.NamespacedName)) model.Verifier {
+	return func(ctx context.Context, changed func(types.NamespacedName)) model.Verifier {
+		v := verify.New(recorded.New(env.Limiter, env.LimiterToken).Of, changed, clock.RealClock{})
+		go v.Run(ctx)
+		return v
 	}
 }
 

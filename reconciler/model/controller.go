@@ -46,6 +46,9 @@ type Options struct {
 	// Scaling is of the ConfigMap there that says how Knative scales what doesn't say so itself.
 	// It is started here.
 	Scaling corev1informers.ConfigMapInformer
+	// Verifier returns what judges trials, until the context ends, and has changed told of the
+	// Model of whose trial it found something.
+	Verifier func(ctx context.Context, changed func(types.NamespacedName)) Verifier
 }
 
 // NewController returns what watches Models and all that they are made of.
@@ -92,7 +95,7 @@ func newController(ctx context.Context, warmUpResources func() corev1.ResourceRe
 		resources:    warmUpResources,
 		warmth:       newWarmth(func(model types.NamespacedName) { impl.EnqueueKey(model) }, now),
 		sender:       sender,
-	}, newTellings(sender, func(model types.NamespacedName) { impl.EnqueueKey(model) }, now), now)
+	}, options.Verifier(ctx, func(model types.NamespacedName) { impl.EnqueueKey(model) }), newTellings(sender, func(model types.NamespacedName) { impl.EnqueueKey(model) }, now), now)
 	impl = modelreconciler.NewImpl(recording.WithRecorder(ctx, "model-controller"), r)
 
 	watchAll(ctx, &wake{models: models.Lister(), caps: r.caps}, impl)

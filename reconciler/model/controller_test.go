@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	_ "knative.dev/eventing/pkg/client/injection/informers/eventing/v1/broker/fake"
 	kubeclient "knative.dev/pkg/client/injection/kube/client"
@@ -40,8 +41,12 @@ func fakeContext(t *testing.T) context.Context {
 func TestNewController(t *testing.T) {
 	cmw := configmap.NewStaticWatcher(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: config.WarmUpName}})
 	ctx := fakeContext(t)
-	scaling := informers.ConfigMap(kubeclient.Get(ctx), "knative-serving", config.AutoscalerName)
-	if NewController(Options{ServingNamespace: "knative-serving", Scaling: scaling})(ctx, cmw) == nil {
+	options := Options{
+		ServingNamespace: "knative-serving",
+		Scaling:          informers.ConfigMap(kubeclient.Get(ctx), "knative-serving", config.AutoscalerName),
+		Verifier:         func(context.Context, func(types.NamespacedName)) Verifier { return nothingFound{} },
+	}
+	if NewController(options)(ctx, cmw) == nil {
 		t.Error("no controller")
 	}
 }

@@ -109,15 +109,17 @@ type schedule struct {
 	later func(m any, after time.Duration)
 }
 
-func newReconciler(c cluster, w warming, t *tellings, s schedule) *Reconciler {
+func newReconciler(c cluster, w warming, v Verifier, t *tellings, s schedule) *Reconciler {
 	asked := newInquiries(c.kube, s)
 	found := &obstacles{revisions: c.revisions, autoscalers: c.autoscalers, pods: c.pods, inquiries: asked, schedule: s}
 	bodies := &bodyCopies{kube: c.kube, revisions: c.revisions, clock: s}
 	late := newBehind(c.sluice, s)
 	return &Reconciler{
 		behind: late,
-		trials: &trials{rateLimits: c.rateLimits, behind: late, schedule: s},
-		caps:   &caps{services: c.services, revisions: c.revisions, models: c.models, tenants: c.tenants},
+		trials: &trials{
+			client: c.sluice, rateLimits: c.rateLimits, pods: c.pods, behind: late, verifier: v, autoscaling: c.autoscaling, schedule: s,
+		},
+		caps: &caps{services: c.services, revisions: c.revisions, models: c.models, tenants: c.tenants},
 		steps: []step{
 			&services{
 				client: c.serving, lister: c.services, obstacles: found, behind: late, later: s.later,

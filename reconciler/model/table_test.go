@@ -62,7 +62,7 @@ const (
 )
 
 func TestReconcile(t *testing.T) {
-	slices.Concat(lifeRows(), changeRows(), metadataRows(), failureRows(), tenantRows(), capRows(), warmUpRows(), uptakeRows(), trialRows(), historyRows()).Test(t, factory)
+	slices.Concat(lifeRows(), changeRows(), metadataRows(), failureRows(), tenantRows(), capRows(), warmUpRows(), uptakeRows(), trialRows(), keptRows(), historyRows()).Test(t, factory)
 }
 
 // lifeRows take a Model from its creation to rest.
@@ -821,7 +821,7 @@ func factory(t *testing.T, row *rtesting.TableRow) (controller.Reconciler, rtest
 		},
 		warmth: warmth,
 		sender: sender,
-	}, tellings, schedule{
+	}, foundBy(row), tellings, schedule{
 		PassiveClock: clocktesting.NewFakePassiveClock(noon),
 		later: func(_ any, after time.Duration) {
 			if want, ok := row.OtherTestData["again"].([]time.Duration); ok && slices.Contains(want, after) {

@@ -8,10 +8,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	corev1listers "k8s.io/client-go/listers/core/v1"
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/controller"
+	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	sluiceclientset "sluice.dev/sluice/reconciler/client/clientset/versioned"
 	sluicelisters "sluice.dev/sluice/reconciler/client/listers/sluice/v1alpha1"
 )
 
@@ -19,8 +22,12 @@ import (
 // status has a trial's end before any of its values is: so whoever looks next, be it after
 // an hour, ends it by the same time.
 type trials struct {
-	rateLimits sluicelisters.RateLimitLister
-	behind     *behind
+	client      sluiceclientset.Interface
+	rateLimits  sluicelisters.RateLimitLister
+	pods        corev1listers.PodLister
+	behind      *behind
+	verifier    Verifier
+	autoscaling func() *autoscalerconfig.Config
 	schedule
 }
 
@@ -36,7 +43,11 @@ type trialState struct {
 	before *v1alpha1.TrialStatus
 	// breach of its bounds; nil for none.
 	breach *v1alpha1.RateLimitBreach
-	now    time.Time
+	// generation of the Model, and what was found of the trial beside it, once its time has
+	// passed; nil for nothing yet.
+	generation int64
+	verdict    *v1alpha1.TrialVerdict
+	now        time.Time
 }
 
 // trialPlan is how a trial goes on.
@@ -45,6 +56,8 @@ type trialPlan struct {
 	status *v1alpha1.TrialStatus
 	// inForce tells whether what is tried is in force.
 	inForce bool
+	// write tells whether the Model itself is to say what is tried.
+	write bool
 	// again is after how long to look again; 0 for not by itself.
 	again time.Duration
 }
@@ -73,15 +86,17 @@ func decideTrial(s trialState) trialPlan {
 		return over(s.before.Keep(s.now))
 	case s.breach != nil:
 		return over(s.before.End(s.breach.Reason, s.breach.Message, s.now))
-	case s.before.ElapsedBy(s.now):
-		return over(s.before.Elapse(s.now))
+	case !s.before.ElapsedBy(s.now):
+		return trialPlan{status: s.before, inForce: true, again: s.before.EndTime.Sub(s.now)}
+	case s.spec.Keep == v1alpha1.TrialKeepIfBetter && s.before.StartTime != nil && s.before.EndTime != nil:
+		return decideKept(s)
 	}
-	return trialPlan{status: s.before, inForce: true, again: s.before.EndTime.Sub(s.now)}
+	return over(s.before.Elapse(s.now))
 }
 
 // plan decides how a Model's trial goes on.
 func (t *trials) plan(m *v1alpha1.Model) (trialPlan, error) {
-	state := trialState{spec: m.Spec.Trial, before: m.Status.Trial, now: t.Now()}
+	state := trialState{spec: m.Spec.Trial, before: m.Status.Trial, generation: m.Generation, now: t.Now()}
 	if state.spec == nil {
 		return decideTrial(state), nil
 	}
@@ -92,6 +107,9 @@ func (t *trials) plan(m *v1alpha1.Model) (trialPlan, error) {
 			return trialPlan{}, err
 		}
 		state.breach = limit.BreachOf(state.before.StartTime)
+		if err := t.verify(m, &state); err != nil {
+			return trialPlan{}, err
+		}
 	}
 	return decideTrial(state), nil
 }
@@ -111,6 +129,9 @@ func (r *Reconciler) begin(ctx context.Context, m *v1alpha1.Model) (*pass, error
 	// Bounds are watched as long as the status says that the trial runs: so a breach is there
 	// to be read again where the trial's end couldn't be written.
 	p.bounds = m.BoundsOf(before)
+	if plan.write && m.Status.Trial.Runs(m.Spec.Trial) {
+		r.trials.keep(ctx, m)
+	}
 	if plan.inForce && m.Status.Trial.Runs(m.Spec.Trial) {
 		p.Model = m.Tried()
 		r.trials.later(m, plan.again)
@@ -146,12 +167,12 @@ func (t *trials) tell(ctx context.Context, m *v1alpha1.Model, before *v1alpha1.T
 	recorder := controller.GetEventRecorder(ctx)
 	switch {
 	case now == nil || before != nil && before.Phase == now.Phase && before.StartTime.Equal(now.StartTime):
-		// As it was, but for the hash of what is gone.
+		// As it was, but for the hash of what is gone, or for what was found and isn't written yet.
 	case now.Phase == v1alpha1.TrialRunning:
 		recorder.Eventf(m, corev1.EventTypeNormal, "TrialBegan", "Trying %s for %s at most", m.Spec.Trial.Values(), m.Spec.Trial.For.Duration)
 	case now.Phase == v1alpha1.TrialKept:
 		recorder.Event(m, corev1.EventTypeNormal, "TrialKept", now.Message)
-	case now.Reason == v1alpha1.TrialReasonElapsed || now.Reason == v1alpha1.TrialReasonTakenAway:
+	case now.Reason == v1alpha1.TrialReasonElapsed || now.Reason == v1alpha1.TrialReasonTakenAway || now.Reason == v1alpha1.TrialReasonNotBetter:
 		recorder.Event(m, corev1.EventTypeNormal, "TrialEnded", now.Message)
 	default:
 		recorder.Eventf(m, corev1.EventTypeWarning, "TrialEnded", "%s: %s", now.Reason, now.Message)
