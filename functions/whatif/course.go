@@ -17,11 +17,17 @@ type course struct {
 	arrivals arrivals
 	outcome  outcome
 	tally    tally
+	// passed are the known seconds that have; tuned is what is in force, and later what is yet to
+	// come.
+	passed int
+	tuned  tuning
+	later  []tuning
 }
 
 // stretch runs demand without long gaps; ok is false once enough is known.
 func (c *course) stretch(ctx context.Context, seconds []float32, enough func(outcome) bool) (ok bool, err error) {
 	c.tally = tally{} // what comes before the demand is nobody's
+	c.tune()
 	w, load, err := c.world(seconds)
 	if err != nil {
 		return false, err
@@ -48,8 +54,13 @@ func (c *course) stretch(ctx context.Context, seconds []float32, enough func(out
 				}
 			}
 		}
+		if c.tune() {
+			in.rest()
+			w.Tune(c.tuned.model, c.tuned.rule, c.tuned.burst())
+		}
 		c.arrivals.of(float64(n), &steps)
 		in.second(&steps)
+		c.passed++
 	}
 	in.rest()
 	w.Waiting(func(came time.Duration, n float64) { c.tally.count(came, w.Now(), n) })
@@ -61,11 +72,22 @@ func (c *course) stretch(ctx context.Context, seconds []float32, enough func(out
 	return true, nil
 }
 
+// tune has the tuning be in force whose time has come, and is true if that is another one.
+func (c *course) tune() bool {
+	another := false
+	for len(c.later) > 0 && c.later[0].from <= c.passed {
+		c.tuned, c.later, another = c.later[0], c.later[1:], true
+	}
+	return another
+}
+
+// burst is the bucket's depth as a time of its rate.
+func (t tuning) burst() time.Duration { return t.model.Spec.Limit.Burst.Duration }
+
 // world is one that has long had the demand with which seconds begin.
 func (c *course) world(seconds []float32) (w *replay.World, load float64, err error) {
-	limit := c.model.Spec.Limit
 	w, err = replay.New(replay.Setup{
-		Model: c.model, Cluster: c.Cluster, Rule: c.rule, Burst: limit.Burst.Duration, Replica: c.known.replica(c.model),
+		Model: c.tuned.model, Cluster: c.Cluster, Rule: c.tuned.rule, Burst: c.tuned.burst(), Replica: c.known.replica(c.model),
 		Start: func() time.Duration {
 			return c.known.ColdStarts[c.chance.IntN(len(c.known.ColdStarts))] + c.known.WarmUp
 		},

@@ -14,6 +14,7 @@ import (
 
 	"sluice.dev/sluice/functions/limit/capacity"
 	"sluice.dev/sluice/functions/whatif/replay"
+	"sluice.dev/sluice/functions/whatif/trace"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
@@ -29,10 +30,19 @@ const (
 // setup is all that the runs of a Model have in common.
 type setup struct {
 	Question
-	model      *v1alpha1.Model
+	tuning
 	perReplica float64
 	known      Measured
-	rule       replay.Rule
+	// later tunings are in order of when they come.
+	later []tuning
+}
+
+// tuning is a Model, its defaults filled in, and how it is limited.
+type tuning struct {
+	model *v1alpha1.Model
+	rule  replay.Rule
+	// from is how many known seconds of the demand come before it.
+	from int
 }
 
 // setupOf is what runs go by, and what of it was assumed.
@@ -50,7 +60,7 @@ func (q Question) setupOf(model *v1alpha1.Model) (setup, []string, error) {
 	if err := checkTuning(m, q.Cluster); err != nil {
 		return setup{}, nil, err
 	}
-	s := setup{Question: q, model: m}
+	s := setup{Question: q, tuning: tuning{model: m}}
 	s.perReplica, _ = perReplica.Float64()
 	var assumed []string
 	s.known, assumed = q.Measured.of(s.perReplica)
@@ -61,6 +71,20 @@ func (q Question) setupOf(model *v1alpha1.Model) (setup, []string, error) {
 		return setup{}, nil, fmt.Errorf("goal.within is %s, below the %s that a request takes of a replica alone: no tuning keeps it", q.Goal.Within, s.known.TailLatency)
 	}
 	return s, assumed, nil
+}
+
+// change has the Model be tuned as the question says.
+func (s *setup) change() error {
+	for i, c := range s.Changes {
+		to, _, err := s.setupOf(c.Model)
+		if err != nil {
+			return fmt.Errorf("changes[%d].model: %w", i, err)
+		}
+		before := trace.Trace{Seconds: s.Demand.Seconds[:c.After/time.Second]}
+		to.from = before.Known()
+		s.later = append(s.later, to.tuning)
+	}
+	return nil
 }
 
 // checkTuning is an error for what no Model is let in with, and no replay could go by.
@@ -115,7 +139,7 @@ func (s *setup) busy() float64 {
 // What it is told only grows.
 func (s *setup) once(ctx context.Context, number int, enough func(outcome) bool) (of outcome, ok bool, err error) {
 	c := &course{
-		setup:  s,
+		setup: s, tuned: s.tuning, later: s.later,
 		chance: rand.New(rand.NewPCG(seed, uint64(number))), //nolint:gosec // a figure has to be the same each time
 	}
 	// What comes and how long starts take are drawn apart: a Model that starts more replicas

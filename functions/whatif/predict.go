@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 
@@ -26,6 +27,9 @@ type Question struct {
 	// Model is the one in force. What its limit.queue lets wait is taken for refused: the
 	// demand doesn't say what of it comes from inside the cluster.
 	Model *v1alpha1.Model
+	// Changes are what that one is tuned to while the demand comes, in order. Another Model that
+	// it is compared with, or that is proposed, stays as it is.
+	Changes []Change
 	// Cluster is how Knative scales where the Model doesn't say; nil is as Knative comes.
 	Cluster *autoscalerconfig.Config
 	// Measured is what is known of its replicas.
@@ -40,6 +44,16 @@ type Question struct {
 
 	// fine has each course pass step by step.
 	fine bool
+}
+
+// Change is another tuning that comes into force.
+type Change struct {
+	// After is how long after the demand's beginning: whole seconds, before its end.
+	After time.Duration
+	// Model is the one in force from then on. Only its tuning counts: spec.autoscaling, spec.limit
+	// and its autoscaling.knative.dev/* annotations, as far as a revision that is there takes
+	// them up.
+	Model *v1alpha1.Model
 }
 
 // Answer is what would come of a Model, and of another one.
@@ -75,8 +89,25 @@ func (q Question) check() error {
 	if q.Runs < 0 || q.Runs > mostRuns {
 		return fmt.Errorf("runs is %d: give 1 to %d, or 0 for %d", q.Runs, mostRuns, DefaultRuns)
 	}
+	if err := q.checkChanges(); err != nil {
+		return err
+	}
 	if q.Ready != nil && (*q.Ready < 0 || *q.Ready > mostReplicas) {
 		return fmt.Errorf("ready is %d: give 0 to %d replicas", *q.Ready, mostReplicas)
+	}
+	return nil
+}
+
+func (q Question) checkChanges() error {
+	lasts, before := time.Duration(len(q.Demand.Seconds))*time.Second, time.Duration(0)
+	for i, c := range q.Changes {
+		switch {
+		case c.Model == nil:
+			return fmt.Errorf("changes[%d].model is missing: name the Model that is in force from then on", i)
+		case c.After%time.Second != 0 || c.After < before || c.After >= lasts:
+			return fmt.Errorf("changes[%d].after is %s: give whole seconds from %s on, before the demand ends after %s", i, c.After, before, lasts)
+		}
+		before = c.After
 	}
 	return nil
 }
@@ -96,6 +127,9 @@ func Predict(ctx context.Context, q Question, changed *v1alpha1.Model) (*Answer,
 	}
 	is, assumed, err := q.setupOf(q.Model)
 	if err != nil {
+		return nil, err
+	}
+	if err := is.change(); err != nil {
 		return nil, err
 	}
 	answer := &Answer{Seconds: q.Demand.Known(), MissingShare: q.Demand.MissingShare(), Runs: q.runs(), Assumed: assumed}

@@ -106,6 +106,46 @@ func TestNoChangeIsNoDifference(t *testing.T) {
 	}
 }
 
+// What the Model is tuned to meanwhile is in force from then on and not before; what is there
+// from the beginning is as if it had always been; and another Model stays as it is.
+func TestChanges(t *testing.T) {
+	bound := func(most int32, headroom int32) *v1alpha1.Model {
+		return ranker(func(s *v1alpha1.ModelSpec) {
+			s.Autoscaling.MaxReplicas, s.Limit.HeadroomPercent = to(most), to(headroom)
+		})
+	}
+	q := Question{Demand: demandOf(120, func(float64) float64 { return 200 }), Model: bound(2, 100), Measured: measured, Runs: 3, Ready: to(int32(2))}
+	half := q
+	half.Changes = []Change{{After: time.Minute, Model: bound(5, 100)}}
+	before, after := predict(t, q, nil).Model, predict(t, half, bound(2, 100))
+	if all := before.Refused.Median; math.Abs(after.Model.Refused.Median-all/2) > .06*all {
+		t.Errorf("%g are refused with more replicas after half of the time, %g without", after.Model.Refused.Median, all)
+	}
+	if after.Model.PeakReplicas.High != 5 || before.PeakReplicas.High != 2 {
+		t.Errorf("%g replicas at most, and %g without the change", after.Model.PeakReplicas.High, before.PeakReplicas.High)
+	}
+	if !reflect.DeepEqual(*after.Changed, before) {
+		t.Errorf("another Model came to %+v, want %+v", *after.Changed, before)
+	}
+	always := q
+	always.Model = bound(5, 100)
+	from := q
+	from.Changes = []Change{{Model: bound(5, 100)}}
+	if got, want := predict(t, from, nil).Model, predict(t, always, nil).Model; !reflect.DeepEqual(got, want) {
+		t.Errorf("tuned at once: %+v, want %+v", got, want)
+	}
+	// A gap has no part in it: of what is missing nothing is known.
+	gap := half
+	gap.Demand.Seconds = append(append(append([]float32{}, q.Demand.Seconds[:60]...), make([]float32, 90)...), q.Demand.Seconds[60:]...)
+	for i := 60; i < 150; i++ {
+		gap.Demand.Seconds[i] = trace.Missing
+	}
+	gap.Changes = []Change{{After: 100 * time.Second, Model: bound(5, 100)}}
+	if got, want := predict(t, gap, nil).Model.Refused.Median, after.Model.Refused.Median; math.Abs(got-want) > .02*want {
+		t.Errorf("%g are refused where the change comes in a gap, %g without one", got, want)
+	}
+}
+
 // Courses whose quiet seconds are taken at once come to the same as those step by step:
 // replica-seconds within 1 %, what is refused within 0.2 % of the demand, and seconds over
 // the goal within 1 % of them all.
@@ -226,6 +266,16 @@ func TestPredictErrors(t *testing.T) {
 		"goal.within is 50ms, below the 100ms that a request": func(q *Question) { q.Goal.Within = 50 * time.Millisecond },
 		"runs is 102: give 1 to 101":                          func(q *Question) { q.Runs = 102 },
 		"ready is -1: give 0 to":                              func(q *Question) { q.Ready = to(int32(-1)) },
+		"changes[0].model is missing":                         func(q *Question) { q.Changes = []Change{{}} },
+		"changes[0].after is 240ms: give whole seconds from 0s on": func(q *Question) {
+			q.Changes = []Change{{After: 240 * time.Millisecond, Model: ranker(nil)}}
+		},
+		"changes[1].after is 1s: give whole seconds from 2s on, before the demand ends after 4m0s": func(q *Question) {
+			q.Changes = []Change{{After: 2 * time.Second, Model: ranker(nil)}, {After: time.Second, Model: ranker(nil)}}
+		},
+		"changes[0].model: spec.limit.headroomPercent is -1": func(q *Question) {
+			q.Changes = []Change{{Model: ranker(func(s *v1alpha1.ModelSpec) { s.Limit.HeadroomPercent = to(int32(-1)) })}}
+		},
 		"class] is hpa.autoscaling.knative.dev: only Knative's own": func(q *Question) {
 			q.Model.Annotations = map[string]string{v1alpha1.AutoscalingPrefix + "class": "hpa.autoscaling.knative.dev"}
 		},

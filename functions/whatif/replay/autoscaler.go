@@ -93,29 +93,42 @@ func newAutoscaler(model *v1alpha1.Model, cluster *autoscalerconfig.Config) (*au
 	if n := model.Spec.ContainerConcurrency; n != nil {
 		a.pa.Spec.ContainerConcurrency = *n
 	}
-	decider := kparesources.MakeDecider(a.pa, cluster)
-	a.target, a.window = decider.Spec.TargetValue, decider.Spec.StableWindow
-	a.rps = decider.Spec.ScalingMetric == autoscaling.RPS
-	a.least, a.most = a.pa.ScaleBounds(cluster)
-	scrape := "private"
-	if decider.Spec.TargetBurstCapacity == -1 {
-		scrape = "" // as Knative has it: the activators see everything
-	}
-	a.windows = newWindows(resources.MakeMetric(a.pa, scrape, cluster))
-	a.scaler = scaling.New(*attribute.EmptySet(), noop.NewMeterProvider(), model.Namespace, model.Name, a.windows, a, &decider.Spec)
-	a.zeroing = zeroing{
-		enabled: cluster.EnableScaleToZero, window: a.window, retention: cluster.ScaleToZeroPodRetentionPeriod,
-		grace: cluster.ScaleToZeroGracePeriod, deadline: progressDeadline,
-	}
-	if d, ok := a.pa.ScaleToZeroPodRetention(); ok {
-		a.zeroing.retention = d
-	}
+	a.zeroing = zeroing{enabled: cluster.EnableScaleToZero, grace: cluster.ScaleToZeroGracePeriod, deadline: progressDeadline}
 	if d := model.ProgressDeadline(); d > 0 {
 		a.zeroing.deadline = d
 	}
+	spec, metric := a.settings()
+	a.windows = newWindows(metric)
+	a.scaler = scaling.New(*attribute.EmptySet(), noop.NewMeterProvider(), model.Namespace, model.Name, a.windows, a, spec)
 	a.want(0)
 	a.activator, a.way.proxied = true, 0
 	return a, nil
+}
+
+// settings are what Knative makes of the PodAutoscaler's annotations whenever they change.
+func (a *autoscaler) settings() (*scaling.DeciderSpec, *autoscalingv1alpha1.Metric) {
+	spec := &kparesources.MakeDecider(a.pa, a.cluster).Spec
+	a.target, a.window, a.rps = spec.TargetValue, spec.StableWindow, spec.ScalingMetric == autoscaling.RPS
+	a.least, a.most = a.pa.ScaleBounds(a.cluster)
+	a.zeroing.window, a.zeroing.retention = a.window, a.cluster.ScaleToZeroPodRetentionPeriod
+	if d, ok := a.pa.ScaleToZeroPodRetention(); ok {
+		a.zeroing.retention = d
+	}
+	scrape := "private"
+	if spec.TargetBurstCapacity == -1 {
+		scrape = "" // as Knative has it: the activators see everything
+	}
+	return spec, resources.MakeMetric(a.pa, scrape, a.cluster)
+}
+
+// tune has it go by a Model's settings from now on, as far as a revision that is there takes
+// them up: what its first ones made of the scaler and the windows stays.
+func (a *autoscaler) tune(model *v1alpha1.Model, now time.Duration) {
+	a.pa.Annotations = model.AutoscalingAnnotations()
+	spec, metric := a.settings()
+	a.scaler.Update(spec)
+	a.windows.resize(metric)
+	a.reconcile(now)
 }
 
 // sleeps is true while the first request, by the activator, has it decide at once.
@@ -127,11 +140,7 @@ func (a *autoscaler) waits() bool { return a.decided == 0 || a.way.phase == acti
 // observe records a report of the second that ends: requests in flight on average,
 // and how many came.
 func (a *autoscaler) observe(now time.Duration, concurrency, requests float64) {
-	value := concurrency
-	if a.rps {
-		value = requests
-	}
-	a.windows.record(at(now).Add(-time.Nanosecond), value)
+	a.windows.record(at(now).Add(-time.Nanosecond), concurrency, requests)
 }
 
 // decide is a tick.

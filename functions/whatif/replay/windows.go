@@ -11,18 +11,22 @@ import (
 	"knative.dev/serving/pkg/autoscaler/metrics"
 )
 
-// windows are Knative's for one revision and the metric that it scales by. They are kept
-// as its collector keeps them (serving pkg/autoscaler/metrics), which would scrape by the
-// real clock.
+// windows are Knative's for one revision. They are kept as its collector keeps them
+// (serving pkg/autoscaler/metrics), which would scrape by the real clock: of both metrics,
+// since the revision may come to scale by the other one.
 type windows struct {
-	stable, panicking averager
+	concurrency, requests averages
 	// scraped is true if replicas are asked, and not the activators alone: then no data is
 	// no decision.
 	scraped bool
 }
 
+// averages are a metric's.
+type averages struct{ stable, panicking averager }
+
 type averager interface {
 	Record(at time.Time, value float64)
+	ResizeWindow(length time.Duration)
 	WindowAverage(now time.Time) float64
 	IsEmpty(now time.Time) bool
 }
@@ -34,23 +38,44 @@ func newWindows(of *autoscalingv1alpha1.Metric) *windows {
 		}
 		return aggregation.NewTimedFloat64Buckets(length, config.BucketSize)
 	}
-	return &windows{stable: window(of.Spec.StableWindow), panicking: window(of.Spec.PanicWindow), scraped: of.Spec.ScrapeTarget != ""}
+	both := func() averages { return averages{window(of.Spec.StableWindow), window(of.Spec.PanicWindow)} }
+	return &windows{concurrency: both(), requests: both(), scraped: of.Spec.ScrapeTarget != ""}
 }
 
-func (w *windows) record(at time.Time, value float64) {
-	w.stable.Record(at, value)
-	w.panicking.Record(at, value)
+// resize has windows be as long as a metric says, with what they have. How they average is
+// settled from their beginning.
+func (w *windows) resize(to *autoscalingv1alpha1.Metric) {
+	for _, of := range []averages{w.concurrency, w.requests} {
+		of.stable.ResizeWindow(to.Spec.StableWindow)
+		of.panicking.ResizeWindow(to.Spec.PanicWindow)
+	}
+	w.scraped = to.Spec.ScrapeTarget != ""
+}
+
+func (w *windows) record(at time.Time, concurrency, requests float64) {
+	w.concurrency.record(at, concurrency)
+	w.requests.record(at, requests)
+}
+
+func (a averages) record(at time.Time, value float64) {
+	a.stable.Record(at, value)
+	a.panicking.Record(at, value)
+}
+
+// of is the averages of a metric.
+func (w *windows) of(a averages, now time.Time) (stable, panicking float64, err error) {
+	if w.scraped && a.stable.IsEmpty(now) {
+		return 0, 0, metrics.ErrNoData
+	}
+	return a.stable.WindowAverage(now), a.panicking.WindowAverage(now), nil
 }
 
 // StableAndPanicConcurrency implements metrics.MetricClient.
 func (w *windows) StableAndPanicConcurrency(_ types.NamespacedName, now time.Time) (stable, panicking float64, err error) {
-	if w.scraped && w.stable.IsEmpty(now) {
-		return 0, 0, metrics.ErrNoData
-	}
-	return w.stable.WindowAverage(now), w.panicking.WindowAverage(now), nil
+	return w.of(w.concurrency, now)
 }
 
-// StableAndPanicRPS implements metrics.MetricClient: whoever is asked knows what it counts.
-func (w *windows) StableAndPanicRPS(key types.NamespacedName, now time.Time) (stable, panicking float64, err error) {
-	return w.StableAndPanicConcurrency(key, now)
+// StableAndPanicRPS implements metrics.MetricClient.
+func (w *windows) StableAndPanicRPS(_ types.NamespacedName, now time.Time) (stable, panicking float64, err error) {
+	return w.of(w.requests, now)
 }

@@ -95,8 +95,24 @@ func New(s Setup) (*World, error) {
 	if s.Failed != nil {
 		r.failed = func(came, at int, n float64) { s.Failed(time.Duration(came)*Step, time.Duration(at)*Step, n) }
 	}
-	w.state = capacity.Replicas{Percent: 100, Max: revision.Max(scaler.pa, scaler.cluster), Initial: revision.FromZero(scaler.pa, scaler.cluster)}
+	w.state = capacity.Replicas{Percent: 100}
+	w.bound()
 	return w, nil
+}
+
+// bound has the limit go by the revision's bounds.
+func (w *World) bound() {
+	a := w.scaler
+	w.state.Max, w.state.Initial, w.told = revision.Max(a.pa, a.cluster), revision.FromZero(a.pa, a.cluster), false
+}
+
+// Tune has another tuning be in force from now on: the Model's annotations, as far as a
+// revision that is there takes them up, the rule, and the bucket's depth as a time of its rate.
+func (w *World) Tune(model *v1alpha1.Model, rule Rule, burst time.Duration) {
+	w.rule, w.gateway.burst = rule, burst
+	w.scaler.tune(model, w.now)
+	w.bound()
+	w.scale()
 }
 
 // Settle is a World whose windows and replicas have long been full of some load, in

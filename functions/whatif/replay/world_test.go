@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"maps"
 	"math"
 	"math/big"
 	"testing"
@@ -165,6 +166,81 @@ func TestEachSettingShows(t *testing.T) {
 				t.Errorf("%g replica-seconds, and %g before", got, before)
 			}
 		})
+	}
+}
+
+// A World that is tuned comes to be as one that was always so, as Knative's revisions do: by
+// all settings but those that are settled in the beginning, which stay.
+func TestTune(t *testing.T) {
+	base := map[string]string{"target": "5", "target-utilization-percentage": "70", "window": "30s", "min-scale": "1"}
+	with := func(changes map[string]string) map[string]string {
+		all := maps.Clone(base)
+		maps.Copy(all, changes)
+		return all
+	}
+	// A rise and a fall, long after the tuning.
+	usage := func(w *World) float64 {
+		w.pass(200, 40)
+		before := w.Usage().ReplicaSeconds
+		w.pass(60, 300)
+		w.pass(120, 20)
+		if err := w.Conserved(); err != nil {
+			t.Error(err)
+		}
+		return w.Usage().ReplicaSeconds - before
+	}
+	for name, c := range map[string]struct {
+		changes map[string]string
+		stays   bool
+	}{
+		"target":        {changes: map[string]string{"target": "2"}},
+		"utilization":   {changes: map[string]string{"target-utilization-percentage": "30"}},
+		"minimum":       {changes: map[string]string{"min-scale": "6"}},
+		"maximum":       {changes: map[string]string{"max-scale": "3"}},
+		"activation":    {changes: map[string]string{"activation-scale": "8"}},
+		"metric":        {changes: map[string]string{"metric": "rps", "target": "20"}},
+		"longer window": {changes: map[string]string{"window": "2m"}},
+		"panic window":  {changes: map[string]string{"panic-window-percentage": "100"}},
+		"threshold":     {changes: map[string]string{"panic-threshold-percentage": "1000"}},
+		"burst":         {changes: map[string]string{"target-burst-capacity": "-1"}},
+		"delay":         {changes: map[string]string{"scale-down-delay": "2m"}, stays: true},
+		"aggregation":   {changes: map[string]string{"metric-aggregation-algorithm": "weighted-exponential"}, stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setupOf(with(c.changes))
+			tuned, always, never := newWorld(t, setupOf(base)), newWorld(t, s), newWorld(t, setupOf(base))
+			for _, w := range []*World{tuned, always, never} {
+				w.Settle(40, 2)
+				w.pass(10, 40)
+			}
+			tuned.Tune(s.Model, s.Rule, s.Burst)
+			want, got := usage(always), usage(tuned)
+			if c.stays {
+				want = usage(never)
+			}
+			if math.Abs(got-want) > 1e-6*want {
+				t.Errorf("%g replica-seconds, want %g", got, want)
+			}
+		})
+	}
+}
+
+// The bounds and the limit are other ones at once, or as soon as Envoy gets them.
+func TestTuneIsAtOnce(t *testing.T) {
+	w := newWorld(t, setupOf(map[string]string{"max-scale": "2"}))
+	w.Settle(80, 2)
+	w.pass(10, 300)
+	limited := w.gateway.rate
+	s := setupOf(map[string]string{"max-scale": "9", "min-scale": "4"})
+	w.Tune(s.Model, s.Rule, s.Burst)
+	if w.scaler.applied < 4 {
+		t.Errorf("%d replicas are asked for, want 4 at least", w.scaler.applied)
+	}
+	for range int(Lag/Step) + 1 {
+		w.Step(15)
+	}
+	if w.gateway.rate <= limited {
+		t.Errorf("%g a second are admitted, and %g were before", w.gateway.rate, limited)
 	}
 }
 
