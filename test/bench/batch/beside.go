@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/test/bench/internal/command"
+	"sluice.dev/sluice/test/bench/internal/openloop"
 	"sluice.dev/sluice/test/load"
 )
 
@@ -175,7 +176,7 @@ func (b *bench) loadAlone(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	from := got.Start.Add(settle)
-	latencies, _ := admitted(got.between(from, from.Add(fullFor)))
+	latencies, _ := openloop.Admitted(got.Between(from, from.Add(fullFor)))
 	return float64(len(latencies)) / fullFor.Seconds(), nil
 }
 

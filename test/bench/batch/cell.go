@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sluice.dev/sluice/test/bench/internal/command"
+	"sluice.dev/sluice/test/bench/internal/openloop"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
 )
@@ -34,7 +35,7 @@ type cell struct {
 func (b *bench) hold(ctx context.Context, lead load.Schedule, count int, into *cell) error {
 	rate := lead[len(lead)-1].To
 	counted := max(leastCounted, time.Duration(float64(count)/rate*float64(time.Second)))
-	var got *callers
+	var got *openloop.Callers
 	var first, second platform.Counts
 	from := time.Now().Add(lead.Duration())
 	both, ctx := errgroup.WithContext(ctx)
@@ -52,7 +53,7 @@ func (b *bench) hold(ctx context.Context, lead load.Schedule, count int, into *c
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	latencies, refused := admitted(got.between(from, from.Add(counted)))
+	latencies, refused := openloop.Admitted(got.Between(from, from.Add(counted)))
 	into.latencies, into.refused = append(into.latencies, latencies...), into.refused+refused
 	into.took = append(into.took, taken(first, second, got))
 	into.left = append(into.left, float64(busy.perReplica)-rate)
@@ -69,9 +70,9 @@ func (b *bench) countsAt(ctx context.Context, at time.Time) (platform.Counts, er
 
 // taken is what came through beside callers between two counts, in requests per second. What
 // carries the mark is counted by itself; of what doesn't, it is what is left.
-func taken(first, second platform.Counts, online *callers) float64 {
-	answers := online.between(first.At, second.At)
-	_, refused := admitted(answers)
+func taken(first, second platform.Counts, online *openloop.Callers) float64 {
+	answers := online.Between(first.At, second.At)
+	_, refused := openloop.Admitted(answers)
 	others := second.Refused - first.Refused - float64(refused)
 	came := second.Marked - first.Marked
 	if came == 0 {

@@ -23,6 +23,7 @@ import (
 	"sluice.dev/sluice/functions/batch/output"
 	"sluice.dev/sluice/functions/batch/task"
 	"sluice.dev/sluice/functions/batch/worker"
+	"sluice.dev/sluice/test/bench/internal/openloop"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -113,7 +114,7 @@ func (c *crew) start(ctx context.Context, by gate) (stop func() error, err error
 		Namespace: namespace, Name: "crew", UID: strconv.Itoa(c.runs), Model: "http://" + c.at.Host, Credits: c.url,
 		Input:   task.Input{Store: task.Store{Volume: c.below("in")}, Key: "items.jsonl"},
 		Output:  task.Output{Store: task.Store{Volume: out}},
-		Request: task.Request{Path: c.path, Timeout: task.Duration(longestAnswer)},
+		Request: task.Request{Path: c.path, Timeout: task.Duration(openloop.LongestAnswer)},
 		Bounds:  task.Bounds{Shards: endlessWorkers},
 	}
 	t.SetDefaults()
@@ -171,8 +172,8 @@ type caller struct {
 
 func newCaller(at platform.Endpoint, path string) *caller {
 	transport := at.Transport()
-	transport.MaxIdleConnsPerHost = inFlight
-	return &caller{client: &http.Client{Transport: transport, Timeout: longestAnswer}, url: at.URL(path)}
+	transport.MaxIdleConnsPerHost = openloop.InFlight
+	return &caller{client: &http.Client{Transport: transport, Timeout: openloop.LongestAnswer}, url: at.URL(path)}
 }
 
 // Ask asks once.

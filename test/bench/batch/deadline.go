@@ -12,6 +12,7 @@ import (
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/bench/internal/census"
 	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/platform"
@@ -79,11 +80,11 @@ func (b *bench) measureDeadline(ctx context.Context) error {
 		}
 	}
 	counting, cancel := context.WithCancel(ctx)
-	c := newCensus()
+	c := census.New()
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer cancel()
-	beside.Go(func() { b.observe(counting, c) })
+	beside.Go(func() { c.Observe(counting, b.clients, namespace) })
 
 	group, running := errgroup.WithContext(ctx)
 	figures := make([][]report.Figure, len(deadlines))
@@ -115,7 +116,7 @@ func (b *bench) measureDeadline(ctx context.Context) error {
 }
 
 // meet is one run.
-func (b *bench) meet(ctx context.Context, deadline time.Duration, c *census) ([]report.Figure, error) {
+func (b *bench) meet(ctx context.Context, deadline time.Duration, c *census.Census) ([]report.Figure, error) {
 	name := dutyName(deadline)
 	of := b.batch(name, name, numberPath(dutySeconds), "in/deadline/")
 	of.Spec.Deadline = &metav1.Duration{Duration: deadline}
@@ -131,26 +132,26 @@ func (b *bench) meet(ctx context.Context, deadline time.Duration, c *census) ([]
 		return nil, err
 	}
 	began, over := done.Status.StartTime.Time, done.Status.CompletionTime.Time
-	spent := c.between(name, began, over)
-	start, ok := c.shortest(name)
+	spent := c.Between(name, began, over)
+	start, ok := c.Shortest(name)
 	if !ok {
 		return nil, fmt.Errorf("no replica of %s was seen to be Ready", name)
 	}
 	n, least := leastReplicas(deadlineItems, dutyRate, deadline, start), leastSeconds(deadlineItems, dutyRate, deadline, start)
 	title := fmt.Sprintf("%.0f s: ", deadline.Seconds())
 	b.Sayf("deadline: %sover after %.0f s, %d replicas, %.0f replica-seconds, %.0f of them Ready; the least are %d, %.0f, each starting in %.1f s",
-		title, over.Sub(began).Seconds(), spent.most, spent.seconds, spent.ready, n, least, start.Seconds())
+		title, over.Sub(began).Seconds(), spent.Most, spent.Seconds, spent.Ready, n, least, start.Seconds())
 	if err := b.atZero(ctx, name); err != nil {
 		return nil, err
 	}
-	after := c.between(name, over, time.Now()).seconds
+	after := c.Between(name, over, time.Now()).Seconds
 	return []report.Figure{
 		report.Value(title+"over after", over.Sub(began).Seconds(), "s").Within(report.AtMost, deadline.Seconds()),
-		report.Value(title+"replica-seconds / the least", spent.seconds/least, "×").Within(report.AtMost, 1.2),
-		report.Value(title+"replica-seconds", spent.seconds, "s"),
+		report.Value(title+"replica-seconds / the least", spent.Seconds/least, "×").Within(report.AtMost, 1.2),
+		report.Value(title+"replica-seconds", spent.Seconds, "s"),
 		report.Value(title+"the least that could", least, "s"),
-		report.Value(title+"used of what those served that were Ready", deadlineItems/(dutyRate*spent.ready), "×"),
-		report.Value(title+"replicas at most", float64(spent.most), ""),
+		report.Value(title+"used of what those served that were Ready", deadlineItems/(dutyRate*spent.Ready), "×"),
+		report.Value(title+"replicas at most", float64(spent.Most), ""),
 		report.Value(title+"the fewest that could", float64(n), ""),
 		report.Value(title+"a replica's shortest start", start.Seconds(), "s"),
 		report.Value(title+"replica-seconds from its end until there are none", after, "s"),

@@ -15,6 +15,7 @@ import (
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/bench/internal/command"
+	"sluice.dev/sluice/test/bench/internal/openloop"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -335,8 +336,8 @@ func (k *killing) callOnline(ctx context.Context, r *killRun, stop <-chan struct
 			Address: k.gateway, Host: m.Status.URL.Host, Method: http.MethodPost, Path: r.path(), Body: []byte(number(0)),
 			Header: http.Header{"Content-Type": {"application/json"}},
 		},
-		Schedule: schedule, Lanes: lanes, RequestTimeout: longestAnswer, Stop: stop,
-		Bounds: load.Bounds{Requests: schedule.Requests(), Duration: schedule.Duration() + longestAnswer, InFlight: inFlight},
+		Schedule: schedule, Lanes: openloop.Lanes, RequestTimeout: openloop.LongestAnswer, Stop: stop,
+		Bounds: load.Bounds{Requests: schedule.Requests(), Duration: schedule.Duration() + openloop.LongestAnswer, InFlight: openloop.InFlight},
 	}.Run(ctx)
 	if err != nil {
 		k.Sayf("kill: no online callers: %v", err)

@@ -130,7 +130,7 @@ func (k *killing) working(r *killRun, part string) moment {
 func worksOn(pods []corev1.Pod, part string) string {
 	for i := range pods {
 		p := &pods[i]
-		if p.DeletionTimestamp == nil && isReady(p) && (part == "" || p.Labels[batchv1.JobCompletionIndexAnnotation] == part) {
+		if p.DeletionTimestamp == nil && platform.IsReady(p) && (part == "" || p.Labels[batchv1.JobCompletionIndexAnnotation] == part) {
 			return p.Name
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/bench/internal/openloop"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -97,13 +98,13 @@ func counted(before platform.Counts, offered, marked, refused float64) platform.
 
 func TestWhatOthersTake(t *testing.T) {
 	first := platform.Counts{At: start, Offered: 100, Marked: 50, Refused: 5}
-	online := &callers{}
+	online := &openloop.Callers{}
 	for i := range 120 {
 		status := http.StatusOK
 		if i%60 == 0 {
 			status = http.StatusTooManyRequests
 		}
-		online.note(load.Answer{Due: start.Add(time.Duration(i) * time.Second / 120), Status: status})
+		online.Note(load.Answer{Due: start.Add(time.Duration(i) * time.Second / 120), Status: status})
 	}
 	for _, c := range []struct {
 		name                     string

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
@@ -19,28 +17,9 @@ import (
 	"sluice.dev/sluice/test/platform"
 )
 
-// readyWithin bounds the wait for a Model that was just created, its image pulled.
-const readyWithin = 2 * time.Minute
-
 // deploy creates a Model and waits until it is Ready.
 func (b *bench) deploy(ctx context.Context, m *v1alpha1.Model) (platform.Endpoint, error) {
-	models := b.clients.Sluice.SluiceV1alpha1().Models(namespace)
-	if _, err := models.Create(ctx, m, metav1.CreateOptions{}); err != nil {
-		return platform.Endpoint{}, fmt.Errorf("creating Model %s: %w", m.Name, err)
-	}
-	at := platform.Endpoint{Address: b.gateway}
-	err := platform.Until(ctx, readyWithin, "Model "+m.Name+" to be Ready", func(ctx context.Context) (string, error) {
-		got, err := models.Get(ctx, m.Name, metav1.GetOptions{})
-		if err != nil {
-			return "", fmt.Errorf("getting it: %w", err)
-		}
-		if !got.IsReady() || got.Status.URL == nil {
-			return fmt.Sprintf("conditions %v", got.Status.Conditions), nil
-		}
-		at.Host = got.Status.URL.Host
-		return "", nil
-	})
-	return at, err
+	return stage.Deploy(ctx, b.clients, b.gateway, m)
 }
 
 // dismiss deletes a Model. Nothing waits for it.
@@ -110,34 +89,13 @@ func (b *bench) complete(ctx context.Context, name string, within time.Duration)
 }
 
 // clean removes all that the benchmark makes, whoever left it, and waits until it is gone.
-// Batches go first, and routes before their pods, which drain.
+// Batches go first.
 func (b *bench) clean(ctx context.Context) error {
-	remove := metav1.DeleteOptions{}
-	err := errors.Join(
-		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Batches(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
-		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
-	)
-	if err != nil {
-		return fmt.Errorf("deleting what the benchmark made: %w", err)
+	err := b.clients.Sluice.SluiceV1alpha1().Batches(namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+	if stage.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Batches: %w", err)
 	}
-	if err := platform.Until(ctx, time.Minute, "routes and limits to go", stage.NoRoutesLeft(b.clients, namespace)); err != nil {
-		return err
-	}
-	err = stage.IgnoreNotFound(b.clients.Kube.CoreV1().Namespaces().Delete(ctx, namespace, remove))
-	if err != nil {
-		return fmt.Errorf("deleting namespace %s: %w", namespace, err)
-	}
-	err = platform.Until(ctx, cleanWithin, "namespace "+namespace+" to go", func(ctx context.Context) (string, error) {
-		_, err := b.clients.Kube.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
-		switch {
-		case apierrs.IsNotFound(err):
-			return "", nil
-		case err != nil:
-			return "", fmt.Errorf("getting it: %w", err)
-		}
-		return "it is there", nil
-	})
-	if err != nil {
+	if err := stage.Strike(ctx, b.clients, namespace, cleanWithin); err != nil {
 		return err
 	}
 	return b.store.Discard(ctx, bucket)

@@ -11,6 +11,7 @@ import (
 	"sluice.dev/sluice/functions/batch/credits"
 	"sluice.dev/sluice/functions/limit/slack"
 	"sluice.dev/sluice/test/bench/internal/command"
+	"sluice.dev/sluice/test/bench/internal/openloop"
 	"sluice.dev/sluice/test/bench/internal/report"
 	"sluice.dev/sluice/test/bench/internal/stats"
 	"sluice.dev/sluice/test/load"
@@ -72,7 +73,7 @@ func (b *bench) measureStep(ctx context.Context) error {
 
 func (b *bench) step(ctx context.Context) (stepped, error) {
 	limit := float64(busy.perReplica)
-	var got *callers
+	var got *openloop.Callers
 	var seen []platform.Counts
 	both, ctx := errgroup.WithContext(ctx)
 	began := time.Now()
@@ -91,7 +92,7 @@ func (b *bench) step(ctx context.Context) (stepped, error) {
 	}
 	at := got.Start.Add(rises + beforeStep)
 	out := judgeStep(seen, at, limit)
-	latencies, _ := admitted(got.between(at, at.Add(afterStep)))
+	latencies, _ := openloop.Admitted(got.Between(at, at.Add(afterStep)))
 	out.slowest = p99(latencies)
 	return out, nil
 }

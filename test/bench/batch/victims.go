@@ -202,14 +202,5 @@ func (v victim) stands(pod *corev1.Pod, before map[string]int32) bool {
 	if pod.DeletionTimestamp != nil || known && (v.replaced || restarts(pod) <= started) {
 		return false
 	}
-	return isReady(pod) || v.replaced && pod.Status.Phase == corev1.PodSucceeded
-}
-
-func isReady(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
+	return platform.IsReady(pod) || v.replaced && pod.Status.Phase == corev1.PodSucceeded
 }

@@ -4,6 +4,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/ptr"
 
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -35,6 +37,56 @@ func Ranker(image, cpu string) corev1.Container {
 			SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 	}
+}
+
+// readyWithin bounds the wait for a Model that was just created, its image pulled.
+const readyWithin = 2 * time.Minute
+
+// Deploy creates a Model and waits until it is Ready, at a gateway's address.
+func Deploy(ctx context.Context, clients *platform.Clients, gateway string, m *v1alpha1.Model) (platform.Endpoint, error) {
+	models := clients.Sluice.SluiceV1alpha1().Models(m.Namespace)
+	if _, err := models.Create(ctx, m, metav1.CreateOptions{}); err != nil {
+		return platform.Endpoint{}, fmt.Errorf("creating Model %s: %w", m.Name, err)
+	}
+	at := platform.Endpoint{Address: gateway}
+	err := platform.Until(ctx, readyWithin, "Model "+m.Name+" to be Ready", func(ctx context.Context) (string, error) {
+		got, err := models.Get(ctx, m.Name, metav1.GetOptions{})
+		if err != nil {
+			return "", fmt.Errorf("getting it: %w", err)
+		}
+		if !got.IsReady() || got.Status.URL == nil {
+			return fmt.Sprintf("conditions %v", got.Status.Conditions), nil
+		}
+		at.Host = got.Status.URL.Host
+		return "", nil
+	})
+	return at, err
+}
+
+// Strike removes the Models of a namespace and then it, and waits until it is gone: routes go
+// before their pods, which drain.
+func Strike(ctx context.Context, clients *platform.Clients, namespace string, within time.Duration) error {
+	remove := metav1.DeleteOptions{}
+	err := IgnoreNotFound(clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{}))
+	if err != nil {
+		return fmt.Errorf("deleting Models: %w", err)
+	}
+	if err := platform.Until(ctx, time.Minute, "routes and limits to go", NoRoutesLeft(clients, namespace)); err != nil {
+		return err
+	}
+	if err := IgnoreNotFound(clients.Kube.CoreV1().Namespaces().Delete(ctx, namespace, remove)); err != nil {
+		return fmt.Errorf("deleting namespace %s: %w", namespace, err)
+	}
+	return platform.Until(ctx, within, "namespace "+namespace+" to go", func(ctx context.Context) (string, error) {
+		_, err := clients.Kube.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+		switch {
+		case apierrs.IsNotFound(err):
+			return "", nil
+		case err != nil:
+			return "", fmt.Errorf("getting it: %w", err)
+		}
+		return "it is there", nil
+	})
 }
 
 // NoRoutesLeft is met once the gateway has nothing of a namespace to forget any more.

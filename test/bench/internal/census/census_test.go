@@ -1,4 +1,4 @@
-package main
+package census
 
 import (
 	"testing"
@@ -23,7 +23,7 @@ func TestCensus(t *testing.T) {
 		}
 		return p
 	}
-	c := newCensus()
+	c := New()
 	c.note(at(0), nil)
 	c.note(at(10), []corev1.Pod{pod("m", "1", false, false), pod("other", "9", true, false)})
 	c.note(at(12), []corev1.Pod{pod("m", "1", true, false), pod("m", "2", false, false)})
@@ -32,22 +32,22 @@ func TestCensus(t *testing.T) {
 	c.note(at(30), nil)
 	for _, tt := range []struct {
 		from, to int
-		want     span
+		want     Span
 	}{
-		{0, 40, span{2 + 2*8 + 10, 5 + 2*3 + 10, 2}},
-		{0, 11, span{1, 0, 1}},
-		{11, 15, span{1 + 2*3, 3, 2}},
-		{25, 29, span{4, 4, 1}},
-		{30, 40, span{}},
+		{0, 40, Span{2 + 2*8 + 10, 5 + 2*3 + 10, 2}},
+		{0, 11, Span{1, 0, 1}},
+		{11, 15, Span{1 + 2*3, 3, 2}},
+		{25, 29, Span{4, 4, 1}},
+		{30, 40, Span{}},
 	} {
-		if got := c.between("m", at(tt.from), at(tt.to)); got != tt.want {
+		if got := c.Between("m", at(tt.from), at(tt.to)); got != tt.want {
 			t.Errorf("from %d to %d s: %+v, want %+v", tt.from, tt.to, got, tt.want)
 		}
 	}
-	if least, ok := c.shortest("m"); !ok || least != 2*time.Second {
+	if least, ok := c.Shortest("m"); !ok || least != 2*time.Second {
 		t.Errorf("the shortest start is %s, %t", least, ok)
 	}
-	if _, ok := c.shortest("none"); ok {
+	if _, ok := c.Shortest("none"); ok {
 		t.Error("a Model without replicas has a start")
 	}
 }

@@ -1,4 +1,5 @@
-package main
+// Package census counts the replicas that Models have over time, and how long those took to start.
+package census
 
 import (
 	"context"
@@ -10,13 +11,14 @@ import (
 	"knative.dev/serving/pkg/apis/serving"
 
 	"sluice.dev/sluice/test/bench/internal/command"
+	"sluice.dev/sluice/test/platform"
 )
 
-// censusEvery is how often replicas are counted.
-const censusEvery = 200 * time.Millisecond
+// every is how often replicas are counted.
+const every = 200 * time.Millisecond
 
-// census is how many replicas Models have over time, and how long those took to start.
-type census struct {
+// Census is how many replicas Models have over time, and how long those took to start.
+type Census struct {
 	mu sync.Mutex
 	// counts are of each Model, whenever they changed; the last one holds on.
 	counts map[string][]count
@@ -33,12 +35,13 @@ type count struct {
 	replicas, ready int
 }
 
-func newCensus() *census {
-	return &census{counts: map[string][]count{}, born: map[string]time.Time{}, ready: map[string]bool{}, starts: map[string][]time.Duration{}}
+// New is a census of nothing yet.
+func New() *Census {
+	return &Census{counts: map[string][]count{}, born: map[string]time.Time{}, ready: map[string]bool{}, starts: map[string][]time.Duration{}}
 }
 
 // note takes all pods of Models that there are at a time. One that is ending isn't a replica.
-func (c *census) note(at time.Time, pods []corev1.Pod) {
+func (c *Census) note(at time.Time, pods []corev1.Pod) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := map[string]count{}
@@ -49,7 +52,7 @@ func (c *census) note(at time.Time, pods []corev1.Pod) {
 		}
 		of := now[model]
 		of.replicas++
-		if isReady(pod) {
+		if platform.IsReady(pod) {
 			of.ready++
 		}
 		now[model] = of
@@ -57,7 +60,7 @@ func (c *census) note(at time.Time, pods []corev1.Pod) {
 		if c.born[uid].IsZero() {
 			c.born[uid] = at
 		}
-		if isReady(pod) && !c.ready[uid] {
+		if platform.IsReady(pod) && !c.ready[uid] {
 			c.ready[uid] = true
 			c.starts[model] = append(c.starts[model], at.Sub(c.born[uid]))
 		}
@@ -76,16 +79,16 @@ func (c *census) note(at time.Time, pods []corev1.Pod) {
 	}
 }
 
-// span is what there was of a Model in a time.
-type span struct {
-	// seconds are replica-seconds, ready those of replicas that were Ready; most is how many
+// Span is what there was of a Model in a time.
+type Span struct {
+	// Seconds are replica-seconds, Ready those of replicas that were Ready; Most is how many
 	// there were at most.
-	seconds, ready float64
-	most           int
+	Seconds, Ready float64
+	Most           int
 }
 
-// between is what there was of a Model between two times.
-func (c *census) between(model string, from, to time.Time) (s span) {
+// Between is what there was of a Model between two times.
+func (c *Census) Between(model string, from, to time.Time) (s Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	of := c.counts[model]
@@ -99,16 +102,16 @@ func (c *census) between(model string, from, to time.Time) (s span) {
 			since = from
 		}
 		if lasts := until.Sub(since).Seconds(); lasts > 0 {
-			s.seconds += lasts * float64(now.replicas)
-			s.ready += lasts * float64(now.ready)
-			s.most = max(s.most, now.replicas)
+			s.Seconds += lasts * float64(now.replicas)
+			s.Ready += lasts * float64(now.ready)
+			s.Most = max(s.Most, now.replicas)
 		}
 	}
 	return s
 }
 
-// shortest is the shortest start of a Model's replicas; false where none was Ready.
-func (c *census) shortest(model string) (least time.Duration, ok bool) {
+// Shortest is the shortest start of a Model's replicas; false where none was Ready.
+func (c *Census) Shortest(model string) (least time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, took := range c.starts[model] {
@@ -119,10 +122,10 @@ func (c *census) shortest(model string) (least time.Duration, ok bool) {
 	return least, ok
 }
 
-// observe counts the replicas of all Models until its context ends.
-func (b *bench) observe(ctx context.Context, c *census) {
-	for command.Pause(ctx, censusEvery) == nil {
-		pods, err := b.clients.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: serving.ServiceLabelKey})
+// Observe counts the replicas of all Models of a namespace until its context ends.
+func (c *Census) Observe(ctx context.Context, clients *platform.Clients, namespace string) {
+	for command.Pause(ctx, every) == nil {
+		pods, err := clients.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: serving.ServiceLabelKey})
 		if err == nil {
 			c.note(time.Now(), pods.Items)
 		}
