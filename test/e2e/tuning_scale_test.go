@@ -29,7 +29,7 @@ func TestModelIsScaled(t *testing.T) {
 	if err := s.scaleModel("ranker", 2); err != nil {
 		t.Fatal("scaling:", err)
 	}
-	s.until(answerWithin, "two replicas to be asked for", func(ctx context.Context) (string, error) { return s.asksFor(ctx, 2) })
+	s.until(answerWithin, "two replicas to be asked for", func(ctx context.Context) (string, error) { return s.place("ranker").AsksFor(ctx, 2) })
 	t.Logf("scaled after %.2f s", time.Since(began).Seconds())
 	m, err := s.Sluice.SluiceV1alpha1().Models(s.namespace).Get(t.Context(), "ranker", metav1.GetOptions{})
 	if err != nil {
