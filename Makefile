@@ -137,3 +137,15 @@ soak-batch: install ## a batch of a million items, each one's record counted
 	streams=$$(hack/build-image.sh ./test/images/streams)
 	ranker=$$(hack/build-image.sh ./test/images/ranker)
 	go run -trimpath ./test/bench/batch -streams "$$streams" -ranker "$$ranker" -only many -items 1000000 -name batch-soak
+
+.PHONY: bench-tuning
+bench-tuning: install ## measure how soon a tuning has its effect, and hold what is predicted to what comes
+	@eval "$$($(CLUSTER_ENV))"
+	image=$$(hack/build-image.sh ./test/images/streams)
+	go run -trimpath ./test/bench/tuning -streams "$$image"
+
+.PHONY: soak-tuning
+soak-tuning: install ## twenty traces of five minutes, predicted and then run
+	@eval "$$($(CLUSTER_ENV))"
+	image=$$(hack/build-image.sh ./test/images/streams)
+	go run -trimpath ./test/bench/tuning -streams "$$image" -only traces -traces 20 -lasts 5m -name tuning-soak

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -34,4 +35,20 @@ func outrank() error {
 			return nil
 		}
 	}
+}
+
+// Ordinarily runs what takes a core for long and nobody waits for by the ordinary policy,
+// whatever this process has.
+func Ordinarily(run func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with what it runs
+		ordinary := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+		if err := unix.SchedSetAttr(0, &ordinary, 0); err != nil {
+			done <- fmt.Errorf("running beside what is measured: %w", err)
+			return
+		}
+		done <- run()
+	}()
+	return <-done
 }
