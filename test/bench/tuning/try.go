@@ -29,8 +29,6 @@ const (
 	triedOff, overPercent = 15, 2
 	// triedFor is a trial's length, longer than it is looked at.
 	triedFor = 10 * time.Minute
-	// leastLead and mostLead bound how long the demand that it begins with is there before it.
-	leastLead, mostLead = lead, 40 * time.Second
 )
 
 // attempt is a proposal that is tried.
@@ -45,7 +43,7 @@ type attempt struct {
 
 // tryProposals has two Models that aim wrongly be mended, by what is measured of their replicas.
 func (b *bench) tryProposals(ctx context.Context) error {
-	attempts := []*attempt{{kind: loads[0], part: wrongStarts[0]}, {kind: loads[2], part: wrongStarts[len(wrongStarts)-1]}}
+	attempts := []*attempt{{kind: loads[0], part: wrongStarts[0]}, {kind: loads[1], part: wrongStarts[len(wrongStarts)-1]}}
 	group, deploying := errgroup.WithContext(ctx)
 	for i, a := range attempts {
 		a.demand = demand(a.shape, proposed, uint64(200+i)) //nolint:gosec // it counts from 0
@@ -146,12 +144,12 @@ func trialOf(s whatif.Settings) v1alpha1.TrialSpec {
 // try offers the demand to a Model that is so tuned, once its window is full of what the demand
 // begins with.
 func (b *bench) try(ctx context.Context, a *attempt, c *census.Census) ([]report.Figure, error) {
-	lead := min(mostLead, max(leastLead, a.is.Settings.Window.Truncate(time.Second)))
-	callers, err := openloop.Call(ctx, openloop.Load{Target: sleeping(a.at), Schedule: scheduled(a.demand, lead, 1)})
+	ahead := max(lead, a.is.Settings.Window.Truncate(time.Second)+3*time.Second)
+	callers, err := openloop.Call(ctx, openloop.Load{Target: sleeping(a.at), Schedule: scheduled(a.demand, ahead, 1)})
 	if err != nil {
 		return nil, fmt.Errorf("trying what is proposed for %s: %w", a.name, err)
 	}
-	from := callers.Start.Add(lead)
+	from := callers.Start.Add(ahead)
 	to := from.Add(proposed)
 	answers := callers.Between(from, to)
 	came, predicted := c.Between(a.model.Name, from, to).Seconds, a.is.Answer.Changed
