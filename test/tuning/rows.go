@@ -19,13 +19,16 @@ const (
 	// Within bounds the time from a change of the Model to its effect; the autoscaler decides
 	// every 2 s.
 	Within = 3 * time.Second
+	// Seen bounds it where only that there is one is asked, on a machine that may be busy: no
+	// demand comes to the same by then without the change.
+	Seen = 15 * time.Second
 	// rate is offered to each Model that is tuned, in requests per second.
 	rate = 50
 	// filled is how long a window of 6 s takes to be full, and a second more.
 	filled = 7 * time.Second
 	// lull is how long there is hardly a request first, where the average over a minute is
-	// to stay below what the last seconds have: by 20 a second for 7 s of rate.
-	lull = 12 * time.Second
+	// to stay below what the last seconds have: it comes to 30 a second after 28 s of rate.
+	lull = 20 * time.Second
 	// lullRate keeps the endpoints in use meanwhile.
 	lullRate = 2
 )
