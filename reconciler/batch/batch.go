@@ -171,9 +171,12 @@ func (r *Reconciler) begin(ctx context.Context, p *pass) error {
 // retire stops what still runs of a run that is over, and deletes the Batch when it is time,
 // though not before it is written, and told, what came of it.
 func (r *Reconciler) retire(ctx context.Context, b *v1alpha1.Batch, before *v1alpha1.BatchStatus) error {
-	for _, name := range []string{resources.PlanName(b), resources.WorkName(b)} {
-		if err := r.stop(ctx, b, name); err != nil {
-			return err
+	// What is complete has no pod with anything left to do, also where its Job is yet to say so.
+	if !b.Status.GetCondition(v1alpha1.BatchConditionComplete).IsTrue() {
+		for _, name := range []string{resources.PlanName(b), resources.WorkName(b)} {
+			if err := r.stop(ctx, b, name); err != nil {
+				return err
+			}
 		}
 	}
 	expiry, ok := b.Expiry()

@@ -334,6 +334,12 @@ func workRows() rtesting.TableTest {
 		WantStatusUpdates: status(batch(observed, begun, planned, completed, progressed(996, 4, v1alpha1.BatchShards{Total: 4, Complete: 4}), seconds(0))),
 		WantEvents:        []string{normal("Completed", "Each item is in the output or among its errors.")},
 	}, {
+		Name:              "complete, and its Job is yet to say so",
+		Key:               key,
+		Objects:           with(shards(4), batch(observed, begun, planned, working, at(3), seconds(1)), model(), planJob(complete), workJob(active(2, "0-1"))),
+		WantStatusUpdates: status(batch(observed, begun, planned, completed, progressed(996, 4, v1alpha1.BatchShards{Total: 4, Complete: 4}), seconds(0))),
+		WantEvents:        []string{normal("Completed", "Each item is in the output or among its errors.")},
+	}, {
 		Name: "complete, and what its last pod said is on its way",
 		Key:  key,
 		Objects: with(shards(3), batch(observed, begun, planned, working, at(3), seconds(1)), model(), pod(workJob(), "3", shard(3), running),

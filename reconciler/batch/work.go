@@ -43,6 +43,11 @@ func (r *Reconciler) work(ctx context.Context, p *pass) error {
 		atLeastFailed(&p.Status, failing)
 		p.Status.MarkFailed(r.Now(), reasonTooManyFailedItems, fmt.Sprintf("%d items have failed, and %d may (spec.maxFailedItems). %s",
 			failing, *most, remedies[reasonTooManyFailedItems]+again(p.Batch)))
+	case end == nil && whole && *p.Status.Succeeded+*p.Status.Failed == *p.Status.Total:
+		// So says a pod of each shard. The Job comes to say it some seconds later, in which
+		// replicas would have nothing to do.
+		p.Status.Shards.Complete, p.Status.Shards.Active = p.Status.Shards.Total, 0
+		p.Status.MarkCompleted(r.Now())
 	case end == nil && p.hold != nil:
 		r.silences.end(p.UID)
 		p.Status.ForgetPace()
