@@ -102,13 +102,13 @@ func TestBatchWakesAModel(t *testing.T) {
 // itself, and is over by its deadline.
 func TestBatchMeetsItsDeadline(t *testing.T) {
 	t.Parallel()
-	const items, deadline = 300, time.Minute
+	const items, deadline = 450, 90 * time.Second
 	s := newStage(t)
 	told := &heard{}
 	s.hear(s.listen(told))
 	folder := s.shelf("results")
 	s.create(s.ranker("ranker", func(m *v1alpha1.Model) {
-		slow := resource.MustParse("5") // a minute for all items; it settles at 15/s
+		slow := resource.MustParse("5") // all of the time for all items; it settles at 15/s
 		m.Spec.Limit.RequestsPerSecondPerReplica = &slow
 	}))
 	s.serving("ranker")
