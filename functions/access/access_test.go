@@ -141,7 +141,9 @@ func TestMayAtOnce(t *testing.T) {
 	}
 	cancel()
 	for range atOnce {
-		<-done
+		if err := <-done; err == nil {
+			t.Error("an answer that nobody waited for")
+		}
 	}
 	s.reviews = nil
 	if err := a.May(request("Bearer ann"), getRanker); err != nil {

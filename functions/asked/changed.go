@@ -3,6 +3,7 @@ package asked
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -50,7 +51,7 @@ func changedBy(ctx context.Context, model *v1alpha1.Model, patch json.RawMessage
 func tunesAlone(patch json.RawMessage) error {
 	var of map[string]json.RawMessage
 	if err := json.Unmarshal(patch, &of); err != nil {
-		return fmt.Errorf("changed is no object: give a merge patch, as {\"spec\": {\"autoscaling\": {\"target\": 5}}}")
+		return errors.New(`changed is no object: give a merge patch, as {"spec": {"autoscaling": {"target": 5}}}`)
 	}
 	if err := hasOnly("changed", of, "metadata", "spec"); err != nil {
 		return err

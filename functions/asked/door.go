@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// PredictPath is where it is asked what would come of a Model, ProposePath how it should be
-	// tuned, by POST.
+	// PredictPath is where it is asked what would come of a Model, by POST.
 	PredictPath = "/v1/whatif/{namespace}/{name}"
+	// ProposePath is where it is asked how it should be tuned, by POST.
 	ProposePath = "/v1/proposal/{namespace}/{name}"
 	// Audience is that of tokens of those who ask.
 	Audience = "sluice.dev/controller"
@@ -95,7 +95,7 @@ func (f *Function) answers(k kind) http.Handler {
 			questions.WithLabelValues(k.name, "answered").Inc()
 			seconds.WithLabelValues(k.name).Observe(time.Since(began).Seconds())
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(append(text, '\n')) // who asked may have gone
+			_, _ = w.Write(append(text, '\n')) //nolint:gosec // it is JSON, and said to be; who asked may have gone
 			return
 		}
 		why := failureOf(err)

@@ -226,7 +226,7 @@ func TestFolderWithoutLinks(t *testing.T) {
 		s := folder(t)
 		s.link = func(from, to string) error { return &os.LinkError{Op: "link", Old: from, New: to, Err: says} }
 		err := s.Create(t.Context(), "a", strings.NewReader("1"))
-		if !errors.Is(err, want) || !Settled(err) || want == ErrUnsafe && errors.Is(err, ErrRefused) {
+		if !errors.Is(err, want) || !Settled(err) || errors.Is(want, ErrUnsafe) && errors.Is(err, ErrRefused) {
 			t.Errorf("%v: %v", says, err)
 		}
 		if listed, err := os.ReadDir(filepath.Join(s.root, filepath.FromSlash(scratch))); err != nil || len(listed) > 0 {

@@ -170,7 +170,7 @@ func TestFreedAnswersAreNotHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer spool.Close()
+	defer func() { _ = spool.Close() }()
 	if most > 3*answer || asked != 2*rows-1 {
 		t.Errorf("asked %d times, %d MiB were held at most", asked, most>>20)
 	}

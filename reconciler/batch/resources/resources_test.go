@@ -68,11 +68,7 @@ func TestWorkersReadTheirTask(t *testing.T) {
 				t.Errorf("%s: the disk has %s for two parts of %d bytes", name, v.EmptyDir.SizeLimit, told.Bounds.SpoolBytes)
 			}
 		}
-		// Its memory has room for what it holds and what that is made of, and Go knows how much there is.
-		limit := work.Spec.Template.Spec.Containers[0].Resources.Limits.Memory().Value()
-		if told.Bounds.HeldBytes > limit/8 || valueOf(t, work, "GOMEMLIMIT") != strconv.FormatInt(limit/10*9, 10) {
-			t.Errorf("%s: of %d bytes of memory, items are to take %d, and Go %s", name, limit, told.Bounds.HeldBytes, valueOf(t, work, "GOMEMLIMIT"))
-		}
+		hasMemory(t, work, told)
 		for _, folder := range credentialsOf(told) {
 			if folder != "" && !mounted(work, folder) {
 				t.Errorf("%s: nothing is mounted at %s", name, folder)
@@ -83,6 +79,16 @@ func TestWorkersReadTheirTask(t *testing.T) {
 				t.Errorf("%s: nothing is mounted at %s", name, store.Volume)
 			}
 		}
+	}
+}
+
+// hasMemory checks that a worker has room for what it holds and what that is made of, and that Go
+// knows how much there is.
+func hasMemory(t *testing.T, work *batchv1.Job, told *task.Task) {
+	t.Helper()
+	limit, known := work.Spec.Template.Spec.Containers[0].Resources.Limits.Memory().Value(), valueOf(t, work, "GOMEMLIMIT")
+	if told.Bounds.HeldBytes > limit/8 || known != strconv.FormatInt(limit/10*9, 10) {
+		t.Errorf("of %d bytes of memory, items are to take %d, and Go %s", limit, told.Bounds.HeldBytes, known)
 	}
 }
 

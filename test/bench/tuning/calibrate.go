@@ -97,15 +97,15 @@ func coldStarts(moments []platform.Moment) []time.Duration {
 	return took
 }
 
-// measured is what is known of replicas, for a goal's percentile.
-func measured(latencies []float64, starts []time.Duration, percentile float64) whatif.Measured {
+// measured is what is known of replicas, for the goal's percentile.
+func measured(latencies []float64, starts []time.Duration) whatif.Measured {
 	sum := 0.
 	for _, l := range latencies {
 		sum += l
 	}
 	mean := seconds(sum / float64(len(latencies)))
 	return whatif.Measured{
-		Latency: mean, TailLatency: max(mean, seconds(stats.Quantile(latencies, percentile/100))), Parallel: concurrency, ColdStarts: starts,
+		Latency: mean, TailLatency: max(mean, seconds(stats.Quantile(latencies, percentile/100.))), Parallel: concurrency, ColdStarts: starts,
 	}
 }
 

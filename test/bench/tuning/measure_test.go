@@ -137,11 +137,11 @@ func TestColdStarts(t *testing.T) {
 }
 
 func TestMeasured(t *testing.T) {
-	got := measured([]float64{.2, .2, .2, .6}, []time.Duration{time.Second}, 90)
+	got := measured([]float64{.2, .2, .2, .6}, []time.Duration{time.Second})
 	if got.Latency != 300*time.Millisecond || got.TailLatency < 400*time.Millisecond || got.Parallel != concurrency || len(got.ColdStarts) != 1 {
 		t.Errorf("%+v", got)
 	}
-	if got := measured([]float64{.2, .2}, nil, 90); got.TailLatency < got.Latency {
+	if got := measured([]float64{.2, .2}, nil); got.TailLatency < got.Latency {
 		t.Errorf("the tail is below the mean: %+v", got)
 	}
 }

@@ -75,7 +75,7 @@ func (b *bench) propose(ctx context.Context, number int, of kind) error {
 	ctx, cancel := context.WithTimeout(ctx, searchWithin)
 	defer cancel()
 	q := whatif.Question{
-		Demand: demand(of.shape, proposed, uint64(100+number)), Cluster: b.cluster, //nolint:gosec // it counts from 0
+		Demand: demand(of.shape, proposed, uint64(100+number)), Cluster: b.cluster,
 		Measured: assumed, Goal: whatif.Goal{Percentile: percentile, Within: goal}, Runs: searchRuns,
 	}
 	best, worst, kept, inForce := math.Inf(1), 0., 0, make([]float64, 0, len(wrongStarts))

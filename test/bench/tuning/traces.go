@@ -104,7 +104,7 @@ func (b *bench) prepare(ctx context.Context, first int, starts *[]time.Duration)
 	group, deploying := errgroup.WithContext(ctx)
 	for i := range runs {
 		r := &traceRun{kind: kinds[(first+i)%len(kinds)], number: first + i}
-		r.demand = demand(r.shape, b.lasts, uint64(r.number)) //nolint:gosec // it counts from 0
+		r.demand = demand(r.shape, b.lasts, uint64(r.number))
 		runs[i] = r
 		m := b.sleeper(fmt.Sprintf("trace-%d", r.number+1), func(m *v1alpha1.Model) {
 			if r.change != nil {
@@ -137,7 +137,7 @@ func (b *bench) prepare(ctx context.Context, first int, starts *[]time.Duration)
 			return nil, err
 		}
 		if err := reach(ctx, r.trail, goneWithin, 0); err != nil {
-			return nil, fmt.Errorf("Model %s at rest: %w", r.model.Name, err)
+			return nil, fmt.Errorf("bringing Model %s to rest: %w", r.model.Name, err)
 		}
 	}
 	b.Sayf("traces: %d to %d are prepared; starts took %s", first+1, first+len(runs), (*starts)[max(0, len(*starts)-6):])
@@ -146,7 +146,7 @@ func (b *bench) prepare(ctx context.Context, first int, starts *[]time.Duration)
 
 // runTrace predicts what comes of a trace, a second before it begins, and has it come.
 func (b *bench) runTrace(ctx context.Context, r *traceRun, starts []time.Duration, c *census.Census) error {
-	q := whatif.Question{Demand: r.demand, Model: r.model, Cluster: b.cluster, Measured: measured(r.latencies, starts, percentile)}
+	q := whatif.Question{Demand: r.demand, Model: r.model, Cluster: b.cluster, Measured: measured(r.latencies, starts)}
 	if r.then != nil {
 		tuned := r.model.DeepCopy()
 		r.then(&tuned.Spec.Autoscaling)
@@ -176,7 +176,7 @@ func (b *bench) runTrace(ctx context.Context, r *traceRun, starts []time.Duratio
 		tune = at(lead+q.Changes[0].After, func() error { return b.tune(ctx, r.model.Name, q.Changes[0].Model.Spec.Autoscaling) })
 	}
 	callers, err := openloop.Call(ctx, openloop.Load{
-		Target: sleeping(r.at), Schedule: scheduled(r.demand, lead, uint64(r.number)), //nolint:gosec // it counts from 0
+		Target: sleeping(r.at), Schedule: scheduled(r.demand, lead, uint64(r.number)),
 		EachSecond: func(s load.Second) { back(s); predict(s); tune(s) },
 	})
 	if besides := beside.Wait(); err == nil {

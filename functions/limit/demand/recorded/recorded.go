@@ -78,7 +78,7 @@ func (l *Limiter) ask(ctx context.Context, model types.NamespacedName) (came tra
 		return trace.Trace{}, 0, fmt.Errorf("building the question for the demand: %w", err)
 	}
 	// The file has a new token from time to time.
-	token, err := os.ReadFile(l.tokenFile) //nolint:gosec // its name is the program's own, not the request's
+	token, err := os.ReadFile(l.tokenFile)
 	if err != nil {
 		return trace.Trace{}, 0, fmt.Errorf("reading the token for the limiter: %w", err)
 	}

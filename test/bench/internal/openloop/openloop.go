@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// Lanes spread a load over connections, InFlight bounds what waits for answers.
-	Lanes, InFlight = 32, 4096
+	// Lanes spread a load over connections.
+	Lanes = 32
+	// InFlight bounds what waits for answers.
+	InFlight = 4096
 	// LongestAnswer bounds one request.
 	LongestAnswer = 15 * time.Second
 )
