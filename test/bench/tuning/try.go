@@ -46,7 +46,7 @@ func (b *bench) tryProposals(ctx context.Context) error {
 	attempts := []*attempt{{kind: loads[0], part: wrongStarts[0]}, {kind: loads[1], part: wrongStarts[len(wrongStarts)-1]}}
 	group, deploying := errgroup.WithContext(ctx)
 	for i, a := range attempts {
-		a.demand = demand(a.shape, proposed, uint64(200+i)) //nolint:gosec // it counts from 0
+		a.demand = demand(a.shape, proposed, uint64(200+i))
 		m := b.startOf(fmt.Sprintf("tried-%d", i+1), a.part)
 		group.Go(func() (err error) {
 			if a.subject, err = b.serve(ctx, m); err != nil {
