@@ -75,6 +75,8 @@ func New(from Sources) *Function {
 func (f *Function) Server(address string) *http.Server {
 	return &http.Server{
 		Addr: address, Handler: f.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
+		// Of a body that nobody reads, as where it may not be asked, too; read takes it back.
+		ReadTimeout:  readWithin + 5*time.Second,
 		WriteTimeout: 2*max(predictWithin, proposeWithin) + time.Minute,
 	}
 }

@@ -18,6 +18,9 @@ const (
 	// mostStarts bounds the cold starts that are drawn from, and longestTime each time.
 	mostStarts  = 10_000
 	longestTime = time.Hour
+	// longestLatency is Knative's longest timeout. Each group of replicas of a replay has room
+	// for what ends in each step of it.
+	longestLatency = 10 * time.Minute
 )
 
 // Measured is what is known of a Model's replicas. What is zero has a default, which the
@@ -38,9 +41,11 @@ type Measured struct {
 }
 
 func (m Measured) check() error {
-	for name, d := range map[string]time.Duration{"latency": m.Latency, "tailLatency": m.TailLatency, "warmUp": m.WarmUp} {
-		if d < 0 || d > longestTime {
-			return fmt.Errorf("measured.%s is %s: give 0s to %s", name, d, longestTime)
+	for name, c := range map[string]struct{ is, most time.Duration }{
+		"latency": {m.Latency, longestLatency}, "tailLatency": {m.TailLatency, longestLatency}, "warmUp": {m.WarmUp, longestTime},
+	} {
+		if c.is < 0 || c.is > c.most {
+			return fmt.Errorf("measured.%s is %s: give 0s to %s", name, c.is, c.most)
 		}
 	}
 	if m.Parallel < 0 || math.IsNaN(m.Parallel) || m.Parallel > 1e6 {
@@ -64,7 +69,7 @@ func (m Measured) check() error {
 // what of it was assumed.
 func (m Measured) of(perReplica float64) (known Measured, assumed []string) {
 	if m.Latency == 0 {
-		m.Latency = max(DefaultLatency, time.Duration(min(float64(longestTime), float64(time.Second)/perReplica)))
+		m.Latency = max(DefaultLatency, time.Duration(min(float64(longestLatency), float64(time.Second)/perReplica)))
 		assumed = append(assumed, fmt.Sprintf("a request takes %s of a replica's time", m.Latency))
 	}
 	if m.TailLatency == 0 {

@@ -71,6 +71,9 @@ func decideTrial(s trialState) trialPlan {
 	}
 	if !s.before.IsOf(s.spec) {
 		begun := v1alpha1.BeginTrial(s.spec, s.now)
+		if s.spec.Keep != "" {
+			begun.Generation = s.generation
+		}
 		switch {
 		case s.refusal != nil:
 			return over(begun.End(v1alpha1.TrialReasonInvalid, sentence(s.refusal), s.now))

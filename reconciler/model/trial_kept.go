@@ -42,29 +42,31 @@ type Verifier interface {
 
 // decideKept decides how a trial goes on that is to be kept if it is better, and whose time has
 // passed. That it is comes into the status before the Model is written: so whoever looks next, with
-// the Model written or not, knows of it. What is found is of one generation of the Model, and
-// nothing else is written. What is tried is in force meanwhile, which is bounded.
+// the Model written or not, knows of it. What is found is of the generation of the Model that the
+// trial began with, and nothing else is written. What is tried is in force meanwhile, which is bounded.
 func decideKept(s trialState) trialPlan {
 	since := s.now.Sub(s.before.EndTime.Time)
 	left := v1alpha1.TrialJudgedWithin - since
 	switch {
 	case left <= 0:
 		return trialPlan{status: s.before.Unjudged(s.now)}
-	case s.before.IsBetterThan(s.generation):
+	case s.before.Generation != s.generation:
+		return trialPlan{status: s.before.Outdated(s.now)}
+	case s.before.IsBetter():
 		return trialPlan{status: s.before, inForce: true, write: true, again: min(left, keepAgain)}
 	case since < v1alpha1.TrialJudgedAfter:
 		return trialPlan{status: s.before, inForce: true, again: v1alpha1.TrialJudgedAfter - since}
 	case s.verdict == nil:
 		return trialPlan{status: s.before, inForce: true, again: min(left, keepAgain)}
 	case s.verdict.Reason == v1alpha1.TrialReasonBetter:
-		return trialPlan{status: s.before.FindBetter(s.verdict.Message, s.generation), inForce: true, again: min(left, keepAgain)}
+		return trialPlan{status: s.before.FindBetter(s.verdict.Message), inForce: true, again: min(left, keepAgain)}
 	}
 	return trialPlan{status: s.before.End(s.verdict.Reason, s.verdict.Message, s.now)}
 }
 
 // awaits tells whether a trial waits for a verdict.
 func (s *trialState) awaits() bool {
-	if s.spec.Keep != v1alpha1.TrialKeepIfBetter || s.held || s.breach != nil || s.before.EndTime == nil || s.before.IsBetterThan(s.generation) {
+	if s.spec.Keep != v1alpha1.TrialKeepIfBetter || s.held || s.breach != nil || s.before.EndTime == nil || s.before.IsBetter() || s.before.Generation != s.generation {
 		return false
 	}
 	since := s.now.Sub(s.before.EndTime.Time)
@@ -104,7 +106,7 @@ func startsOf(pods []*corev1.Pod) []time.Duration {
 }
 
 // keep has a Model itself say what it tries, if it is still the one that was judged: any other
-// is judged anew. One that may not be written has its trial end.
+// has the trial end. One that may not be written has its trial end.
 func (t *trials) keep(ctx context.Context, m *v1alpha1.Model) {
 	patch, err := json.Marshal(m.KeepPatch("spec.trial was kept: " + m.Status.Trial.Message))
 	if err == nil {

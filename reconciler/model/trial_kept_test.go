@@ -58,15 +58,18 @@ func TestDecideKept(t *testing.T) {
 	const lasts = 10 * time.Minute
 	better, worse, unknown := &v1alpha1.TrialVerdict{Reason: "Better", Message: "It took 60."}, &v1alpha1.TrialVerdict{Reason: "NotBetter", Message: "It took 90."},
 		&v1alpha1.TrialVerdict{Reason: "Unverified", Message: "Nothing came."}
-	began := func(ago time.Duration) *v1alpha1.TrialStatus { return v1alpha1.BeginTrial(spec, noon.Add(-ago)) }
-	found := func(ago time.Duration, generation int64) *v1alpha1.TrialStatus {
-		return began(ago).FindBetter("It took 60.", generation)
-	}
-	over := func(s *v1alpha1.TrialStatus, phase v1alpha1.TrialPhase, reason, message string) *v1alpha1.TrialStatus {
-		s = s.DeepCopy()
-		s.Phase, s.Reason, s.Message, s.EndTime, s.JudgedGeneration = phase, reason, message, &metav1.MicroTime{Time: noon}, 0
+	began := func(ago time.Duration) *v1alpha1.TrialStatus {
+		s := v1alpha1.BeginTrial(spec, noon.Add(-ago))
+		s.Generation = 1
 		return s
 	}
+	found := func(ago time.Duration) *v1alpha1.TrialStatus { return began(ago).FindBetter("It took 60.") }
+	over := func(s *v1alpha1.TrialStatus, phase v1alpha1.TrialPhase, reason, message string) *v1alpha1.TrialStatus {
+		s = s.DeepCopy()
+		s.Phase, s.Reason, s.Message, s.EndTime, s.Generation = phase, reason, message, &metav1.MicroTime{Time: noon}, 0
+		return s
+	}
+	const outdated = "The Model was changed while this was tried, so whether it is better than what the Model says now can't be told."
 	const again = " The Model goes by spec.autoscaling and spec.limit again."
 	unfinished := began(lasts)
 	unfinished.EndTime = nil
@@ -82,17 +85,15 @@ func TestDecideKept(t *testing.T) {
 		{"it is judged to the last moment", trialState{before: began(lasts + 29800*time.Millisecond)},
 			trialPlan{status: began(lasts + 29800*time.Millisecond), inForce: true, again: 200 * time.Millisecond}},
 		{"it is better", trialState{before: began(lasts + 5*time.Second), verdict: better},
-			trialPlan{status: found(lasts+5*time.Second, 1), inForce: true, again: time.Second}},
-		{"the status says so", trialState{before: found(lasts+6*time.Second, 1)},
-			trialPlan{status: found(lasts+6*time.Second, 1), inForce: true, write: true, again: time.Second}},
-		{"than another generation", trialState{before: found(lasts+6*time.Second, 1), generation: 2},
-			trialPlan{status: found(lasts+6*time.Second, 1), inForce: true, again: time.Second}},
-		{"than that one as well", trialState{before: found(lasts+6*time.Second, 1), generation: 2, verdict: better},
-			trialPlan{status: found(lasts+6*time.Second, 2), inForce: true, again: time.Second}},
-		{"than that one not", trialState{before: found(lasts+6*time.Second, 1), generation: 2, verdict: worse},
-			trialPlan{status: over(found(lasts+6*time.Second, 1), v1alpha1.TrialEnded, "NotBetter", "It took 90."+again)}},
-		{"the Model says it", trialState{before: found(lasts+7*time.Second, 1), generation: 2, held: true},
-			trialPlan{status: over(found(lasts+7*time.Second, 1), v1alpha1.TrialKept, "Better", "It took 60.")}},
+			trialPlan{status: found(lasts + 5*time.Second), inForce: true, again: time.Second}},
+		{"the status says so", trialState{before: found(lasts + 6*time.Second)},
+			trialPlan{status: found(lasts + 6*time.Second), inForce: true, write: true, again: time.Second}},
+		{"the Model was changed while it ran", trialState{before: began(lasts + 5*time.Second), generation: 2, verdict: better},
+			trialPlan{status: over(began(lasts+5*time.Second), v1alpha1.TrialEnded, "Unverified", outdated+again)}},
+		{"the Model has changed since it was judged", trialState{before: found(lasts + 6*time.Second), generation: 2, verdict: better},
+			trialPlan{status: over(found(lasts+6*time.Second), v1alpha1.TrialEnded, "Unverified", outdated+again)}},
+		{"the Model says it", trialState{before: found(lasts + 7*time.Second), generation: 2, held: true},
+			trialPlan{status: over(found(lasts+7*time.Second), v1alpha1.TrialKept, "Better", "It took 60.")}},
 		{"somebody else wrote it before", trialState{before: began(lasts), generation: 2, held: true},
 			trialPlan{status: over(began(lasts), v1alpha1.TrialKept, "InBase", "spec.autoscaling and spec.limit have come to say all that was tried.")}},
 		{"it is no better", trialState{before: began(lasts + 5*time.Second), verdict: worse},
@@ -102,11 +103,11 @@ func TestDecideKept(t *testing.T) {
 		{"nobody was there in time", trialState{before: began(lasts + 30*time.Second), verdict: better},
 			trialPlan{status: over(began(lasts+30*time.Second), v1alpha1.TrialEnded, "Unverified",
 				"Whether it is better was not found out within 30s of its end at 2026-01-01T11:59:30Z; this was seen at 2026-01-01T12:00:00Z."+again)}},
-		{"it could not be written in time", trialState{before: found(lasts+time.Hour, 1)},
-			trialPlan{status: over(found(lasts+time.Hour, 1), v1alpha1.TrialEnded, "NotWritten",
+		{"it could not be written in time", trialState{before: found(lasts + time.Hour)},
+			trialPlan{status: over(found(lasts+time.Hour), v1alpha1.TrialEnded, "NotWritten",
 				"It took 60. It could not be written to the Model within 30s of the trial's end at 2026-01-01T11:00:00Z."+again)}},
-		{"a bound was passed at the end", trialState{before: found(lasts+6*time.Second, 1), breach: &v1alpha1.RateLimitBreach{Reason: "Latency", Message: "p95 was 300ms"}},
-			trialPlan{status: over(found(lasts+6*time.Second, 1), v1alpha1.TrialEnded, "Latency", "p95 was 300ms."+again)}},
+		{"a bound was passed at the end", trialState{before: found(lasts + 6*time.Second), breach: &v1alpha1.RateLimitBreach{Reason: "Latency", Message: "p95 was 300ms"}},
+			trialPlan{status: over(found(lasts+6*time.Second), v1alpha1.TrialEnded, "Latency", "p95 was 300ms."+again)}},
 		{"it doesn't say until when", trialState{before: unfinished, verdict: better},
 			trialPlan{status: over(unfinished, v1alpha1.TrialEnded, "Elapsed", "Its time has passed."+again)}},
 	} {
@@ -123,11 +124,11 @@ func TestDecideKept(t *testing.T) {
 			}
 		})
 	}
-	if got := decideTrial(trialState{before: found(lasts+6*time.Second, 1), generation: 2, now: noon}); got.write || got.status.Reason != "TakenAway" {
+	if got := decideTrial(trialState{before: found(lasts + 6*time.Second), generation: 2, now: noon}); got.write || got.status.Reason != "TakenAway" {
 		t.Errorf("taken away while it is judged: %+v", got)
 	}
 	another := ifBetter(6)
-	if got := decideTrial(trialState{spec: another, before: found(lasts+6*time.Second, 1), generation: 2, now: noon}); got.write || got.inForce || !got.status.Runs(another) {
+	if got := decideTrial(trialState{spec: another, before: found(lasts + 6*time.Second), generation: 2, now: noon}); got.write || got.inForce || !got.status.Runs(another) {
 		t.Errorf("another in its place: %+v", got)
 	}
 }
@@ -139,6 +140,7 @@ func TestKeptTrialsEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now, spec := noon, ifBetter(5)
 		stored := v1alpha1.BeginTrial(spec, now)
+		stored.Generation = 1
 		end, generation, held := stored.EndTime.Time, int64(1), false
 		for range rapid.IntRange(1, 40).Draw(t, "looks") {
 			now = now.Add(time.Duration(rapid.SampledFrom([]int64{1, 2, 10, 590}).Draw(t, "seconds")) * time.Second)
@@ -150,7 +152,7 @@ func TestKeptTrialsEnd(t *testing.T) {
 			switch {
 			case plan.inForce && (!stored.Runs(spec) || !now.Before(end.Add(30*time.Second)) || plan.again <= 0):
 				t.Fatalf("in force %s after its end, looking again after %s", now.Sub(end), plan.again)
-			case plan.write && (!plan.inForce || now.Before(end) || stored.Reason != "Better" || stored.JudgedGeneration != generation):
+			case plan.write && (!plan.inForce || now.Before(end) || stored.Reason != "Better" || stored.Generation != generation):
 				t.Fatalf("generation %d is written by %+v", generation, stored)
 			case plan.write && rapid.Bool().Draw(t, "written"):
 				generation, held = generation+1, true
@@ -167,15 +169,17 @@ func TestKeptTrialsEnd(t *testing.T) {
 
 // keptRows take a Model through the end of a trial that is kept if it is better.
 func keptRows() rtesting.TableTest {
+	const outdated = "The Model was changed while this was tried, so whether it is better than what the Model says now can't be told."
 	const lasts, found, again = 10 * time.Minute, "It took 60 ready replica-seconds.", " The Model goes by spec.autoscaling and spec.limit again."
 	spec := ifBetter(5)
 	base := func(m *v1alpha1.Model) { m.Spec.Autoscaling.Target, m.ResourceVersion = ptr(int32(10)), "7" }
 	ran := func(ago time.Duration) func(*v1alpha1.Model) {
 		return func(m *v1alpha1.Model) {
 			m.Spec.Trial, m.Status.Trial = spec.DeepCopy(), v1alpha1.BeginTrial(spec, noon.Add(-ago))
+			m.Status.Trial.Generation = m.Generation
 		}
 	}
-	better := func(m *v1alpha1.Model) { m.Status.Trial = m.Status.Trial.FindBetter(found, 1) }
+	better := func(m *v1alpha1.Model) { m.Status.Trial = m.Status.Trial.FindBetter(found) }
 	over := func(reason, message string) func(*v1alpha1.Model) {
 		return func(m *v1alpha1.Model) { m.Status.Trial = m.Status.Trial.End(reason, message, noon) }
 	}
@@ -237,7 +241,8 @@ func keptRows() rtesting.TableTest {
 	return rtesting.TableTest{
 		row("its time has passed: it is judged, and what is tried stays in force", late, "5"),
 		isBetter, isWritten, says,
-		row("the Model has changed since it was judged: it is judged anew", late, "5", better, func(m *v1alpha1.Model) { m.Status.Trial.JudgedGeneration = 0 }),
+		ends(row("the Model has changed since it began: nothing is written", late, "5", better, func(m *v1alpha1.Model) { m.Status.Trial.Generation-- }),
+			corev1.EventTypeWarning, "Unverified: "+outdated, restingModel(base, ran(late), func(m *v1alpha1.Model) { m.Status.Trial = m.Status.Trial.Outdated(noon) })),
 		answered(row("the Model changes in that moment: it isn't written", late, "5", better), apierrs.NewConflict(models, name, errors.New("it changed"))),
 		answered(row("the Model is deleted in that moment", late, "5", better), apierrs.NewNotFound(models, name)),
 		answered(row("the API server is away: it is tried again", late, "5", better), apierrs.NewServerTimeout(models, "patch", 1)),

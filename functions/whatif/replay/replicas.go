@@ -242,12 +242,13 @@ func (r *replicas) add(now time.Duration, n int32) {
 	r.started += int(n)
 	draws := min(n, mostDraws)
 	byStart, order := map[time.Duration]int32{}, []time.Duration(nil)
+	upTo := func(i int32) int32 { return int32(int64(i) * int64(n) / int64(draws)) } //nolint:gosec // at most n
 	for i := range draws {
 		start := r.start()
 		if byStart[start] == 0 {
 			order = append(order, start)
 		}
-		byStart[start] += (i+1)*n/draws - i*n/draws
+		byStart[start] += upTo(i+1) - upTo(i)
 	}
 	slices.Sort(order)
 	for _, start := range order {

@@ -24,6 +24,9 @@ const (
 type replayed struct {
 	runs        int
 	base, tried whatif.Figures
+	// more is what tried takes more than base of ready replica-seconds, by runs that meet the
+	// same requests.
+	more whatif.Interval
 	// assumed is what isn't known of the Model's replicas; "" where nothing is.
 	assumed string
 }
@@ -45,8 +48,8 @@ func unverified(why string) v1alpha1.TrialVerdict {
 
 // decide is whether a trial none of whose bounds was passed is better than what its Model says,
 // by each of the replays. It is where no more is refused, and it took fewer ready
-// replica-seconds than nine in ten runs of the Model's own; or where in as many of these too many
-// seconds miss the goal that what is tried keeps. A replay holds if it comes, with what was tried,
+// replica-seconds than nine in ten runs of the Model's own, as it does in the replay, run by run;
+// or where in as many of these too many seconds miss the goal that what is tried keeps. A replay holds if it comes, with what was tried,
 // to what was measured.
 func decide(m measured, replays []replayed) v1alpha1.TrialVerdict {
 	for _, r := range replays {
@@ -79,7 +82,7 @@ func decide(m measured, replays []replayed) v1alpha1.TrialVerdict {
 func (m measured) better(r replayed) bool {
 	refusesMore := r.tried.RefusedShare.High > r.base.RefusedShare.High+mostRefused
 	mends := r.base.OverShare.Low > mostOver && r.tried.OverShare.High <= mostOver
-	return !refusesMore && (m.readySeconds < r.base.ReadySeconds.Low || mends)
+	return !refusesMore && (m.readySeconds < r.base.ReadySeconds.Low && r.more.High < 0 || mends)
 }
 
 // figures are what a verdict rests on, with the replay that speaks most against what was tried.

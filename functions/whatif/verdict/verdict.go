@@ -98,7 +98,7 @@ func (t Trial) replay(ctx context.Context, is measured, demand trace.Trace, late
 	if err != nil {
 		return replayed{}, err //nolint:wrapcheck // it says what can't be
 	}
-	r := replayed{runs: runs, base: answer.Model, tried: *answer.Changed}
+	r := replayed{runs: runs, base: answer.Model, tried: *answer.Changed, more: answer.Difference.ReadySeconds}
 	if t.Latency == 0 {
 		r.assumed = fmt.Sprintf("how long a replica works on a request isn't known, and %s is assumed", latency)
 	}

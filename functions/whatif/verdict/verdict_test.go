@@ -66,6 +66,7 @@ func TestDecide(t *testing.T) {
 		says    string
 	}{
 		"fewer replicas":                  {[]replayed{{base: figures(400, 0, 0), tried: figures(310, 0, 0)}}, "Better", "take 390 to 410, refuse 0.0 to 0.0 %"},
+		"fewer, but not in the replay":    {[]replayed{{base: figures(330, 0, 0), tried: figures(340, 0, 0)}}, "NotBetter", "take 320 to 340"},
 		"hardly fewer":                    {[]replayed{{base: figures(310, 0, 0), tried: figures(310, 0, 0)}}, "NotBetter", "take 300 to 320"},
 		"more":                            {[]replayed{{base: figures(200, 0, 0), tried: figures(310, 0, 0)}}, "NotBetter", "It took 300 ready replica-seconds"},
 		"fewer, which refuse more":        {[]replayed{{base: figures(400, .01, 0), tried: figures(310, .016, 0)}}, "NotBetter", "refuses 1.6 to 1.6 %"},
@@ -82,6 +83,9 @@ func TestDecide(t *testing.T) {
 		"by one of two":                   {[]replayed{{base: figures(800, 0, 0), tried: figures(310, 0, 0)}, {base: figures(300, 0, 0), tried: figures(310, 0, 0)}}, "NotBetter", "take 290 to 310"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			for i, r := range c.replays {
+				c.replays[i].more = about(r.tried.ReadySeconds.Median-r.base.ReadySeconds.Median, 0)
+			}
 			if got := decide(is, c.replays); got.Reason != c.reason || !strings.Contains(got.Message, c.says) {
 				t.Errorf("%+v, want %s: %s", got, c.reason, c.says)
 			}

@@ -63,7 +63,7 @@ func (s *TrialStatus) End(reason, message string, at time.Time) *TrialStatus {
 
 // Keep is a trial that is over as its values are the Model's own, at a time.
 func (s *TrialStatus) Keep(at time.Time) *TrialStatus {
-	if s.Reason == TrialReasonBetter {
+	if s.IsBetter() {
 		return s.over(TrialKept, TrialReasonBetter, s.Message, at)
 	}
 	return s.over(TrialKept, TrialReasonInBase, "spec.autoscaling and spec.limit have come to say all that was tried.", at)
@@ -71,27 +71,30 @@ func (s *TrialStatus) Keep(at time.Time) *TrialStatus {
 
 func (s *TrialStatus) over(phase TrialPhase, reason, message string, at time.Time) *TrialStatus {
 	out := s.DeepCopy()
-	out.Phase, out.Reason, out.Message, out.EndTime, out.JudgedGeneration = phase, reason, message, microTime(at), 0
+	out.Phase, out.Reason, out.Message, out.EndTime, out.Generation = phase, reason, message, microTime(at), 0
 	return out
 }
 
-// FindBetter is a trial that runs, and was found to be better than a generation of its Model.
-func (s *TrialStatus) FindBetter(message string, generation int64) *TrialStatus {
+// FindBetter is a trial that runs, and was found to be better than what its Model says.
+func (s *TrialStatus) FindBetter(message string) *TrialStatus {
 	out := s.DeepCopy()
-	out.Reason, out.Message, out.JudgedGeneration = TrialReasonBetter, message, generation
+	out.Reason, out.Message = TrialReasonBetter, message
 	return out
 }
 
-// IsBetterThan tells whether a trial was found to be better than this generation of its Model.
-func (s *TrialStatus) IsBetterThan(generation int64) bool {
-	return s.Reason == TrialReasonBetter && s.JudgedGeneration == generation
+// IsBetter tells whether a trial was found to be better than what its Model says.
+func (s *TrialStatus) IsBetter() bool { return s.Reason == TrialReasonBetter }
+
+// Outdated is a trial whose Model has changed since it began, by which nothing can be told.
+func (s *TrialStatus) Outdated(at time.Time) *TrialStatus {
+	return s.End(TrialReasonUnverified, "The Model was changed while this was tried, so whether it is better than what the Model says now can't be told.", at)
 }
 
 // Unjudged is a trial whose time has passed, and that was not judged in the time that there is
 // for it; or was, and couldn't be written to its Model in that.
 func (s *TrialStatus) Unjudged(now time.Time) *TrialStatus {
 	ended := s.EndTime.UTC().Format(time.RFC3339)
-	if s.Reason == TrialReasonBetter {
+	if s.IsBetter() {
 		return s.End(TrialReasonNotWritten, fmt.Sprintf("%s It could not be written to the Model within %s of the trial's end at %s",
 			s.Message, TrialJudgedWithin, ended), now)
 	}

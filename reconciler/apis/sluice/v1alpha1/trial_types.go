@@ -92,7 +92,8 @@ type TrialStatus struct {
 	// has 30 s more, in which it is judged.
 	// +optional
 	EndTime *metav1.MicroTime `json:"endTime,omitempty"`
-	// JudgedGeneration is that of the Model than which it was found to be better.
+	// Generation is that of the Model when it began, of one that runs and is to be kept if it is
+	// better: what was measured tells nothing of another one.
 	// +optional
-	JudgedGeneration int64 `json:"judgedGeneration,omitempty"`
+	Generation int64 `json:"generation,omitempty"`
 }
