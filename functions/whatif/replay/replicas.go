@@ -242,7 +242,7 @@ func (r *replicas) add(now time.Duration, n int32) {
 	r.started += int(n)
 	draws := min(n, mostDraws)
 	byStart, order := map[time.Duration]int32{}, []time.Duration(nil)
-	upTo := func(i int32) int32 { return int32(int64(i) * int64(n) / int64(draws)) } //nolint:gosec // at most n
+	upTo := func(i int32) int32 { return int32(int64(i) * int64(n) / int64(draws)) }
 	for i := range draws {
 		start := r.start()
 		if byStart[start] == 0 {
