@@ -128,8 +128,10 @@ func TestLimiterLosesItsLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := time.Now()
-	// Another pod starts at once, however often this one has ended lately.
-	if err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).Delete(t.Context(), leader, metav1.DeleteOptions{}); err != nil {
+	// Another pod starts at once, however often this one has ended lately. Its container may be
+	// starting again just now, and take no notice of being told to end: it would lead, and be killed
+	// half a minute later with the lease in its hands.
+	if err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).Delete(t.Context(), leader, metav1.DeleteOptions{GracePeriodSeconds: ptr.Int64(1)}); err != nil {
 		t.Fatal("deleting the limiter that ended:", err)
 	}
 	s.patch("m", `{"spec": {"limit": {"requestsPerSecondPerReplica": "30"}}}`)
