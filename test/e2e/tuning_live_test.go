@@ -27,9 +27,13 @@ import (
 // It isn't parallel to other tests, whose load would be measured; its rows are, each in its
 // own namespace.
 func TestTuningIsLive(t *testing.T) {
+	// Two at a time, as each has a load of its own.
+	turns := make(chan struct{}, 2)
 	for _, row := range tuning.Rows() {
 		t.Run(row.Name(), func(t *testing.T) {
 			t.Parallel()
+			turns <- struct{}{}
+			defer func() { <-turns }()
 			s := newStage(t)
 			s.tune(row)
 		})
