@@ -79,12 +79,10 @@ func (b *bench) measureDeadline(ctx context.Context) error {
 			return err
 		}
 	}
-	counting, cancel := context.WithCancel(ctx)
-	c := census.New()
+	c, end := census.Begin(ctx, b.clients, namespace)
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	defer cancel()
-	beside.Go(func() { c.Observe(counting, b.clients, namespace) })
+	defer end()
 
 	group, running := errgroup.WithContext(ctx)
 	figures := make([][]report.Figure, len(deadlines))

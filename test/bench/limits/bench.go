@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 
 	"sluice.dev/sluice/test/bench/internal/command"
@@ -44,13 +43,7 @@ var parts = []command.Part[*bench]{
 
 // measure runs the parts on a stage that is clean.
 func (b *bench) measure(ctx context.Context) error {
-	if err := b.clean(ctx); err != nil {
-		return fmt.Errorf("removing what an earlier run left: %w", err)
-	}
-	if err := b.setUp(ctx); err != nil {
-		return err
-	}
-	return command.Each(ctx, b, parts, b.Options, b.Progress)
+	return command.Measure(ctx, b, command.Stage{Clean: b.clean, SetUp: b.setUp}, parts, b.Options, b.Progress)
 }
 
 // chance is a source of random numbers that is the same in every run with the same

@@ -49,7 +49,7 @@ func (b *bench) measureScarcity(ctx context.Context) error {
 	if _, err := models.Create(ctx, m, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("creating Model %s: %w", m.Name, err)
 	}
-	host, err := b.deployed(ctx, scarceNamespace, m.Name)
+	host, err := stage.Ready(ctx, b.clients, scarceNamespace, m.Name, deployWithin)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (b *bench) measureStarvation(ctx context.Context) error {
 	ready.Add(len(arms))
 	for i, a := range arms {
 		stepping.Go(func() error {
-			endpoint, err := b.deployed(inner, modelsNamespace, a.name)
+			endpoint, err := stage.Ready(inner, b.clients, modelsNamespace, a.name, deployWithin)
 			ready.Done()
 			if err != nil {
 				return err
@@ -139,23 +139,6 @@ func (a arm) model(image string) *v1alpha1.Model {
 			Limit: v1alpha1.LimitSpec{RequestsPerSecondPerReplica: &rate, Policy: a.policy},
 		},
 	}
-}
-
-// deployed waits until a Model is Ready and returns its host.
-func (b *bench) deployed(ctx context.Context, namespace, name string) (string, error) {
-	host := ""
-	err := platform.Until(ctx, deployWithin, "Model "+name+" to be Ready", func(ctx context.Context) (string, error) {
-		m, err := b.clients.Sluice.SluiceV1alpha1().Models(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return "", fmt.Errorf("getting Model %s: %w", name, err)
-		}
-		if !m.IsReady() || m.Status.URL == nil {
-			return fmt.Sprintf("%+v", m.Status.GetCondition(v1alpha1.ModelConditionReady)), nil
-		}
-		host = m.Status.URL.Host
-		return "", nil
-	})
-	return host, err
 }
 
 // takeStep offers a part of one replica's capacity, then eight times of it, and, once

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,12 +64,8 @@ func (r *traceRun) title() string { return fmt.Sprintf("%d, %s", r.number+1, r.n
 
 // measureTraces predicts what comes of each trace, and runs it.
 func (b *bench) measureTraces(ctx context.Context) error {
-	counting, end := context.WithCancel(ctx)
-	c := census.New()
-	var beside sync.WaitGroup
-	defer beside.Wait()
+	c, end := census.Begin(ctx, b.clients, namespace)
 	defer end()
-	beside.Go(func() { c.Observe(counting, b.clients, namespace) })
 
 	var starts []time.Duration
 	var all []outcome

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -75,12 +74,8 @@ func (b *bench) tryProposals(ctx context.Context) error {
 		}
 	}
 
-	counting, end := context.WithCancel(ctx)
-	c := census.New()
-	var beside sync.WaitGroup
-	defer beside.Wait()
+	c, end := census.Begin(ctx, b.clients, namespace)
 	defer end()
-	beside.Go(func() { c.Observe(counting, b.clients, namespace) })
 	trying, running := errgroup.WithContext(ctx)
 	figures := make([][]report.Figure, len(attempts))
 	for i, a := range attempts {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -203,29 +202,5 @@ func whole(got *load.Report) error {
 // gone. Routes go first: of a namespace that is deleted as a whole they go only after
 // its pods, which drain.
 func (b *bench) clean(ctx context.Context) error {
-	remove := metav1.DeleteOptions{}
-	if err := errors.Join(
-		stage.IgnoreNotFound(b.clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
-		stage.IgnoreNotFound(b.clients.Serving.ServingV1().Services(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
-	); err != nil {
-		return fmt.Errorf("deleting what is served: %w", err)
-	}
-	if err := platform.Until(ctx, time.Minute, "routes and limits to go", stage.NoRoutesLeft(b.clients, namespace)); err != nil {
-		return err
-	}
-	err := b.clients.Kube.CoreV1().Namespaces().Delete(ctx, namespace, remove)
-	if stage.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting namespace %s: %w", namespace, err)
-	}
-	return platform.Until(ctx, cleanWithin, "namespace "+namespace+" to go", func(ctx context.Context) (string, error) {
-		_, err := b.clients.Kube.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
-		switch {
-		case apierrs.IsNotFound(err):
-			return "", nil
-		case err != nil:
-			return "", fmt.Errorf("getting namespace %s: %w", namespace, err)
-		default:
-			return "it is there", nil
-		}
-	})
+	return stage.Strike(ctx, b.clients, namespace, cleanWithin)
 }

@@ -35,8 +35,20 @@ type count struct {
 	replicas, ready int
 }
 
-// New is a census of nothing yet.
-func New() *Census {
+// Begin counts the replicas of all Models of a namespace until it is ended.
+func Begin(ctx context.Context, clients *platform.Clients, namespace string) (c *Census, end func()) {
+	counting, cancel := context.WithCancel(ctx)
+	c = empty()
+	var counts sync.WaitGroup
+	counts.Go(func() { c.observe(counting, clients, namespace) })
+	return c, func() {
+		cancel()
+		counts.Wait()
+	}
+}
+
+// empty is a census of nothing yet.
+func empty() *Census {
 	return &Census{counts: map[string][]count{}, born: map[string]time.Time{}, ready: map[string]bool{}, starts: map[string][]time.Duration{}}
 }
 
@@ -122,8 +134,8 @@ func (c *Census) Shortest(model string) (least time.Duration, ok bool) {
 	return least, ok
 }
 
-// Observe counts the replicas of all Models of a namespace until its context ends.
-func (c *Census) Observe(ctx context.Context, clients *platform.Clients, namespace string) {
+// observe counts until its context ends.
+func (c *Census) observe(ctx context.Context, clients *platform.Clients, namespace string) {
 	for command.Pause(ctx, every) == nil {
 		pods, err := clients.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: serving.ServiceLabelKey})
 		if err == nil {

@@ -23,7 +23,7 @@ func TestCensus(t *testing.T) {
 		}
 		return p
 	}
-	c := New()
+	c := empty()
 	c.note(at(0), nil)
 	c.note(at(10), []corev1.Pod{pod("m", "1", false, false), pod("other", "9", true, false)})
 	c.note(at(12), []corev1.Pod{pod("m", "1", true, false), pod("m", "2", false, false)})

@@ -71,6 +71,23 @@ func Each[B any](ctx context.Context, b B, parts []Part[B], o Options, p Progres
 	return errors.Join(failed...)
 }
 
+// Stage is what the parts of a benchmark take place on.
+type Stage struct {
+	// Clean removes what an earlier run left, SetUp makes what the parts share.
+	Clean, SetUp func(context.Context) error
+}
+
+// Measure measures the parts that are wanted, as Each does, on a stage that is clean and set up.
+func Measure[B any](ctx context.Context, b B, on Stage, parts []Part[B], o Options, p Progress) error {
+	if err := on.Clean(ctx); err != nil {
+		return fmt.Errorf("removing what an earlier run left: %w", err)
+	}
+	if err := on.SetUp(ctx); err != nil {
+		return err
+	}
+	return Each(ctx, b, parts, o, p)
+}
+
 // Pause waits, unless the context ends before.
 func Pause(ctx context.Context, lasts time.Duration) error {
 	timer := time.NewTimer(lasts)

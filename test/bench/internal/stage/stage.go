@@ -3,6 +3,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -48,28 +49,36 @@ func Deploy(ctx context.Context, clients *platform.Clients, gateway string, m *v
 	if _, err := models.Create(ctx, m, metav1.CreateOptions{}); err != nil {
 		return platform.Endpoint{}, fmt.Errorf("creating Model %s: %w", m.Name, err)
 	}
-	at := platform.Endpoint{Address: gateway}
-	err := platform.Until(ctx, readyWithin, "Model "+m.Name+" to be Ready", func(ctx context.Context) (string, error) {
-		got, err := models.Get(ctx, m.Name, metav1.GetOptions{})
+	host, err := Ready(ctx, clients, m.Namespace, m.Name, readyWithin)
+	return platform.Endpoint{Address: gateway, Host: host}, err
+}
+
+// Ready waits until a Model is Ready, and returns its host.
+func Ready(ctx context.Context, clients *platform.Clients, namespace, name string, within time.Duration) (string, error) {
+	host := ""
+	err := platform.Until(ctx, within, "Model "+name+" to be Ready", func(ctx context.Context) (string, error) {
+		m, err := clients.Sluice.SluiceV1alpha1().Models(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return "", fmt.Errorf("getting it: %w", err)
 		}
-		if !got.IsReady() || got.Status.URL == nil {
-			return fmt.Sprintf("conditions %v", got.Status.Conditions), nil
+		if !m.IsReady() || m.Status.URL == nil {
+			return fmt.Sprintf("conditions %v", m.Status.Conditions), nil
 		}
-		at.Host = got.Status.URL.Host
+		host = m.Status.URL.Host
 		return "", nil
 	})
-	return at, err
+	return host, err
 }
 
-// Strike removes the Models of a namespace and then it, and waits until it is gone: routes go
-// before their pods, which drain.
+// Strike removes the Models and Knative Services of a namespace and then it, and waits until it
+// is gone: routes go before their pods, which drain.
 func Strike(ctx context.Context, clients *platform.Clients, namespace string, within time.Duration) error {
 	remove := metav1.DeleteOptions{}
-	err := IgnoreNotFound(clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{}))
-	if err != nil {
-		return fmt.Errorf("deleting Models: %w", err)
+	if err := errors.Join(
+		IgnoreNotFound(clients.Sluice.SluiceV1alpha1().Models(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+		IgnoreNotFound(clients.Serving.ServingV1().Services(namespace).DeleteCollection(ctx, remove, metav1.ListOptions{})),
+	); err != nil {
+		return fmt.Errorf("deleting what is served: %w", err)
 	}
 	if err := platform.Until(ctx, time.Minute, "routes and limits to go", NoRoutesLeft(clients, namespace)); err != nil {
 		return err
