@@ -26,6 +26,7 @@ import (
 	"knative.dev/pkg/logging"
 	"knative.dev/pkg/signals"
 
+	"sluice.dev/sluice/cmd/internal/serving"
 	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/eventing/guard"
 	"sluice.dev/sluice/functions/batch/credits"
@@ -88,7 +89,8 @@ func main() {
 		batches := batchinformer.Get(ctx).Lister()
 		function.Model, function.Runs = modelOf(batches), runsOf(batches)
 		go function.Run(ctx)
-		go serve(ctx, leases(env.Port, function.Handler(known.Of)))
+		// What is leased ends by itself once this does, and events that are under way are delivered again.
+		go serving.Until(ctx, leases(env.Port, function.Handler(known.Of)))
 		return batch.NewController(worker, function, sender)(ctx, cmw)
 	}, func(ctx context.Context, cmw configmap.Watcher) *controller.Impl {
 		door := guard.Door{Trigger: trigger.KnativeTrigger, Audience: eventing.TriggersAudience}
@@ -96,7 +98,7 @@ func main() {
 		if err != nil {
 			log.Fatal("Error guarding the door for events: ", err)
 		}
-		go serve(ctx, answering(ctx).Door(watched.Admit).Server(fmt.Sprintf(":%d", env.EventsPort)))
+		go serving.Until(ctx, answering(ctx).Door(watched.Admit).Server(fmt.Sprintf(":%d", env.EventsPort)))
 		return triggerreconciler.NewController(env.Triggers)(ctx, cmw)
 	}, broker.NewController(env.Triggers))
 }
@@ -108,18 +110,6 @@ func leases(port int, leases http.Handler) *http.Server {
 	return &http.Server{
 		Addr: fmt.Sprintf(":%d", port), Handler: mux,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
-	}
-}
-
-// serve serves until the context ends. What is leased ends by itself then, and events that are
-// under way are delivered again.
-func serve(ctx context.Context, server *http.Server) {
-	go func() {
-		<-ctx.Done()
-		_ = server.Close()
-	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatalf("Error serving at %s: %v", server.Addr, err)
 	}
 }
 

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -26,6 +25,7 @@ import (
 	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 	filteredserving "knative.dev/serving/pkg/client/injection/informers/factory/filtered"
 
+	"sluice.dev/sluice/cmd/internal/serving"
 	"sluice.dev/sluice/functions/access"
 	"sluice.dev/sluice/functions/asked"
 	"sluice.dev/sluice/functions/limit/demand/recorded"
@@ -83,7 +83,7 @@ func models(env environment) injection.ControllerConstructor {
 		impl := model.NewController(model.Options{
 			ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage, Scaling: scaling, Verifier: verifier(env),
 		})(ctx, cmw)
-		go serve(ctx, answering(ctx, env, scaling).Server(fmt.Sprintf(":%d", env.Port)))
+		go serving.Until(ctx, answering(ctx, env, scaling).Server(fmt.Sprintf(":%d", env.Port)))
 		return impl
 	}
 }
@@ -122,17 +122,6 @@ func reviewsOf(config *rest.Config) *rest.Config {
 	own := rest.CopyConfig(config)
 	own.QPS, own.Burst = 20, 40
 	return own
-}
-
-// serve serves until the context ends.
-func serve(ctx context.Context, server *http.Server) {
-	go func() {
-		<-ctx.Done()
-		_ = server.Close()
-	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatalf("Error serving at %s: %v", server.Addr, err)
-	}
 }
 
 // verifier judges trials by what the limiter recorded.
