@@ -27,7 +27,7 @@ type Question struct {
 	Measured whatif.Measured `json:"measured,omitzero"`
 	// Ready is how many replicas there are when the demand begins.
 	Ready *int32 `json:"ready,omitempty"`
-	// Runs are how many courses each figure is of; 0 is whatif.DefaultRuns.
+	// Runs are how many courses each figure is of; 0 is as many as usual.
 	Runs int `json:"runs,omitempty"`
 	// Demand, as lines `time,requests`, takes the place of what was recorded. Of either, what
 	// came before From, or at To and later, is left out.

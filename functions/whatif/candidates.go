@@ -136,15 +136,15 @@ func (sp *space) at(p place) Settings {
 	}
 }
 
-// coarse are the places that are looked at first: every third aim, every second minimum and
-// window, and the headroom that is the default.
+// coarse are the places that are looked at first: every third aim, every second minimum from the
+// highest down, every second window, and the headroom that is the default and the most.
 func (sp *space) coarse() []place {
 	var out []place
-	headroom := slices.Index(sp.headroom, v1alpha1.DefaultHeadroomPercent)
+	usual, most := slices.Index(sp.headroom, v1alpha1.DefaultHeadroomPercent), len(sp.headroom)-1
 	for aim := 0; aim < len(sp.aims); aim += 3 {
-		for least := 0; least < len(sp.least); least += 2 {
+		for least := len(sp.least) - 1; least >= 0; least -= 2 {
 			for window := 0; window < len(sp.windows); window += 2 {
-				out = append(out, place{aim, least, window, headroom})
+				out = append(out, place{aim, least, window, usual}, place{aim, least, window, most})
 			}
 		}
 	}

@@ -7,7 +7,11 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"knative.dev/networking/pkg/apis/networking"
+	"knative.dev/serving/pkg/apis/serving"
+
 	"sluice.dev/sluice/functions/whatif/replay"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
 
 // course is one run of the demand.
@@ -91,7 +95,7 @@ func (c *course) world(seconds []float32) (w *replay.World, load float64, err er
 		Start: func() time.Duration {
 			return c.known.ColdStarts[c.chance.IntN(len(c.known.ColdStarts))] + c.known.WarmUp
 		},
-		Timeout: c.timeout(), Fine: c.fine,
+		Timeout: c.timeout(), Fine: c.fine, Entries: entries(c.model), Phases: c.phases(),
 		Answered: func(came, now time.Duration, n float64) { c.tally.count(came, now, n) },
 		Failed:   func(came, now time.Duration, n float64) { c.tally.lose(came, n) },
 	})
@@ -115,6 +119,21 @@ func (c *course) world(seconds []float32) (w *replay.World, load float64, err er
 	load = math.Min(load, serves*float64(replicas))
 	w.Settle(load, replicas)
 	return w, load, nil
+}
+
+// phases are drawn for a course: whoever asks can't know them.
+func (c *course) phases() replay.Phases {
+	drawn := func() time.Duration { return time.Duration(c.arrivals.chance.IntN(replay.PerSecond)) * replay.Step }
+	return replay.Phases{Report: drawn(), Scrape: drawn(), Clock: drawn()}
+}
+
+// entries are those of a gateway that forward to a Model: one of plain HTTP or HTTPS unless it is
+// private, and the cluster-local one.
+func entries(model *v1alpha1.Model) int {
+	if model.Labels[networking.VisibilityLabelKey] == serving.VisibilityClusterLocal {
+		return 1
+	}
+	return 2
 }
 
 // spent is what a World has come to.

@@ -2,8 +2,9 @@ package whatif
 
 import "slices"
 
-// Interval is a figure of several runs: the median, and the 10th and the 90th percentile,
-// each of which is a run's.
+// Interval is a figure of several runs: the median, and between which 95 % of them are, the
+// 2.5th percentile and the 97.5th. Each is a run's; of fewer than 21 they are the least and the
+// most.
 type Interval struct {
 	Low    float64 `json:"low"`
 	Median float64 `json:"median"`
@@ -14,7 +15,7 @@ type Interval struct {
 func intervalOf(values []float64) Interval {
 	sorted := slices.Sorted(slices.Values(values))
 	at := func(part float64) float64 { return sorted[int(part*float64(len(sorted)-1)+.5)] }
-	return Interval{Low: at(.1), Median: at(.5), High: at(.9)}
+	return Interval{Low: at(.025), Median: at(.5), High: at(.975)}
 }
 
 // Figures are what comes of a Model.

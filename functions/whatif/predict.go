@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// DefaultRuns is how many courses of the demand a figure is of, and mostRuns the most.
-	DefaultRuns = 11
-	mostRuns    = 101
+	// DefaultRuns is how many courses of the demand a figure is of, LongRuns of a demand of more than
+	// an hour, in which chance averages out, and mostRuns the most.
+	DefaultRuns, LongRuns = 41, 11
+	mostRuns              = 101
 	// mostReplicas bounds those that a replay begins with.
 	mostReplicas = 100_000
 )
@@ -39,7 +40,7 @@ type Question struct {
 	// Ready is how many replicas there are when the demand begins; nil is as many as the
 	// autoscaler would have had, had the demand of the first 10 s always been there.
 	Ready *int32
-	// Runs are how many courses are run: 1 to 101, 0 is 11.
+	// Runs are how many courses are run: 1 to 101, 0 is 41, or 11 of more than an hour.
 	Runs int
 
 	// fine has each course pass step by step.
@@ -67,7 +68,7 @@ type Answer struct {
 	// of what is missing.
 	Seconds      int     `json:"seconds"`
 	MissingShare float64 `json:"missingShare"`
-	// Runs are how many courses each interval is of: its 10th percentile, median and 90th.
+	// Runs are how many courses each interval is of.
 	Runs int `json:"runs"`
 	// Assumed is what wasn't measured and has a default, in words.
 	Assumed []string `json:"assumed,omitempty"`
@@ -87,7 +88,7 @@ func (q Question) check() error {
 		return err
 	}
 	if q.Runs < 0 || q.Runs > mostRuns {
-		return fmt.Errorf("runs is %d: give 1 to %d, or 0 for %d", q.Runs, mostRuns, DefaultRuns)
+		return fmt.Errorf("runs is %d: give 1 to %d, or 0 for %d, or %d where the demand is of more than an hour", q.Runs, mostRuns, DefaultRuns, LongRuns)
 	}
 	if err := q.checkChanges(); err != nil {
 		return err
@@ -113,10 +114,14 @@ func (q Question) checkChanges() error {
 }
 
 func (q Question) runs() int {
-	if q.Runs == 0 {
+	switch {
+	case q.Runs > 0:
+		return q.Runs
+	case len(q.Demand.Seconds) > shortDemand:
+		return LongRuns
+	default:
 		return DefaultRuns
 	}
-	return q.Runs
 }
 
 // Predict says what would come of the demand with the Model, and with a changed one unless

@@ -83,7 +83,7 @@ func TestPredict(t *testing.T) {
 				t.Errorf("%s: %s is %+v", name, v.Type().Field(i).Name, n)
 			}
 		}
-		if n := f.Offered; n.Low != n.High || math.Abs(n.Median-offered) > 1 {
+		if n := f.Offered; n.High-n.Low > 1e-6 || math.Abs(n.Median-offered) > 1 {
 			t.Errorf("%s: %+v were offered, of %g", name, n, offered)
 		}
 		if f.ReplicaSeconds.Low == f.ReplicaSeconds.High {

@@ -44,6 +44,7 @@ type autoscaler struct {
 	cluster *autoscalerconfig.Config
 	scaler  scaling.UniScaler
 	windows *windows
+	phases  Phases
 	log     *zap.SugaredLogger
 	// rps is true if it scales by requests per second.
 	rps bool
@@ -75,14 +76,14 @@ func (a *autoscaler) NotReadyCount() (int, error) { return 0, nil }
 
 // newAutoscaler is what Knative makes of a Model's settings, for a revision that was ready
 // once; of a cluster without a configuration it is what comes with Knative.
-func newAutoscaler(model *v1alpha1.Model, cluster *autoscalerconfig.Config) (*autoscaler, error) {
+func newAutoscaler(model *v1alpha1.Model, cluster *autoscalerconfig.Config, phases Phases) (*autoscaler, error) {
 	if cluster == nil {
 		var err error
 		if cluster, err = config.NewConfigFromMap(map[string]string{}); err != nil {
 			return nil, fmt.Errorf("reading Knative's defaults: %w", err)
 		}
 	}
-	a := &autoscaler{cluster: cluster, log: zap.NewNop().Sugar(), way: way{proxied: Never}}
+	a := &autoscaler{cluster: cluster, phases: phases, log: zap.NewNop().Sugar(), way: way{proxied: Never}}
 	a.pa = &autoscalingv1alpha1.PodAutoscaler{
 		ObjectMeta: metav1.ObjectMeta{Namespace: model.Namespace, Name: model.Name, Annotations: model.AutoscalingAnnotations()},
 		Spec:       autoscalingv1alpha1.PodAutoscalerSpec{Reachability: autoscalingv1alpha1.ReachabilityReachable},
@@ -138,14 +139,25 @@ func (a *autoscaler) sleeps() bool { return a.decided == 0 && a.activator }
 func (a *autoscaler) waits() bool { return a.decided == 0 || a.way.phase == activating }
 
 // observe records a report of the second that ends: requests in flight on average,
-// and how many came.
+// and how many came. One that comes with a tick comes just before it.
 func (a *autoscaler) observe(now time.Duration, concurrency, requests float64) {
-	a.windows.record(at(now).Add(-time.Nanosecond), concurrency, requests)
+	a.windows.record(a.clock(now).Add(-time.Nanosecond), concurrency, requests)
 }
+
+// scrape records what replicas said last before a tick: nothing beside what the activator has
+// told of. An average over a window counts it as a report all the same.
+func (a *autoscaler) scrape(tick time.Duration) {
+	if a.activator && a.ready > 0 && a.windows.scraped {
+		a.windows.record(a.clock(tick-ObserveEvery+a.phases.Scrape), 0, 0)
+	}
+}
+
+// clock is the autoscaler's, by whose seconds it keeps its windows.
+func (a *autoscaler) clock(now time.Duration) time.Time { return at(now).Add(a.phases.Clock) }
 
 // decide is a tick.
 func (a *autoscaler) decide(now time.Duration) {
-	if result := a.scaler.Scale(a.log, at(now)); result.ScaleValid {
+	if result := a.scaler.Scale(a.log, a.clock(now)); result.ScaleValid {
 		a.decided, a.excess = result.DesiredPodCount, result.ExcessBurstCapacity
 	}
 	a.reconcile(now)

@@ -106,8 +106,9 @@ func (c *cohort) begin(at int, slots float64, on func(came int, n float64)) {
 }
 
 // beginAll lets a second of steps pass if work can begin on all that comes in the step in
-// which it comes; otherwise it changes nothing. It returns the request-steps of work.
-func (c *cohort) beginAll(at int, slots, part float64, requests *Steps) (work float64, ok bool) {
+// which it comes; otherwise it changes nothing. It returns the request-steps of work, of some
+// first steps and of all.
+func (c *cohort) beginAll(at int, slots, part float64, requests *Steps, first int) (early, all float64, ok bool) {
 	working, size := c.working, len(c.begun)
 	for i, n := range requests {
 		if i < size {
@@ -116,11 +117,13 @@ func (c *cohort) beginAll(at int, slots, part float64, requests *Steps) (work fl
 			working -= requests[i-size] * part
 		}
 		if working += n * part; working > slots+nothing {
-			return 0, false
+			return 0, 0, false
 		}
-		work += working
+		if all += working; i < first {
+			early = all
+		}
 	}
-	return work, true
+	return early, all, true
 }
 
 // pass lets that second pass, and returns what was done in it.

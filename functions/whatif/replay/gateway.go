@@ -20,8 +20,9 @@ type gateway struct {
 	tokens float64
 	// rate is the bucket's, in requests per second; 0 as long as there is no limit.
 	rate float64
-	// due are the limits that Envoy has yet to get, oldest first.
-	due []change
+	// told is the last limit, due are those that Envoy has yet to get, oldest first.
+	told *big.Rat
+	due  []change
 }
 
 type change struct {
@@ -31,7 +32,10 @@ type change struct {
 
 // tell has a new limit on its way; the first one is there at once.
 func (g *gateway) tell(now time.Duration, rate *big.Rat) {
-	if g.rate == 0 {
+	if g.told != nil && g.told.Cmp(rate) == 0 {
+		return
+	}
+	if g.told = rate; g.rate == 0 {
 		g.enforce(rate)
 		return
 	}

@@ -41,16 +41,35 @@ func (w *World) atOnce(requests *Steps) bool {
 		return false
 	}
 	w.replicas.activator = w.scaler.activator
-	inFlight, ok := w.replicas.passAll(w.now, requests, total)
+	reported := int(w.scaler.phases.Report / Step)
+	early, all, ok := w.replicas.passAll(w.now, requests, total, reported)
 	if !ok {
 		*w.gateway = before
 		return false
 	}
 	w.floor = floor
-	w.second = Flow{Offered: total, Admitted: total, InFlight: inFlight}
+	came := func(requests []float64, inFlight float64) Flow {
+		f := Flow{InFlight: inFlight}
+		for _, n := range requests {
+			f.Offered += n
+		}
+		f.Admitted = f.Offered
+		return f
+	}
+	sooner, later := came(requests[:reported], early), came(requests[reported:], all-early)
+	w.second = sooner.plus(later)
 	w.spend(time.Second)
-	w.now += time.Second
-	w.report()
+	if reported > 0 {
+		w.unreported = w.unreported.plus(sooner)
+		w.now += w.scaler.phases.Report
+		w.report()
+	}
+	w.unreported = w.unreported.plus(later)
+	w.now += time.Second - w.scaler.phases.Report
+	if reported == 0 {
+		w.report()
+	}
+	w.read()
 	w.tick()
 	return true
 }

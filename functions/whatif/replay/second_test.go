@@ -32,6 +32,8 @@ func TestAtOnceIsTheSame(t *testing.T) {
 			n := int64(s.Replica.Concurrency)
 			s.Model.Spec.ContainerConcurrency = &n
 		}
+		step := func(of string) time.Duration { return time.Duration(rapid.IntRange(0, PerSecond-1).Draw(t, of)) * Step }
+		s.Phases, s.Entries = Phases{Report: step("report"), Scrape: step("scrape"), Clock: step("clock")}, rapid.IntRange(1, 2).Draw(t, "entries")
 		starts := rapid.SliceOfN(rapid.IntRange(10, 200), 1, 8).Draw(t, "starts")
 		drawn := 0
 		s.Start = func() time.Duration {

@@ -35,11 +35,7 @@ func (w *World) Wants(value float64) int32 {
 func (w *World) ByRate() bool { return w.scaler.rps }
 
 // Flow is all that has been.
-func (w *World) Flow() Flow {
-	return Flow{
-		Offered: w.sum.Offered + w.second.Offered, Admitted: w.sum.Admitted + w.second.Admitted, InFlight: w.sum.InFlight + w.second.InFlight,
-	}
-}
+func (w *World) Flow() Flow { return w.sum.plus(w.second) }
 
 // Usage is what was spent.
 func (w *World) Usage() Usage {

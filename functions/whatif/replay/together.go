@@ -26,18 +26,18 @@ func (r *replicas) gather(now time.Duration) {
 
 // passAll lets a second of steps pass if nothing waits, no replica becomes ready meanwhile,
 // and work can begin on all that comes in the step in which it comes; otherwise it changes
-// nothing. It returns the request-seconds in flight.
-func (r *replicas) passAll(now time.Duration, requests *Steps, total float64) (inFlight float64, ok bool) {
+// nothing. It returns the request-seconds in flight, of some first steps and of all.
+func (r *replicas) passAll(now time.Duration, requests *Steps, total float64, first int) (early, all float64, ok bool) {
 	_, ready := r.count(now)
 	if r.held.n > 0 || total > 0 && ready == 0 || r.dealsUnevenly(now) && total > 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	for c := range r.all {
 		if c.waiting.n > 0 || c.readyAt > now && c.readyAt < now+time.Second {
-			return 0, false
+			return 0, 0, false
 		}
 	}
-	at, work := int(now/Step), 0.
+	at := int(now / Step)
 	part := func(i int, c *cohort) float64 {
 		if i >= len(r.cohorts) || c.readyAt > now {
 			return 0
@@ -46,11 +46,12 @@ func (r *replicas) passAll(now time.Duration, requests *Steps, total float64) (i
 	}
 	i := 0
 	for c := range r.all {
-		of, ok := c.beginAll(at, r.slots()*c.pods/r.weight, part(i, c), requests)
+		of, work, ok := c.beginAll(at, r.slots()*c.pods/r.weight, part(i, c), requests, first)
 		if !ok {
-			return 0, false
+			return 0, 0, false
 		}
-		work += of
+		early += of
+		all += work
 		i++
 	}
 	i = 0
@@ -66,7 +67,8 @@ func (r *replicas) passAll(now time.Duration, requests *Steps, total float64) (i
 		}
 	}
 	r.leaving = slices.DeleteFunc(r.leaving, func(c *cohort) bool { return c.waiting.n+c.working < nothing })
-	return work * r.weight * Step.Seconds(), true
+	weight := r.weight * Step.Seconds()
+	return early * weight, all * weight, true
 }
 
 // dealsUnevenly is true while requests go where there is room, and not to all alike: the

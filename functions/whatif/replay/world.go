@@ -2,11 +2,13 @@ package replay
 
 import (
 	"math"
+	"math/big"
 	"time"
 
 	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 
 	"sluice.dev/sluice/functions/limit/capacity"
+	"sluice.dev/sluice/functions/limit/division"
 	"sluice.dev/sluice/reconciler/apis/revision"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
@@ -29,12 +31,26 @@ type Setup struct {
 	Start func() time.Duration
 	// Timeout is how long a request may wait for a replica, 0 for ever.
 	Timeout time.Duration
+	// Entries are those of the gateway that forward to the Model, of which requests come to the
+	// first alone; 0 is 1.
+	Entries int
+	Phases  Phases
 	// Fine has every second pass step by step, and each replica be on its own: what else is
 	// done is held to that.
 	Fine bool
 	// Answered is told of requests on which work begins, Failed of those that found queues
 	// full or waited too long: when they came, and now. Both may be nil.
 	Answered, Failed func(came, now time.Duration, requests float64)
+}
+
+// Phases are when within its second comes what comes each second, from 0 to 1 s. They are as
+// old as the parts of Knative that have them, and nothing outside tells of them.
+type Phases struct {
+	// Report is how long after a tick the autoscaler gets a report, Scrape how long after it
+	// asks the replicas, in steps.
+	Report, Scrape time.Duration
+	// Clock is how far the autoscaler's clock is into its second at a tick.
+	Clock time.Duration
 }
 
 // Flow is requests: how many came and how many of them were admitted, and for how
@@ -60,6 +76,9 @@ type World struct {
 	scaler   *autoscaler
 	replicas *replicas
 	gateway  *gateway
+	// sites and division are of the limit, over the gateway's entries.
+	sites    []division.Site
+	division division.Division
 	rule     Rule
 	fine     bool
 
@@ -72,17 +91,19 @@ type World struct {
 	// short is when there were last as many as were wanted.
 	short time.Duration
 	view  View
+	limit *big.Rat
 	floor capacity.Floor
 	usage Usage
 	// told is true once there is a limit, woke if the autoscaler knows of a request of this second.
 	told, woke bool
-	// second is what has been since the last whole one; sum all before.
-	second, sum Flow
+	// second is what has been since the last whole one, unreported what the autoscaler doesn't
+	// know of, and sum what was before this second.
+	second, unreported, sum Flow
 }
 
 // New is a World without a replica, and without any demand before.
 func New(s Setup) (*World, error) {
-	scaler, err := newAutoscaler(s.Model, s.Cluster)
+	scaler, err := newAutoscaler(s.Model, s.Cluster, s.Phases)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +115,10 @@ func New(s Setup) (*World, error) {
 	}
 	if s.Failed != nil {
 		r.failed = func(came, at int, n float64) { s.Failed(time.Duration(came)*Step, time.Duration(at)*Step, n) }
+	}
+	w.sites = []division.Site{{Places: make([]division.Place, max(1, s.Entries))}}
+	for i := range w.sites[0].Places {
+		w.sites[0].Places[i].Role = division.Forwarding
 	}
 	w.state = capacity.Replicas{Percent: 100}
 	w.bound()
@@ -127,7 +152,7 @@ func (w *World) Settle(load float64, ready int32) {
 	a.ready, a.decided, a.applied = ready, ready, ready
 	a.way = way{phase: active, since: -a.window, proxied: Never}
 	a.want(ready)
-	for at := -a.window; at <= 0; at += ObserveEvery {
+	for at := w.scaler.phases.Report - a.window - ObserveEvery; at <= 0; at += ObserveEvery {
 		a.observe(at, w.replicas.inFlight(), load)
 	}
 	a.decide(0)
@@ -141,14 +166,16 @@ func (w *World) Step(requests float64) {
 	w.wake(admitted)
 	w.replicas.activator = w.scaler.activator
 	w.replicas.serve(w.now, admitted)
-	w.second.Offered += requests
-	w.second.Admitted += admitted
-	w.second.InFlight += w.replicas.inFlight() * Step.Seconds()
+	came := Flow{Offered: requests, Admitted: admitted, InFlight: w.replicas.inFlight() * Step.Seconds()}
+	w.second, w.unreported = w.second.plus(came), w.unreported.plus(came)
 	w.spend(Step)
 
 	w.now += Step
-	if w.now%ObserveEvery == 0 {
+	if w.now%ObserveEvery == w.scaler.phases.Report {
 		w.report()
+	}
+	if w.now%ObserveEvery == 0 {
+		w.read()
 	}
 	if (w.now-Lag)%ObserveEvery == 0 && w.rule.Floor != nil {
 		w.view.Now = w.now
@@ -165,6 +192,7 @@ func (w *World) Step(requests float64) {
 func (w *World) tick() {
 	switch {
 	case w.now%TickEvery == 0:
+		w.scaler.scrape(w.now)
 		w.scaler.decide(w.now)
 	case w.now%ObserveEvery == 0 && w.scaler.waits():
 		w.scaler.reconcile(w.now) // what it waits for may have come
@@ -198,10 +226,20 @@ func (w *World) look() {
 	}
 	w.state, w.changed, w.view.Replicas, w.told = state, w.now, state, true
 	if w.rule.Limit != nil {
-		limit := w.rule.Limit(w.view)
-		w.view.Limit, _ = limit.Float64()
-		w.gateway.tell(w.now, limit)
+		w.limit = w.rule.Limit(w.view)
+		w.view.Limit, _ = w.limit.Float64()
+		w.divide()
 	}
+}
+
+// divide has the entry where requests come have its part of the limit.
+func (w *World) divide() {
+	if w.limit == nil {
+		return
+	}
+	w.sites[0].Places[0].Demand = w.view.Offered
+	w.division = w.division.Next(w.sites, w.view.Limit, at(w.now))
+	w.gateway.tell(w.now, w.division.Of(w.limit, 0, 0))
 }
 
 // missing is how many replicas can't be expected to come, and why. Of very many, some are
@@ -240,10 +278,10 @@ func (w *World) wake(admitted float64) {
 	w.scale()
 }
 
-// report ends a second: the autoscaler and the limiter learn of it.
+// report tells the autoscaler of a second.
 func (w *World) report() {
-	last := w.second
-	w.second = Flow{}
+	last := w.unreported
+	w.unreported = Flow{}
 	concurrency, requests := last.InFlight, last.Admitted
 	if w.woke {
 		concurrency, requests, w.woke = math.Max(0, concurrency-1), math.Max(0, requests-1), false
@@ -252,6 +290,12 @@ func (w *World) report() {
 	if w.scaler.ready > 0 && w.scaler.windows.scraped || last.InFlight > nothing || last.Admitted > nothing {
 		w.scaler.observe(w.now, concurrency, requests)
 	}
+}
+
+// read ends a second: the limiter learns of it.
+func (w *World) read() {
+	last := w.second
+	w.second = Flow{}
 	kept := memory
 	if w.rule.HalfLife > ObserveEvery {
 		kept = math.Pow(memory, ObserveEvery.Seconds()/w.rule.HalfLife.Seconds())
@@ -261,10 +305,14 @@ func (w *World) report() {
 	if w.rule.Fed != nil {
 		w.scaler.observe(w.now, w.rule.Fed(w.view)*w.scaler.target, w.view.Refused)
 	}
-	w.sum.Offered += last.Offered
-	w.sum.Admitted += last.Admitted
-	w.sum.InFlight += last.InFlight
+	w.divide()
+	w.sum = w.sum.plus(last)
 	w.replicas.gather(w.now)
+}
+
+// plus is both together.
+func (f Flow) plus(g Flow) Flow {
+	return Flow{Offered: f.Offered + g.Offered, Admitted: f.Admitted + g.Admitted, InFlight: f.InFlight + g.InFlight}
 }
 
 func (w *World) spend(d time.Duration) {

@@ -327,3 +327,24 @@ func TestMissing(t *testing.T) {
 		}
 	}
 }
+
+// What comes to one of two entries has a part of the limit there, and more of it once it is seen to
+// need more: of a demand that jumps some is refused at first.
+func TestEntries(t *testing.T) {
+	refused := func(entries int) (first, then float64) {
+		s := setupOf(map[string]string{"min-scale": "2", "max-scale": "2"})
+		s.Entries = entries
+		w := newWorld(t, s)
+		w.Settle(20, 2)
+		w.pass(20, 20)
+		w.pass(5, 90)
+		first = w.Flow().Offered - w.Flow().Admitted
+		w.pass(20, 90)
+		return first, w.Flow().Offered - w.Flow().Admitted - first
+	}
+	oneFirst, oneThen := refused(1)
+	first, then := refused(2)
+	if first <= oneFirst || then > oneThen+1e-6 {
+		t.Errorf("%.1f requests are refused of a jump, then %.1f; at a gateway with one entry %.1f and %.1f", first, then, oneFirst, oneThen)
+	}
+}

@@ -48,9 +48,9 @@ func unverified(why string) v1alpha1.TrialVerdict {
 
 // decide is whether a trial none of whose bounds was passed is better than what its Model says,
 // by each of the replays. It is where no more is refused, and it took fewer ready
-// replica-seconds than nine in ten runs of the Model's own, as it does in the replay, run by run;
-// or where in as many of these too many seconds miss the goal that what is tried keeps. A replay holds if it comes, with what was tried,
-// to what was measured.
+// replica-seconds than the low of the Model's own, as it does in the replay, run by run; or where by
+// the low of these too many seconds miss the goal that what is tried keeps. A replay holds if it
+// comes, with what was tried, to what was measured.
 func decide(m measured, replays []replayed) v1alpha1.TrialVerdict {
 	for _, r := range replays {
 		if got := r.tried.ReadySeconds.Median; math.Abs(got-m.readySeconds) > holdsWithin*m.readySeconds {
@@ -90,7 +90,7 @@ func (m measured) figures(r replayed) string {
 	percent := func(i whatif.Interval) string { return fmt.Sprintf("%.1f to %.1f %%", 100*i.Low, 100*i.High) }
 	out := fmt.Sprintf("It took %.0f ready replica-seconds in the %d s recorded, with %.0f requests, and passed no bound. "+
 		"Replayed, the Model's own values take %.0f to %.0f, refuse %s of the requests and miss the latency in %s of the seconds; "+
-		"what was tried takes %.0f to %.0f, refuses %s and misses it in %s (10th to 90th percentile of %d runs)",
+		"what was tried takes %.0f to %.0f, refuses %s and misses it in %s (95 %% of %d runs)",
 		m.readySeconds, m.known, m.requests,
 		r.base.ReadySeconds.Low, r.base.ReadySeconds.High, percent(r.base.RefusedShare), percent(r.base.OverShare),
 		r.tried.ReadySeconds.Low, r.tried.ReadySeconds.High, percent(r.tried.RefusedShare), percent(r.tried.OverShare), r.runs)

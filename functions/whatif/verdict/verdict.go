@@ -17,10 +17,8 @@ import (
 const (
 	// quickest is how long a replica works on a request at least, where that isn't known.
 	quickest = time.Millisecond
-	// manyRuns are as many as a figure is of while they take seconds, of up to so much demand;
-	// of more demand it is fewRuns, whose low is the lowest.
-	manyRuns, fewRuns = whatif.DefaultRuns, 3
-	manyRunsUpTo      = 6 * time.Hour
+	// fewRuns are as many as a figure is of where more would take long: of more than so much demand.
+	fewRuns, fewRunsFrom = 3, 6 * time.Hour
 )
 
 // Trial is one whose time has passed and no bound of which was passed.
@@ -87,8 +85,8 @@ func (t Trial) latencies() []time.Duration {
 
 // replay has the demand come with what the Model says, and with what it tries.
 func (t Trial) replay(ctx context.Context, is measured, demand trace.Trace, latency time.Duration) (replayed, error) {
-	runs := manyRuns
-	if time.Duration(is.seconds)*time.Second > manyRunsUpTo {
+	runs := 0 // as usual
+	if time.Duration(is.seconds)*time.Second > fewRunsFrom {
 		runs = fewRuns
 	}
 	answer, err := whatif.Predict(ctx, whatif.Question{
@@ -98,7 +96,7 @@ func (t Trial) replay(ctx context.Context, is measured, demand trace.Trace, late
 	if err != nil {
 		return replayed{}, err //nolint:wrapcheck // it says what can't be
 	}
-	r := replayed{runs: runs, base: answer.Model, tried: *answer.Changed, more: answer.Difference.ReadySeconds}
+	r := replayed{runs: answer.Runs, base: answer.Model, tried: *answer.Changed, more: answer.Difference.ReadySeconds}
 	if t.Latency == 0 {
 		r.assumed = fmt.Sprintf("how long a replica works on a request isn't known, and %s is assumed", latency)
 	}

@@ -1,0 +1,59 @@
+package replay
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// eachPhase calls do for phases all over their second.
+func eachPhase(do func(Phases)) {
+	const apart = 250 * time.Millisecond
+	for report := time.Duration(0); report < time.Second; report += apart {
+		for scrape := time.Duration(0); scrape < time.Second; scrape += apart {
+			for clock := time.Duration(0); clock < time.Second; clock += apart {
+				do(Phases{Report: report, Scrape: scrape, Clock: clock})
+			}
+		}
+	}
+}
+
+// Whenever reports come, an even demand has the replicas that it takes, and what no replica is
+// left of comes back to none.
+func TestPhasesAtRest(t *testing.T) {
+	eachPhase(func(p Phases) {
+		s := setupOf(map[string]string{"window": "15s", "target": "4"})
+		s.Phases = p
+		w := newWorld(t, s)
+		w.Settle(100, 4)
+		w.pass(60, 100) // 10 in flight, of which 70 % of 4 are for a replica
+		if all, ready := w.replicas.count(w.now); all != 4 || ready != 4 {
+			t.Errorf("%+v: %d replicas, %d ready; want 4", p, all, ready)
+		}
+		if s := w.gone(60); s > 30 {
+			t.Errorf("%+v: replicas are left after %d s", p, s)
+		}
+		if err := w.Conserved(); err != nil {
+			t.Errorf("%+v: %v", p, err)
+		}
+	})
+}
+
+// What a short window averages is one second, two, or half of one, by when its reports come: so of
+// a demand that is much more for a second, some autoscalers have twice as many replicas as others.
+func TestPhasesDecideOnPanic(t *testing.T) {
+	most, least := int32(0), int32(math.MaxInt32)
+	eachPhase(func(p Phases) {
+		s := setupOf(map[string]string{"window": "15s", "target": "4"})
+		s.Phases = p
+		w := newWorld(t, s)
+		w.Settle(100, 4)
+		w.pass(20, 100)
+		w.pass(1, 260)
+		w.pass(5, 100)
+		most, least = max(most, w.Usage().Peak), min(least, w.Usage().Peak)
+	})
+	if most < 2*least {
+		t.Errorf("by phases, an autoscaler has %d to %d replicas at most", least, most)
+	}
+}
