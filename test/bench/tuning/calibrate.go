@@ -17,8 +17,9 @@ import (
 const (
 	// asked is how many requests, one after another, tell how long a replica takes for one.
 	asked = 20
-	// grown is how many replicas a Model is made to have, whose starts are measured.
-	grown = 3
+	// grown is how many replicas a Model is made to have at most, whose starts are measured.
+	// They start together, as they do where demand comes at once.
+	grown = 6
 	// startsWithin bounds the wait for replicas, goneWithin that for those to go that aren't
 	// needed any more.
 	startsWithin, goneWithin = time.Minute, 90 * time.Second
@@ -97,15 +98,17 @@ func coldStarts(moments []platform.Moment) []time.Duration {
 	return took
 }
 
-// measured is what is known of replicas, for the goal's percentile.
-func measured(latencies []float64, starts []time.Duration) whatif.Measured {
+// measured is what is known of a Model's replicas that took so long to start, for the goal's
+// percentile.
+func (s *subject) measured(starts []time.Duration) whatif.Measured {
 	sum := 0.
-	for _, l := range latencies {
+	for _, l := range s.latencies {
 		sum += l
 	}
-	mean := seconds(sum / float64(len(latencies)))
+	mean := seconds(sum / float64(len(s.latencies)))
 	return whatif.Measured{
-		Latency: mean, TailLatency: max(mean, seconds(stats.Quantile(latencies, percentile/100.))), Parallel: concurrency, ColdStarts: starts,
+		Latency: mean, TailLatency: max(mean, seconds(stats.Quantile(s.latencies, percentile/100.))),
+		Parallel: float64(*s.model.Spec.ContainerConcurrency), ColdStarts: starts,
 	}
 }
 

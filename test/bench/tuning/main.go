@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// besides bounds all but the traces, whatever hangs, and aroundTrace what comes before and
-	// after one; cleaning up has a bound of its own.
-	besides, aroundTrace = 11 * time.Minute, time.Minute
+	// besides bounds all but the traces, whatever hangs, and aroundTraces what comes before and
+	// after those that are prepared together; cleaning up has a bound of its own.
+	besides, aroundTraces = 7 * time.Minute, 2 * time.Minute
 	cleanWithin          = 2 * time.Minute
 	// usualTraces are how many the part of that name has, and usualLength how long each is.
 	usualTraces, usualLength = 6, time.Minute
@@ -56,8 +56,8 @@ func parse(arguments []string) (options, error) {
 
 // longest bounds the measuring.
 func (o *options) longest() time.Duration {
-	rounds := (o.traces + abreast - 1) / abreast
-	return besides + time.Duration(rounds)*(o.lasts+aroundTrace)
+	rounds := (o.traces + together - 1) / together
+	return besides + time.Duration(rounds)*aroundTraces + time.Duration(o.traces)*o.lasts
 }
 
 // run measures, cleans up and reports.

@@ -30,7 +30,7 @@ func TestOptions(t *testing.T) {
 		longest   time.Duration
 	}{
 		{[]string{"-streams", "s", "-kubeconfig", "k"}, true, 15 * time.Minute},
-		{[]string{"-streams", "s", "-kubeconfig", "k", "-traces", "20", "-lasts", "5m"}, true, 53 * time.Minute},
+		{[]string{"-streams", "s", "-kubeconfig", "k", "-traces", "20", "-lasts", "5m"}, true, 115 * time.Minute},
 		{[]string{"-streams", "s", "-kubeconfig", "k", "-traces", "0"}, false, 0},
 		{[]string{"-streams", "s", "-kubeconfig", "k", "-lasts", "90500ms"}, false, 0},
 		{[]string{"-streams", "s", "-kubeconfig", "k", "-lasts", "1h"}, false, 0},
@@ -137,11 +137,13 @@ func TestColdStarts(t *testing.T) {
 }
 
 func TestMeasured(t *testing.T) {
-	got := measured([]float64{.2, .2, .2, .6}, []time.Duration{time.Second})
+	s := &subject{model: new(bench).sleeper("m", func(*v1alpha1.Model) {}), latencies: []float64{.2, .2, .2, .6}}
+	got := s.measured([]time.Duration{time.Second})
 	if got.Latency != 300*time.Millisecond || got.TailLatency < 400*time.Millisecond || got.Parallel != concurrency || len(got.ColdStarts) != 1 {
 		t.Errorf("%+v", got)
 	}
-	if got := measured([]float64{.2, .2}, nil); got.TailLatency < got.Latency {
+	s.latencies = []float64{.2, .2}
+	if got := s.measured(nil); got.TailLatency < got.Latency {
 		t.Errorf("the tail is below the mean: %+v", got)
 	}
 }

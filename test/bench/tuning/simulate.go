@@ -24,7 +24,7 @@ func (b *bench) measureSimulation(ctx context.Context) error {
 	}
 	q.Model.Spec.Autoscaling.MaxReplicas = nil
 	return command.Ordinarily(func() error {
-		for _, runs := range []int{whatif.DefaultRuns, 1} {
+		for _, runs := range []int{whatif.LongRuns, 1} {
 			q.Runs = runs
 			began := time.Now()
 			a, err := whatif.Predict(ctx, q, nil)
@@ -32,7 +32,7 @@ func (b *bench) measureSimulation(ctx context.Context) error {
 				return fmt.Errorf("asking about a day: %w", err)
 			}
 			f := report.Value(fmt.Sprintf("24 hours, %d runs", runs), time.Since(began).Seconds(), "s")
-			if runs == whatif.DefaultRuns {
+			if runs == whatif.LongRuns {
 				f = f.Within(report.AtMost, dayWithin)
 			}
 			b.report.Add("Simulation: one answer", f)

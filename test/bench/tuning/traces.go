@@ -3,28 +3,35 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/functions/whatif"
 	"sluice.dev/sluice/functions/whatif/trace"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/bench/internal/census"
+	"sluice.dev/sluice/test/bench/internal/command"
 	"sluice.dev/sluice/test/bench/internal/openloop"
 	"sluice.dev/sluice/test/load"
 )
 
 const (
-	// abreast is how many traces are run side by side, each on its own Model: as many as the
-	// machine's cores bear.
-	abreast = 3
-	// lead is how long the demand that a trace begins with is there before it: until the
-	// autoscaler's window is full of it, and a little more.
-	lead = window + 3*time.Second
-	// backAfter is when the replicas go that are there for their starts to be measured.
-	backAfter = 3 * time.Second
+	// together is how many traces are prepared before the first of them is run, each on its own
+	// Model.
+	together = 6
+	// traceConcurrency is how many requests a replica works on at a time whose Model meets a
+	// trace, and traceRate what it so serves, in requests per second. Were it less, chance alone
+	// would have the autoscaler panic in one course and not in the next: no prediction would hold.
+	traceConcurrency, traceRate = 10, 50
+	// backAfter is when the autoscaler alone decides how many replicas there are: once its
+	// window is full of the demand that a trace begins with.
+	backAfter = window + 2*time.Second
+	// lead is how long that demand is there before the trace.
+	lead = backAfter + 5*time.Second
 	// mostReplicas is what a Model may have that isn't to come to its most.
 	mostReplicas = 6
 )
@@ -69,14 +76,21 @@ func (b *bench) measureTraces(ctx context.Context) error {
 
 	var starts []time.Duration
 	var all []outcome
-	for first := 0; first < b.traces; first += abreast {
+	for first := 0; first < b.traces; first += together {
 		runs, err := b.prepare(ctx, first, &starts)
 		if err != nil {
 			return err
 		}
+		// One after the other: replicas that start take the cores that others' requests need. Only
+		// the demand before a trace, which has all stay as it is, comes beside the one before.
 		group, running := errgroup.WithContext(ctx)
-		for _, r := range runs {
-			group.Go(func() error { return b.runTrace(running, r, starts, c) })
+		for i, r := range runs {
+			group.Go(func() error {
+				if err := command.Pause(running, time.Duration(i)*b.lasts); err != nil {
+					return fmt.Errorf("before trace %s: %w", r.title(), err)
+				}
+				return b.runTrace(running, r, starts, c)
+			})
 		}
 		if err := group.Wait(); err != nil {
 			return err
@@ -95,13 +109,16 @@ func (b *bench) measureTraces(ctx context.Context) error {
 
 // prepare has the Models of a few traces be ready, of which so far starts were measured.
 func (b *bench) prepare(ctx context.Context, first int, starts *[]time.Duration) ([]*traceRun, error) {
-	runs := make([]*traceRun, min(abreast, b.traces-first))
+	runs := make([]*traceRun, min(together, b.traces-first))
 	group, deploying := errgroup.WithContext(ctx)
 	for i := range runs {
 		r := &traceRun{kind: kinds[(first+i)%len(kinds)], number: first + i}
 		r.demand = demand(r.shape, b.lasts, uint64(r.number))
 		runs[i] = r
 		m := b.sleeper(fmt.Sprintf("trace-%d", r.number+1), func(m *v1alpha1.Model) {
+			m.Spec.ContainerConcurrency = ptr.Int64(traceConcurrency)
+			m.Spec.Limit.RequestsPerSecondPerReplica = resource.NewQuantity(traceRate, resource.DecimalSI)
+			m.Spec.Autoscaling.Target = ptr.Int32(traceConcurrency)
 			if r.change != nil {
 				r.change(&m.Spec.Autoscaling)
 			}
@@ -123,25 +140,32 @@ func (b *bench) prepare(ctx context.Context, first int, starts *[]time.Duration)
 			return nil, fmt.Errorf("measuring the starts of %s: %w", r.model.Name, err)
 		}
 		*starts = append(*starts, took...)
-	}
-	for _, r := range runs {
-		if begins(r.demand) > 0 {
-			continue
-		}
-		if err := b.back(ctx, r.subject); err != nil {
+		if err := b.tune(ctx, r.model.Name, r.held()); err != nil {
 			return nil, err
 		}
-		if err := reach(ctx, r.trail, goneWithin, 0); err != nil {
+	}
+	for _, r := range runs {
+		if err := reach(ctx, r.trail, goneWithin, *r.held().MinReplicas); err != nil {
 			return nil, fmt.Errorf("bringing Model %s to rest: %w", r.model.Name, err)
 		}
 	}
-	b.Sayf("traces: %d to %d are prepared; starts took %s", first+1, first+len(runs), (*starts)[max(0, len(*starts)-6):])
+	b.Sayf("traces: %d to %d are prepared; starts took %s", first+1, first+len(runs), *starts)
 	return runs, nil
+}
+
+// held is how a Model is tuned before its trace: it has the replicas that the demand takes which
+// the trace begins with. Had it fewer, the autoscaler would panic when that demand comes.
+func (r *traceRun) held() v1alpha1.AutoscalingSpec {
+	of := r.model.Spec.Autoscaling
+	if n := int32(math.Ceil(begins(r.demand) / (2 * level))); n > *of.MinReplicas {
+		of.MinReplicas = &n
+	}
+	return of
 }
 
 // runTrace predicts what comes of a trace, a second before it begins, and has it come.
 func (b *bench) runTrace(ctx context.Context, r *traceRun, starts []time.Duration, c *census.Census) error {
-	q := whatif.Question{Demand: r.demand, Model: r.model, Cluster: b.cluster, Measured: measured(r.latencies, starts)}
+	q := whatif.Question{Demand: r.demand, Model: r.model, Cluster: b.cluster, Measured: r.measured(starts)}
 	if r.then != nil {
 		tuned := r.model.DeepCopy()
 		r.then(&tuned.Spec.Autoscaling)
@@ -164,7 +188,6 @@ func (b *bench) runTrace(ctx context.Context, r *traceRun, starts []time.Duratio
 		}
 		return err
 	})
-	// Did it have too few replicas at first, the autoscaler would be in its panic for a window.
 	back := at(backAfter, func() error { return b.back(ctx, r.subject) })
 	tune := func(load.Second) {}
 	if r.then != nil {

@@ -94,7 +94,7 @@ func (b *bench) tryProposals(ctx context.Context) error {
 // proposeFor has a tuning be proposed, and puts it in force for a while.
 func (b *bench) proposeFor(ctx context.Context, a *attempt, starts []time.Duration) error {
 	q := whatif.Question{
-		Demand: a.demand, Model: a.model, Cluster: b.cluster, Measured: measured(a.latencies, starts),
+		Demand: a.demand, Model: a.model, Cluster: b.cluster, Measured: a.measured(starts),
 		Goal: whatif.Goal{Percentile: percentile, Within: goal},
 	}
 	err := command.Ordinarily(func() (err error) {
