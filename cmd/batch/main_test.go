@@ -74,14 +74,15 @@ func TestRunsOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var starves time.Time
+	var starves, planned time.Time
 	if b, err := sluicelisters.NewBatchLister(known).Batches("team").Get("works"); err == nil {
 		b.Status.MarkNoSlack()
 		starves = b.Status.GetCondition(v1alpha1.BatchConditionRunning).LastTransitionTime.Inner.Time
+		planned = b.Status.GetCondition(v1alpha1.BatchConditionPlanned).LastTransitionTime.Inner.Time
 	}
-	want := []lease.Run{{UID: "works", Starves: starves, Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, End: start.Add(time.Hour), MaxReplicas: 3}}
-	if starves.IsZero() {
-		t.Error("nobody knows since when a run has no credit")
+	want := []lease.Run{{UID: "works", Starves: starves, Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, Planned: planned, End: start.Add(time.Hour), MaxReplicas: 3}}
+	if starves.IsZero() || planned.IsZero() {
+		t.Error("nobody knows since when a run has no credit, or is planned")
 	}
 	if got, err := runsOf(sluicelisters.NewBatchLister(known))(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)

@@ -22,7 +22,10 @@ func (r *Reconciler) plan(ctx context.Context, p *pass) error {
 	if err != nil || job == nil {
 		return err
 	}
+	report, told := successes(pods)[""]
 	switch end := over(job); {
+	case told: // that its Job is over is said seconds later
+		takePlan(p, report, r.Now())
 	case end == nil && p.hold != nil:
 		p.Status.MarkHeld(p.hold.reason, p.hold.message)
 	case end == nil:
@@ -31,34 +34,39 @@ func (r *Reconciler) plan(ctx context.Context, p *pass) error {
 		reason, message := whyFailed(job, pods)
 		p.Status.MarkFailed(r.Now(), reason, "The input couldn't be planned: "+message+again(p.Batch))
 	default:
-		return r.planned(ctx, p, job, pods)
+		return r.untold(ctx, p, job, pods)
 	}
 	return nil
+}
+
+// takePlan takes over what was planned.
+func takePlan(p *pass, report task.Report, now time.Time) {
+	switch {
+	case report.Items == 0:
+		p.Status.MarkFailed(now, reasonNoItems, "The input has no items. "+remedies[reasonNoItems]+again(p.Batch))
+	case report.Items < 0 || report.Shards < 1 || report.Shards > task.MaxShards || int64(report.Shards) > report.Items:
+		p.Status.MarkFailed(now, reasonWorkerFailed, fmt.Sprintf("The pod that planned the run tells of %d items in %d shards, which can't be. %s",
+			report.Items, report.Shards, remedies[reasonWorkerFailed]+again(p.Batch)))
+	default:
+		p.Status.MarkPlanned(report.Items, int32(report.Shards))
+	}
 }
 
 // reportsWithin is how long what pods ended with may take to come into the cache, once it
 // has that their Job is over.
 const reportsWithin = 5 * time.Second
 
-// planned takes over what was planned.
-func (r *Reconciler) planned(ctx context.Context, p *pass, job *batchv1.Job, pods []*corev1.Pod) error {
-	report, ok := successes(pods)[""]
+// untold is for a Job that is over of which no pod has told what it found.
+func (r *Reconciler) untold(ctx context.Context, p *pass, job *batchv1.Job, pods []*corev1.Pod) error {
 	switch {
-	case !ok && r.Since(over(job).LastTransitionTime.Time) < reportsWithin:
+	case r.Since(over(job).LastTransitionTime.Time) < reportsWithin:
 		r.later(p.Batch, reportsWithin)
-	case !ok && slices.ContainsFunc(pods, func(pod *corev1.Pod) bool { return pod.Status.Phase == corev1.PodSucceeded }):
+	case slices.ContainsFunc(pods, func(pod *corev1.Pod) bool { return pod.Status.Phase == corev1.PodSucceeded }):
 		p.Status.MarkFailed(r.Now(), reasonWorkerFailed, "The pod that planned the run doesn't say what it found. "+remedies[reasonWorkerFailed]+again(p.Batch))
-	case !ok:
+	default:
 		// It has gone, with what it knew. Another one finds the plan that was written.
 		_, err := r.kind(p.Batch).Remove(ctx, job.Name)
 		return err
-	case report.Items == 0:
-		p.Status.MarkFailed(r.Now(), reasonNoItems, "The input has no items. "+remedies[reasonNoItems]+again(p.Batch))
-	case report.Items < 0 || report.Shards < 1 || report.Shards > task.MaxShards || int64(report.Shards) > report.Items:
-		p.Status.MarkFailed(r.Now(), reasonWorkerFailed, fmt.Sprintf("The pod that planned the run tells of %d items in %d shards, which can't be. %s",
-			report.Items, report.Shards, remedies[reasonWorkerFailed]+again(p.Batch)))
-	default:
-		p.Status.MarkPlanned(report.Items, int32(report.Shards))
 	}
 	return nil
 }

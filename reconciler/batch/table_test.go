@@ -189,9 +189,9 @@ func planRows() rtesting.TableTest {
 		WantEvents: []string{warning("StoreAway",
 			"dial tcp: connection refused. Have the store seen to, or correct its endpoint, or bootstrapServers and tls; the run's pods have to reach it. It is tried again on its own.")},
 	}, {
-		Name: "planned, and worked on at once",
+		Name: "planned, and worked on at once, before its Job is said to be over",
 		Key:  key,
-		Objects: []runtime.Object{batch(observed, begun, planning), model(), planJob(complete),
+		Objects: []runtime.Object{batch(observed, begun, planning), model(), planJob(),
 			pod(planJob(), "x", ended(0, `{"items":1000,"parts":4,"shards":4}`))},
 		OtherTestData:     looksAgain(followEvery, lookAgain),
 		WantCreates:       []runtime.Object{workJob()},

@@ -120,7 +120,7 @@ func (f *Function) ask(now time.Time) (slack.Question, error) {
 		if needy {
 			rates[r.UID] = n.Rate()
 		}
-		if far.Works && mayHold(hungry) {
+		if r.works(far, now) && mayHold(hungry) {
 			holding.Insert(r.Model)
 			if needy {
 				needs[r.UID] = n

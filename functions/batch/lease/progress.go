@@ -25,6 +25,8 @@ type Run struct {
 	// have a result; PerRequest is how many go into one request, at most.
 	Items, Done int64
 	PerRequest  int
+	// Planned is since when its items are counted, zero before.
+	Planned time.Time
 	// End is when it has to be over, zero if it needn't.
 	End time.Time
 	// MaxReplicas bounds the replicas that it may cause; 0 doesn't.
@@ -54,10 +56,19 @@ func doneOf(far progress.Far) int64 {
 	return done
 }
 
-// Need is what the run needs to be over by its deadline; false where it has none, or none of
-// its workers has asked for long: a run that isn't at work calls for nothing.
+// beginWithin is for how long a run that was planned counts as one at work of which nobody has
+// asked yet: its workers are on their way, and so can be the replicas that they need.
+const beginWithin = time.Minute
+
+// works is true of a run whose workers have asked lately, or are about to.
+func (r Run) works(far progress.Far, now time.Time) bool {
+	return far.Works || !r.Planned.IsZero() && now.Sub(r.Planned) < beginWithin
+}
+
+// Need is what the run needs to be over by its deadline; false where it has none, or isn't at
+// work: then it calls for nothing.
 func (r Run) Need(far progress.Far, now time.Time) (slack.Need, bool) {
-	if r.End.IsZero() || !far.Works {
+	if r.End.IsZero() || !r.works(far, now) {
 		return slack.Need{}, false
 	}
 	return slack.NeedOf(r.left(far), r.End.Sub(now), r.MaxReplicas)

@@ -32,6 +32,8 @@ func TestNeed(t *testing.T) {
 		"no deadline":                               {func(r *Run, _ *progress.Far) { r.End = time.Time{} }, 0},
 		"the deadline is over":                      {func(r *Run, _ *progress.Far) { r.End = began }, 0},
 		"nobody is at work":                         {func(_ *Run, f *progress.Far) { f.Works = false }, 0},
+		"its workers are on their way":              {func(r *Run, f *progress.Far) { r.Planned, f.Works = began.Add(-beginWithin/2), false }, 600},
+		"its workers never came":                    {func(r *Run, f *progress.Far) { r.Planned, f.Works = began.Add(-beginWithin), false }, 0},
 		"not counted yet":                           {func(r *Run, _ *progress.Far) { r.Items = 0 }, 0},
 		"all is done":                               {func(r *Run, _ *progress.Far) { r.Items = 400 }, 0},
 		"what was done before this function":        {func(r *Run, _ *progress.Far) { r.Done = 700 }, 300},

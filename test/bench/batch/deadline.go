@@ -31,10 +31,13 @@ const (
 	zeroWithin, startsWithin = 2 * time.Minute, 30 * time.Second
 )
 
+// shortest is the deadline of the run whose replicas have least time for anything else.
+const shortest = time.Minute
+
 // deadlines are those of the runs. Each begins a while after the one before, so that the
 // replicas of one don't start on the same cores as those of another. The longest comes first, and
-// the part many goes on beside the rest of it.
-var deadlines = []time.Duration{5 * time.Minute, time.Minute, 2 * time.Minute}
+// the part many goes on beside it once the shortest is over.
+var deadlines = []time.Duration{5 * time.Minute, shortest, 2 * time.Minute}
 
 // apart is how long after the one before a run begins.
 const apart = 20 * time.Second
@@ -86,18 +89,17 @@ func (b *bench) measureDeadline(ctx context.Context) error {
 
 	group, running := errgroup.WithContext(ctx)
 	figures := make([][]report.Figure, len(deadlines))
-	var short sync.WaitGroup
-	short.Add(len(deadlines) - 1)
+	over := make(chan struct{})
 	if b.Wants("many") {
 		beside.Go(func() {
-			short.Wait()
+			<-over
 			b.beginMany(ctx)
 		})
 	}
 	for i, deadline := range deadlines {
 		group.Go(func() (err error) {
-			if i > 0 {
-				defer short.Done()
+			if deadline == shortest {
+				defer close(over)
 			}
 			if err := command.Pause(running, time.Duration(i)*apart); err != nil {
 				return fmt.Errorf("before the run of %s: %w", deadline, err)
