@@ -224,8 +224,8 @@ func runOf(b *v1alpha1.Batch) lease.Run {
 	if b.Status.Total != nil {
 		run.Items = *b.Status.Total
 	}
-	if c := b.Status.GetCondition(v1alpha1.BatchConditionPlanned); c.IsTrue() {
-		run.Planned = c.LastTransitionTime.Inner.Time
+	if planned, held := b.Status.GetCondition(v1alpha1.BatchConditionPlanned), b.Status.GetCondition(v1alpha1.BatchConditionRunning).IsFalse(); planned.IsTrue() && !held {
+		run.Planned = planned.LastTransitionTime.Inner.Time
 	}
 	if rows := b.Spec.Format.Rows; b.Spec.Format.Type == v1alpha1.FormatRows && rows != nil {
 		run.PerRequest = int(*rows)

@@ -74,18 +74,35 @@ func TestRunsOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var starves, planned time.Time
+	var starves time.Time
 	if b, err := sluicelisters.NewBatchLister(known).Batches("team").Get("works"); err == nil {
 		b.Status.MarkNoSlack()
 		starves = b.Status.GetCondition(v1alpha1.BatchConditionRunning).LastTransitionTime.Inner.Time
-		planned = b.Status.GetCondition(v1alpha1.BatchConditionPlanned).LastTransitionTime.Inner.Time
 	}
-	want := []lease.Run{{UID: "works", Starves: starves, Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, Planned: planned, End: start.Add(time.Hour), MaxReplicas: 3}}
-	if starves.IsZero() || planned.IsZero() {
-		t.Error("nobody knows since when a run has no credit, or is planned")
+	want := []lease.Run{{UID: "works", Starves: starves, Model: "team/ranker", Items: 1000, Done: 100, PerRequest: 64, End: start.Add(time.Hour), MaxReplicas: 3}}
+	if starves.IsZero() {
+		t.Error("nobody knows since when a run has no credit")
 	}
 	if got, err := runsOf(sluicelisters.NewBatchLister(known))(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+}
+
+// A run is known to be planned unless something holds it.
+func TestPlannedRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.BatchStatus)
+		want   bool
+	}{
+		"not counted yet":              {(*v1alpha1.BatchStatus).MarkPlanning, false},
+		"its workers are on their way": {func(s *v1alpha1.BatchStatus) { s.MarkPlanned(10, 1); s.MarkStarting() }, true},
+		"its Model is missing":         {func(s *v1alpha1.BatchStatus) { s.MarkPlanned(10, 1); s.MarkHeld("ModelMissing", "gone") }, false},
+	} {
+		b := &v1alpha1.Batch{}
+		c.change(&b.Status)
+		if got := runOf(b).Planned; got.IsZero() == c.want {
+			t.Errorf("%s: planned at %s", name, got)
+		}
 	}
 }
 

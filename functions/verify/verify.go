@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/clock"
 	"knative.dev/serving/pkg/autoscaler/config/autoscalerconfig"
 
+	"sluice.dev/sluice/functions/limit/demand/recorded"
 	"sluice.dev/sluice/functions/whatif/trace"
 	"sluice.dev/sluice/functions/whatif/verdict"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -24,6 +25,8 @@ const (
 	// waiting bounds the trials that wait for their turn; of more, those that come in vain are
 	// asked about again.
 	waiting = 64
+	// askAgain is when what was recorded is asked for again where that didn't come.
+	askAgain = 2 * time.Second
 	// remembered is how long a verdict is known: a trial has half a minute to be asked about.
 	remembered = 2 * v1alpha1.TrialJudgedWithin
 )
@@ -49,6 +52,8 @@ type trial struct {
 	verdict.Trial
 	id
 	asked time.Time
+	// away is why what was recorded didn't come when it was last asked for.
+	away error
 	// found is nil until it is judged.
 	found *v1alpha1.TrialVerdict
 }
@@ -104,7 +109,11 @@ func (v *Verifier) Run(ctx context.Context) {
 			if !v.wanted(t) {
 				continue
 			}
-			found := v.judge(ctx, t)
+			found, ok := v.judge(ctx, t)
+			if !ok {
+				time.AfterFunc(askAgain, func() { v.again(t) })
+				continue
+			}
 			v.mu.Lock()
 			t.found = &found
 			v.mu.Unlock()
@@ -120,23 +129,47 @@ func (v *Verifier) wanted(t *trial) bool {
 	return v.trials[t.Model.UID] == t
 }
 
+// again has a trial wait for another turn. Where too many do, it is asked about again.
+func (v *Verifier) again(t *trial) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.trials[t.Model.UID] != t {
+		return
+	}
+	select {
+	case v.queue <- t:
+	default:
+		delete(v.trials, t.Model.UID)
+	}
+}
+
 // judge reads what was recorded of a trial and has it judged, until nobody waits for it any more.
-func (v *Verifier) judge(ctx context.Context, t *trial) v1alpha1.TrialVerdict {
-	ctx, cancel := context.WithTimeout(ctx, t.To.Add(v1alpha1.TrialJudgedWithin).Sub(v.clock.Now()))
+// It is false if what was recorded has to be asked for again: who tells may be away for a moment.
+func (v *Verifier) judge(ctx context.Context, t *trial) (v1alpha1.TrialVerdict, bool) {
+	left := t.To.Add(v1alpha1.TrialJudgedWithin).Sub(v.clock.Now())
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	model := types.NamespacedName{Namespace: t.Model.Namespace, Name: t.Model.Name}
 	asked := t.Trial
 	var err error
-	if asked.Recorded, err = v.recorded(ctx, model); err == nil {
+	asked.Recorded, err = v.recorded(ctx, model)
+	switch {
+	case err == nil:
 		var found v1alpha1.TrialVerdict
 		if found, err = verdict.Of(ctx, asked); err == nil {
-			return found
+			return found, true
 		}
+	case errors.Is(err, recorded.ErrNone):
+	case left > askAgain && ctx.Err() == nil:
+		t.away = err
+		return v1alpha1.TrialVerdict{}, false
+	case t.away != nil:
+		err = t.away
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("that took longer than the %s after its end: try it for a shorter time", v1alpha1.TrialJudgedWithin)
 	}
-	return v1alpha1.TrialVerdict{Reason: v1alpha1.TrialReasonUnverified, Message: fmt.Sprintf("Whether it is better can't be told: %v.", err)}
+	return v1alpha1.TrialVerdict{Reason: v1alpha1.TrialReasonUnverified, Message: fmt.Sprintf("Whether it is better can't be told: %v.", err)}, true
 }
 
 // latencyOf is how long a replica works on a request, as its warm-ups saw it: the median of

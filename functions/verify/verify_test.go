@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
+	"sluice.dev/sluice/functions/limit/demand/recorded"
 	"sluice.dev/sluice/functions/whatif/trace"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
@@ -39,9 +40,11 @@ func ranker(name string) *v1alpha1.Model {
 	return model
 }
 
-// limiter has recorded a minute with one replica, and what it was asked.
+// limiter has recorded a minute with one replica, and what it was asked. It fails at first, as
+// often as away says of each Model, or for ever.
 type limiter struct {
 	err   error
+	away  int
 	slow  bool
 	asked []types.NamespacedName
 }
@@ -52,9 +55,13 @@ func (l *limiter) of(ctx context.Context, model types.NamespacedName) (trace.Tra
 		<-ctx.Done()
 		return trace.Trace{}, fmt.Errorf("asking: %w", ctx.Err())
 	}
+	err := l.err
+	if n := len(slices.DeleteFunc(slices.Clone(l.asked), func(m types.NamespacedName) bool { return m != model })); l.away > 0 && n > l.away {
+		err = nil
+	}
 	return trace.Trace{
 		Start: time.Now().Add(-70 * time.Second).Truncate(time.Second), Seconds: slices.Repeat([]float32{5}, 70), Ready: slices.Repeat([]float32{1}, 70),
-	}, l.err
+	}, err
 }
 
 // verify has a Verifier at work for the time of a test.
@@ -107,6 +114,25 @@ func TestVerdict(t *testing.T) {
 	})
 }
 
+// A limiter that is away for a moment, as while another takes over, isn't all that is found.
+func TestLimiterAway(t *testing.T) {
+	l := &limiter{err: errors.New("503 Service Unavailable"), away: 3}
+	verify(t, l, func(v *Verifier, _ *[]types.NamespacedName) {
+		model := ranker("ranker")
+		v.Verdict(model, nil, nil)
+		v.Verdict(ranker("other"), nil, nil) // it needn't wait for that
+		time.Sleep(4 * askAgain)
+		synctest.Wait()
+		if found := v.Verdict(model, nil, nil); found == nil || found.Reason != v1alpha1.TrialReasonBetter {
+			t.Errorf("found %+v", found)
+		}
+		want := []types.NamespacedName{{Namespace: "team", Name: "ranker"}, {Namespace: "team", Name: "other"}}
+		if !slices.Equal(l.asked[:2], want) {
+			t.Errorf("asked of %v, want %v", l.asked, want)
+		}
+	})
+}
+
 // What can't be found out is said, with why.
 func TestUnverified(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -114,6 +140,7 @@ func TestUnverified(t *testing.T) {
 		says    string
 	}{
 		"the recording can't be read": {limiter{err: errors.New("asking for the demand: no route")}, "Whether it is better can't be told: asking for the demand: no route."},
+		"nothing is recorded":         {limiter{err: fmt.Errorf("%w: the Model is new", recorded.ErrNone)}, "no recorded demand: the Model is new."},
 		"it takes too long":           {limiter{slow: true}, "took longer than the 30s after its end: try it for a shorter time"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +161,7 @@ func TestUnverified(t *testing.T) {
 // about again; of one Model the last is.
 func TestWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &limiter{err: errors.New("no route")}
+		l := &limiter{err: recorded.ErrNone}
 		v := New(l.of, func(types.NamespacedName) {}, clock.RealClock{})
 		for i := range waiting + 5 {
 			v.Verdict(ranker(fmt.Sprint("m-", i)), nil, nil)
@@ -154,7 +181,7 @@ func TestWaiting(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		l := &limiter{err: errors.New("no route")}
+		l := &limiter{err: recorded.ErrNone}
 		v := New(l.of, func(types.NamespacedName) {}, clock.RealClock{})
 		before, now := ranker("ranker"), ranker("ranker")
 		now.Generation = 2

@@ -137,12 +137,16 @@ func (sp *space) at(p place) Settings {
 }
 
 // coarse are the places that are looked at first: every third aim, every second minimum from the
-// highest down, every second window, and the headroom that is the default and the most.
+// highest down and the lowest, every second window, and the headroom that is the default and the
+// most.
 func (sp *space) coarse() []place {
 	var out []place
 	usual, most := slices.Index(sp.headroom, v1alpha1.DefaultHeadroomPercent), len(sp.headroom)-1
 	for aim := 0; aim < len(sp.aims); aim += 3 {
-		for least := len(sp.least) - 1; least >= 0; least -= 2 {
+		for least := range sp.least {
+			if least > 0 && (len(sp.least)-least)%2 == 0 {
+				continue
+			}
 			for window := 0; window < len(sp.windows); window += 2 {
 				out = append(out, place{aim, least, window, usual}, place{aim, least, window, most})
 			}

@@ -19,6 +19,7 @@ type course struct {
 	*setup
 	chance   *rand.Rand
 	arrivals arrivals
+	phases   replay.Phases
 	outcome  outcome
 	tally    tally
 	// passed are the known seconds that have; tuned is what is in force, and later what is yet to
@@ -95,7 +96,7 @@ func (c *course) world(seconds []float32) (w *replay.World, load float64, err er
 		Start: func() time.Duration {
 			return c.known.ColdStarts[c.chance.IntN(len(c.known.ColdStarts))] + c.known.WarmUp
 		},
-		Timeout: c.timeout(), Fine: c.fine, Entries: entries(c.model), Phases: c.phases(),
+		Timeout: c.timeout(), Fine: c.fine, Entries: entries(c.model), Phases: c.phases,
 		Answered: func(came, now time.Duration, n float64) { c.tally.count(came, now, n) },
 		Failed:   func(came, now time.Duration, n float64) { c.tally.lose(came, n) },
 	})
@@ -121,9 +122,9 @@ func (c *course) world(seconds []float32) (w *replay.World, load float64, err er
 	return w, load, nil
 }
 
-// phases are drawn for a course: whoever asks can't know them.
-func (c *course) phases() replay.Phases {
-	drawn := func() time.Duration { return time.Duration(c.arrivals.chance.IntN(replay.PerSecond)) * replay.Step }
+// drawPhases draws a course's: whoever asks can't know them.
+func drawPhases(chance *rand.Rand) replay.Phases {
+	drawn := func() time.Duration { return time.Duration(chance.IntN(replay.PerSecond)) * replay.Step }
 	return replay.Phases{Report: drawn(), Scrape: drawn(), Clock: drawn()}
 }
 

@@ -3,8 +3,8 @@ package whatif
 import "slices"
 
 // Interval is a figure of several runs: the median, and between which 95 % of them are, the
-// 2.5th percentile and the 97.5th. Each is a run's; of fewer than 21 they are the least and the
-// most.
+// 2.5th percentile and the 97.5th; of up to 20 they are the least and the most. Where the
+// replay itself is known to err, it is wider by that.
 type Interval struct {
 	Low    float64 `json:"low"`
 	Median float64 `json:"median"`
@@ -14,8 +14,21 @@ type Interval struct {
 // intervalOf sums up a figure of at least one run.
 func intervalOf(values []float64) Interval {
 	sorted := slices.Sorted(slices.Values(values))
-	at := func(part float64) float64 { return sorted[int(part*float64(len(sorted)-1)+.5)] }
-	return Interval{Low: at(.025), Median: at(.5), High: at(.975)}
+	last := len(sorted) - 1
+	left := int(.025*float64(last) + .5) // out on each side
+	return Interval{Low: sorted[left], Median: sorted[(last+1)/2], High: sorted[last-left]}
+}
+
+const (
+	// ErrorOfSeconds is the share of replica-seconds by which a replay errs, and ErrorOfRefused that
+	// of the requests of which it takes too many or too few for refused. With them make bench-tuning
+	// finds what really came inside the intervals.
+	ErrorOfSeconds, ErrorOfRefused = .03, .005
+)
+
+// wider is an interval with an error of so much more, and nothing below 0.
+func (i Interval) wider(by float64) Interval {
+	return Interval{Low: max(0, i.Low-by), Median: i.Median, High: i.High + by}
 }
 
 // Figures are what comes of a Model.
@@ -68,7 +81,7 @@ func figuresOf(runs []outcome, without []outcome) Figures {
 		}
 		return intervalOf(values)
 	}
-	return Figures{
+	f := Figures{
 		ReplicaSeconds: of(func(o outcome) float64 { return o.replicaSeconds }),
 		ReadySeconds:   of(func(o outcome) float64 { return o.readySeconds }),
 		Offered:        of(func(o outcome) float64 { return o.offered }),
@@ -81,4 +94,10 @@ func figuresOf(runs []outcome, without []outcome) Figures {
 		Started:        of(func(o outcome) float64 { return o.started }),
 		PeakReplicas:   of(func(o outcome) float64 { return o.peak }),
 	}
+	if without == nil { // what it errs by in both isn't in a difference
+		f.ReplicaSeconds = f.ReplicaSeconds.wider(ErrorOfSeconds * f.ReplicaSeconds.Median)
+		f.ReadySeconds = f.ReadySeconds.wider(ErrorOfSeconds * f.ReadySeconds.Median)
+		f.Refused, f.RefusedShare = f.Refused.wider(ErrorOfRefused*f.Offered.Median), f.RefusedShare.wider(ErrorOfRefused)
+	}
+	return f
 }

@@ -145,6 +145,7 @@ func (s *setup) once(ctx context.Context, number int, enough func(outcome) bool)
 	// What comes and how long starts take are drawn apart: a Model that starts more replicas
 	// is to meet the same requests.
 	c.arrivals.chance = rand.New(rand.NewPCG(seed+1, uint64(number))) //nolint:gosec // as above
+	c.phases = drawPhases(c.arrivals.chance)
 	c.outcome.busy = s.busy()
 	for stretch := range s.Demand.Stretches() {
 		if ok, err := c.stretch(ctx, stretch, enough); !ok || err != nil {

@@ -12,7 +12,7 @@ import (
 
 const (
 	// mostTries bounds the tunings that are tried.
-	mostTries = 400
+	mostTries = 500
 	// hills are how many of the best coarse places are gone on from.
 	hills = 3
 	// triesOf is how many courses each try is of; of a demand that is longer than shortDemand
@@ -48,7 +48,7 @@ type Proposal struct {
 	Kept bool `json:"kept"`
 	// Answer compares it with the Model in force.
 	Answer *Answer `json:"answer"`
-	// Tried is how many tunings were, at most 400.
+	// Tried is how many tunings were, at most 500.
 	Tried int `json:"tried"`
 }
 

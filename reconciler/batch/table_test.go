@@ -198,6 +198,15 @@ func planRows() rtesting.TableTest {
 		WantStatusUpdates: status(batch(observed, begun, planned, starting, progressed(0, 0, v1alpha1.BatchShards{Total: 4}))),
 		WantEvents:        []string{normal("Planned", "The input has 1000 items, in 4 shards")},
 	}, {
+		Name: "planned while it is held",
+		Key:  key,
+		Objects: []runtime.Object{batch(observed, begun, planning, suspended), model(), planJob(),
+			pod(planJob(), "x", ended(0, `{"items":1000,"parts":4,"shards":4}`))},
+		WantUpdates:       []clientgotesting.UpdateActionImpl{{Object: planJob(suspendedJob)}},
+		WantStatusUpdates: status(batch(observed, begun, planned, waits("Suspended", "spec.suspend is true: the run has no pods. Set it to false, and it goes on."), seenNow, suspended)),
+		WantEvents: []string{normal("Planned", "The input has 1000 items, in 4 shards"),
+			normal("Suspended", "spec.suspend is true: the run has no pods. Set it to false, and it goes on.")},
+	}, {
 		Name: "what its pod found is on its way",
 		Key:  key,
 		Objects: []runtime.Object{batch(observed, begun, planning), model(), planJob(complete, func(j *batchv1.Job) {

@@ -84,6 +84,37 @@ func sends(t *testing.T, f *Function, from string, ask any) (*httptest.ResponseR
 	return w, lease
 }
 
+// A run that has just been planned has replicas called for before its workers ask, and holds one
+// where it has no deadline; that ends if they don't come.
+func TestPlannedRunIsAwaited(t *testing.T) {
+	for _, end := range []time.Time{{}, began.Add(time.Hour)} {
+		f, c := newFunction()
+		f.Runs = func() ([]Run, error) {
+			return []Run{{UID: "b-1", Model: "team/ranker", Items: 1000, PerRequest: 1, Planned: began, End: end}}, nil
+		}
+		var asked []slack.Question
+		f.Left = func(_ context.Context, q slack.Question) (map[string]slack.Slack, error) {
+			asked = append(asked, q)
+			return nil, nil
+		}
+		for range 3 {
+			if err := f.fetch(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.Step(beginWithin)
+		}
+		if len(asked) != 2 {
+			t.Fatalf("%v: asked %+v, want it twice", end, asked)
+		}
+		if q := asked[0]; !slices.Equal(q.Models, []string{"team/ranker"}) || len(q.Idle) > 0 || (len(q.Needs["team/ranker"]) == 1) == end.IsZero() {
+			t.Errorf("%v: asked %+v when it was planned", end, q)
+		}
+		if q := asked[1]; !slices.Equal(q.Idle, []string{"team/ranker"}) || len(q.Needs) > 0 {
+			t.Errorf("%v: asked %+v a minute later", end, q)
+		}
+	}
+}
+
 func TestHandler(t *testing.T) {
 	other, stranger := ask("w-0"), ask("w-0")
 	other.UID = "b-0"

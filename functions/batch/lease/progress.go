@@ -25,7 +25,7 @@ type Run struct {
 	// have a result; PerRequest is how many go into one request, at most.
 	Items, Done int64
 	PerRequest  int
-	// Planned is since when its items are counted, zero before.
+	// Planned is since when its items are counted, zero before and where something holds it.
 	Planned time.Time
 	// End is when it has to be over, zero if it needn't.
 	End time.Time
@@ -62,7 +62,8 @@ const beginWithin = time.Minute
 
 // works is true of a run whose workers have asked lately, or are about to.
 func (r Run) works(far progress.Far, now time.Time) bool {
-	return far.Works || !r.Planned.IsZero() && now.Sub(r.Planned) < beginWithin
+	planned := now.Sub(r.Planned) // by another's clock
+	return far.Works || planned > -beginWithin && planned < beginWithin
 }
 
 // Need is what the run needs to be over by its deadline; false where it has none, or isn't at

@@ -138,7 +138,7 @@ func (a *autoscaler) sleeps() bool { return a.decided == 0 && a.activator }
 // waits is true while time alone can change what it wants.
 func (a *autoscaler) waits() bool { return a.decided == 0 || a.way.phase == activating }
 
-// observe records a report of the second that ends: requests in flight on average,
+// observe records a report of the second before: requests in flight on average,
 // and how many came. One that comes with a tick comes just before it.
 func (a *autoscaler) observe(now time.Duration, concurrency, requests float64) {
 	a.windows.record(a.clock(now).Add(-time.Nanosecond), concurrency, requests)

@@ -1,5 +1,5 @@
-// Package replay lets demand meet a Model in simulated time: one entry of a gateway, the
-// activator, replicas, and whoever scales and limits them.
+// Package replay lets demand meet a Model in simulated time: the entry of a gateway where it
+// comes, the activator, replicas, and whoever scales and limits them.
 //
 // Real are the autoscaler's decisions and windows (knative.dev/serving
 // pkg/autoscaler/{scaling,aggregation}), what it makes of a Model's annotations, and the

@@ -12,7 +12,8 @@ import (
 // writes at most every 300 ms, and about 100 ms from there.
 const Lag = 400 * time.Millisecond
 
-// gateway is one pod with one entry; it holds a flow of requests to a limit.
+// gateway is one pod with the entry where requests come; it holds a flow of them to its part of a
+// limit.
 type gateway struct {
 	// burst is the bucket's depth as a time of the rate.
 	burst  time.Duration
@@ -40,6 +41,14 @@ func (g *gateway) tell(now time.Duration, rate *big.Rat) {
 		return
 	}
 	g.due = append(g.due, change{at: now + Lag, rate: rate})
+}
+
+// tune has the bucket be of another depth from the next limit on, which is told even if it is the
+// one before.
+func (g *gateway) tune(burst time.Duration) {
+	if burst != g.burst {
+		g.burst, g.told = burst, nil
+	}
 }
 
 // enforce fills a bucket that changes, as Envoy does.

@@ -39,6 +39,21 @@ func TestPhasesAtRest(t *testing.T) {
 	})
 }
 
+// The load that a World settles with has been there for the whole of the first second that is
+// reported: where it takes just so many replicas, none goes.
+func TestPhasesAtFirst(t *testing.T) {
+	eachPhase(func(p Phases) {
+		s := setupOf(map[string]string{"window": "6s", "target": "4"})
+		s.Phases = Phases{Report: p.Report, Clock: p.Clock}
+		w := newWorld(t, s)
+		w.Settle(86, 4) // 8.6 in flight take 3.07
+		w.pass(6, 86)
+		if all, _ := w.replicas.count(w.now); all < 4 {
+			t.Errorf("%+v: %d replicas are left of 4", p, all)
+		}
+	})
+}
+
 // What a short window averages is one second, two, or half of one, by when its reports come: so of
 // a demand that is much more for a second, some autoscalers have twice as many replicas as others.
 func TestPhasesDecideOnPanic(t *testing.T) {

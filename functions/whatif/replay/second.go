@@ -7,8 +7,8 @@ import "time"
 // is about to change in it, nor the floor; none of its requests is refused; nothing waits,
 // and work can begin on all that comes in the step in which it comes; and there is a
 // replica, or nothing comes. Then nobody who looks in between could see anything but
-// what he sees at its end: the autoscaler looks each second, the limiter at replicas that
-// stay the same. Any other second passes step by step.
+// what he sees at its end: the limiter looks at replicas that stay the same, and what the autoscaler
+// gets a report of is told apart. Any other second passes step by step.
 func (w *World) Second(requests *Steps) {
 	if w.fine || w.now%time.Second != 0 || !w.atOnce(requests) {
 		for _, n := range requests {

@@ -46,8 +46,8 @@ type Setup struct {
 // Phases are when within its second comes what comes each second, from 0 to 1 s. They are as
 // old as the parts of Knative that have them, and nothing outside tells of them.
 type Phases struct {
-	// Report is how long after a tick the autoscaler gets a report, Scrape how long after it
-	// asks the replicas, in steps.
+	// Report is how long after a tick the autoscaler gets a report, a whole number of steps, and
+	// Scrape how long after one it asks the replicas.
 	Report, Scrape time.Duration
 	// Clock is how far the autoscaler's clock is into its second at a tick.
 	Clock time.Duration
@@ -94,7 +94,7 @@ type World struct {
 	limit *big.Rat
 	floor capacity.Floor
 	usage Usage
-	// told is true once there is a limit, woke if the autoscaler knows of a request of this second.
+	// told is true once there is a limit, woke if the autoscaler knows of a request that it has yet to get a report of.
 	told, woke bool
 	// second is what has been since the last whole one, unreported what the autoscaler doesn't
 	// know of, and sum what was before this second.
@@ -134,7 +134,8 @@ func (w *World) bound() {
 // Tune has another tuning be in force from now on: the Model's annotations, as far as a
 // revision that is there takes them up, the rule, and the bucket's depth as a time of its rate.
 func (w *World) Tune(model *v1alpha1.Model, rule Rule, burst time.Duration) {
-	w.rule, w.gateway.burst = rule, burst
+	w.rule = rule
+	w.gateway.tune(burst)
 	w.scaler.tune(model, w.now)
 	w.bound()
 	w.scale()
@@ -155,6 +156,9 @@ func (w *World) Settle(load float64, ready int32) {
 	for at := w.scaler.phases.Report - a.window - ObserveEvery; at <= 0; at += ObserveEvery {
 		a.observe(at, w.replicas.inFlight(), load)
 	}
+	// Of the second that a report will be of, this part is over.
+	part := (ObserveEvery - a.phases.Report) % ObserveEvery
+	w.unreported = Flow{Offered: load * part.Seconds(), Admitted: load * part.Seconds(), InFlight: w.replicas.inFlight() * part.Seconds()}
 	a.decide(0)
 }
 

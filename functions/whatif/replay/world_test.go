@@ -348,3 +348,17 @@ func TestEntries(t *testing.T) {
 		t.Errorf("%.1f requests are refused of a jump, then %.1f; at a gateway with one entry %.1f and %.1f", first, then, oneFirst, oneThen)
 	}
 }
+
+// Another burst alone is enforced, too.
+func TestTuneBurst(t *testing.T) {
+	s := setupOf(map[string]string{"min-scale": "2", "max-scale": "2"})
+	w := newWorld(t, s)
+	w.Settle(20, 2)
+	w.pass(5, 20)
+	before := w.gateway.bucket.MaxTokens
+	w.Tune(s.Model, s.Rule, 10*s.Burst)
+	w.pass(2, 20)
+	if got := w.gateway.bucket.MaxTokens; got < 9*before {
+		t.Errorf("the bucket holds %d requests, %d before", got, before)
+	}
+}

@@ -90,7 +90,7 @@ func (m measured) figures(r replayed) string {
 	percent := func(i whatif.Interval) string { return fmt.Sprintf("%.1f to %.1f %%", 100*i.Low, 100*i.High) }
 	out := fmt.Sprintf("It took %.0f ready replica-seconds in the %d s recorded, with %.0f requests, and passed no bound. "+
 		"Replayed, the Model's own values take %.0f to %.0f, refuse %s of the requests and miss the latency in %s of the seconds; "+
-		"what was tried takes %.0f to %.0f, refuses %s and misses it in %s (95 %% of %d runs)",
+		"what was tried takes %.0f to %.0f, refuses %s and misses it in %s (%d runs)",
 		m.readySeconds, m.known, m.requests,
 		r.base.ReadySeconds.Low, r.base.ReadySeconds.High, percent(r.base.RefusedShare), percent(r.base.OverShare),
 		r.tried.ReadySeconds.Low, r.tried.ReadySeconds.High, percent(r.tried.RefusedShare), percent(r.tried.OverShare), r.runs)

@@ -12,7 +12,7 @@ import (
 const (
 	// level is the demand that takes half of a replica beside whole ones: at level × (2k - 1)
 	// the autoscaler wants k replicas, and isn't about to want another number.
-	level = .35 * traceRate
+	level = .35 * perReplica
 	// settled is the beginning of each trace in which its demand stays as it is: what is
 	// predicted begins as if it had always been there.
 	settled = 10
@@ -51,7 +51,7 @@ func beyond(at float64) float64 {
 	if at < 15 || at >= 45 {
 		return 3 * level
 	}
-	return 3 * traceRate
+	return 3 * perReplica
 }
 
 func even(float64) float64 { return 5 * level }

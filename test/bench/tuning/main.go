@@ -16,7 +16,7 @@ const (
 	// besides bounds all but the traces, whatever hangs, and aroundTraces what comes before and
 	// after those that are prepared together; cleaning up has a bound of its own.
 	besides, aroundTraces = 7 * time.Minute, 2 * time.Minute
-	cleanWithin          = 2 * time.Minute
+	cleanWithin           = 2 * time.Minute
 	// usualTraces are how many the part of that name has, and usualLength how long each is.
 	usualTraces, usualLength = 6, time.Minute
 	mostTraces, mostLength   = 60, 10 * time.Minute

@@ -211,7 +211,7 @@ func TestAiming(t *testing.T) {
 
 // All over the space there are places, each once, and what was proposed is one.
 func TestGrid(t *testing.T) {
-	proposed := whatif.Settings{Target: 10, TargetUtilization: 57, MinReplicas: 2, MaxReplicas: 5, Window: 15 * time.Second, HeadroomPercent: 100}
+	proposed := whatif.Settings{Target: 50, TargetUtilization: 57, MinReplicas: 2, MaxReplicas: 5, Window: 15 * time.Second, HeadroomPercent: 100}
 	got := grid([]whatif.Settings{proposed, proposed})
 	if len(got) < 10*6*5*3 || len(got) > 15*6*5*3 {
 		t.Errorf("%d places", len(got))
@@ -236,7 +236,7 @@ func TestKeeps(t *testing.T) {
 	}{
 		{0, 0, 0, true}, {.02, .01, 0, true}, {.021, 0, 0, false}, {0, .011, 0, false}, {0, .005, 6, false}, {0, .005, 5, true},
 	} {
-		f := whatif.Figures{OverShare: at(c.over), RefusedShare: at(c.refused), Failed: at(c.failed), Offered: at(1000)}
+		f := whatif.Figures{OverShare: at(c.over), RefusedShare: at(c.refused + whatif.ErrorOfRefused), Failed: at(c.failed), Offered: at(1000)}
 		if got := keeps(f); got != c.want {
 			t.Errorf("%+v: %t", c, got)
 		}

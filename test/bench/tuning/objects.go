@@ -20,9 +20,10 @@ const (
 	// namespace is the benchmark's own, knative that of Knative Serving.
 	namespace, knative = "bench-tuning", "knative-serving"
 	// takes is how long a replica sleeps for a request, concurrency how many it works on at a
-	// time, and perReplica what it so serves, in requests per second.
+	// time, and perReplica what it so serves, in requests per second. Were it less, chance alone
+	// would have the autoscaler panic in one course and not in the next: no prediction would hold.
 	takes                   = 200 * time.Millisecond
-	concurrency, perReplica = 2, 10
+	concurrency, perReplica = 10, 50
 	// window of the Models whose demand is predicted.
 	window = 15 * time.Second
 )
@@ -42,7 +43,7 @@ func (b *bench) modelOf(name string, change func(*v1alpha1.Model)) *v1alpha1.Mod
 }
 
 // sleeper is a Model whose replicas sleep for each request. It aims at 70 % of those that a
-// replica works on, so one replica is wanted for each 7 requests a second.
+// replica works on, so one replica is wanted for each 35 requests a second.
 func (b *bench) sleeper(name string, change func(*v1alpha1.Model)) *v1alpha1.Model {
 	return b.modelOf(name, func(m *v1alpha1.Model) {
 		m.Spec.ContainerConcurrency = ptr.Int64(concurrency)

@@ -19,7 +19,7 @@ const (
 	// proposed is how long the demand is for which a tuning is proposed.
 	proposed = 90 * time.Second
 	// rightAim is what an autoscaler that goes by requests a second had better aim at.
-	rightAim = 7.
+	rightAim = .7 * perReplica
 	// percentile of the requests of a second should be answered within goal.
 	percentile, goal = 90, time.Second
 	// nearTheBest is how many replica-seconds a proposal may take, of those that the best takes.
@@ -117,8 +117,8 @@ func (b *bench) propose(ctx context.Context, number int, of kind) error {
 	return nil
 }
 
-// keeps is true of what keeps the bounds that a proposal has by default.
+// keeps is true of what keeps the bounds that a proposal has by default, in each course.
 func keeps(f whatif.Figures) bool {
 	failed := f.Failed.High / math.Max(1, f.Offered.Low)
-	return f.OverShare.High <= whatif.DefaultOverShare && f.RefusedShare.High+failed <= whatif.DefaultRefusedShare
+	return f.OverShare.High <= whatif.DefaultOverShare && f.RefusedShare.High-whatif.ErrorOfRefused+failed <= whatif.DefaultRefusedShare
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/functions/whatif"
@@ -23,10 +22,6 @@ const (
 	// together is how many traces are prepared before the first of them is run, each on its own
 	// Model.
 	together = 6
-	// traceConcurrency is how many requests a replica works on at a time whose Model meets a
-	// trace, and traceRate what it so serves, in requests per second. Were it less, chance alone
-	// would have the autoscaler panic in one course and not in the next: no prediction would hold.
-	traceConcurrency, traceRate = 10, 50
 	// backAfter is when the autoscaler alone decides how many replicas there are: once its
 	// window is full of the demand that a trace begins with.
 	backAfter = window + 2*time.Second
@@ -46,14 +41,14 @@ type kind struct {
 	then func(*v1alpha1.AutoscalingSpec)
 }
 
-// kinds take turns. Those that run side by side are neighbours.
+// kinds take turns.
 var kinds = []kind{
 	{name: "steps", shape: steps},
 	{name: "from zero", shape: fromZero, change: func(a *v1alpha1.AutoscalingSpec) { a.MinReplicas = ptr.Int32(0) }},
 	{name: "at maxReplicas", shape: beyond, change: func(a *v1alpha1.AutoscalingSpec) { a.MaxReplicas = ptr.Int32(2) }},
 	{name: "a ramp", shape: ramp},
 	{name: "bursts", shape: bursts},
-	{name: "tuned in the middle", shape: even, then: func(a *v1alpha1.AutoscalingSpec) { a.TargetUtilization = ptr.Int32(40) }},
+	{name: "tuned in the middle", shape: even, then: func(a *v1alpha1.AutoscalingSpec) { a.TargetUtilization = ptr.Int32(50) }},
 }
 
 // traceRun is one trace.
@@ -116,9 +111,6 @@ func (b *bench) prepare(ctx context.Context, first int, starts *[]time.Duration)
 		r.demand = demand(r.shape, b.lasts, uint64(r.number))
 		runs[i] = r
 		m := b.sleeper(fmt.Sprintf("trace-%d", r.number+1), func(m *v1alpha1.Model) {
-			m.Spec.ContainerConcurrency = ptr.Int64(traceConcurrency)
-			m.Spec.Limit.RequestsPerSecondPerReplica = resource.NewQuantity(traceRate, resource.DecimalSI)
-			m.Spec.Autoscaling.Target = ptr.Int32(traceConcurrency)
 			if r.change != nil {
 				r.change(&m.Spec.Autoscaling)
 			}
