@@ -20,10 +20,11 @@ func intervalOf(values []float64) Interval {
 }
 
 const (
-	// ErrorOfSeconds is the share of replica-seconds by which a replay errs, and ErrorOfRefused that
-	// of the requests of which it takes too many or too few for refused. With them make bench-tuning
-	// finds what really came inside the intervals.
-	ErrorOfSeconds, ErrorOfRefused = .03, .005
+	// ErrorOfSeconds is the share of replica-seconds by which a replay errs. With it make
+	// bench-tuning finds what really came inside the intervals.
+	ErrorOfSeconds = .03
+	// ErrorOfRefused is the share of the requests of which it takes too many or too few for refused.
+	ErrorOfRefused = .005
 )
 
 // wider is an interval with an error of so much more, and nothing below 0.

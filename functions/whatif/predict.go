@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// DefaultRuns is how many courses of the demand a figure is of, LongRuns of a demand of more than
-	// an hour, in which chance averages out, and mostRuns the most.
-	DefaultRuns, LongRuns = 41, 11
-	mostRuns              = 101
+	// DefaultRuns is how many courses of the demand a figure is of, and mostRuns the most.
+	DefaultRuns = 41
+	mostRuns    = 101
+	// LongRuns are those of a demand of more than an hour, in which chance averages out.
+	LongRuns = 11
 	// mostReplicas bounds those that a replay begins with.
 	mostReplicas = 100_000
 )

@@ -28,7 +28,9 @@ type Reconciler struct {
 	cluster
 	worker   resources.Worker
 	troubles *troubles
-	silences *silences
+	// silences are those of which it can't be told when they are over, gaps those at which no pod
+	// works.
+	silences, gaps *silences
 	outside
 	schedule
 }
@@ -67,7 +69,7 @@ type schedule struct {
 }
 
 func newReconciler(c cluster, worker resources.Worker, o outside, s schedule) *Reconciler {
-	return &Reconciler{cluster: c, worker: worker, troubles: newTroubles(c.kube, s), silences: newSilences(), outside: o, schedule: s}
+	return &Reconciler{cluster: c, worker: worker, troubles: newTroubles(c.kube, s), silences: newSilences(), gaps: newSilences(), outside: o, schedule: s}
 }
 
 // pass is one look at a Batch: what its steps go by.

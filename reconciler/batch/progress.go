@@ -16,8 +16,8 @@ const (
 	followEvery = 5 * time.Second
 	// longestEstimate bounds how far off an end is told.
 	longestEstimate = 10 * 365 * 24 * time.Hour
-	// unknownFor is how long it can't be told when a run is over before that is said: one
-	// worker ends, the next begins, and a rate takes some answers.
+	// unknownFor is how long it can't be told when a run is over, or no pod works on it, before
+	// that is said: one worker ends, the next begins, and a rate takes some answers.
 	unknownFor = 20 * time.Second
 )
 

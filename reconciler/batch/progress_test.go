@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/utils/clock"
 	"knative.dev/pkg/apis"
@@ -229,6 +230,37 @@ func TestPaceThatIsNotSeen(t *testing.T) {
 	if s.lasts("another", noon.Add(silenceKept)); len(s.of) != 1 {
 		t.Errorf("%d runs are known that are looked at no more", len(s.of)-1)
 	}
+}
+
+// Between two workers nothing else is said; where none comes for a while, it is.
+func TestNobodyWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kube := fake.NewClientset()
+		r := newReconciler(cluster{kube: kube}, worker, outside{}, schedule{PassiveClock: clock.RealClock{}, later: func(any, time.Duration) {}})
+		b, works := batch(planned, working), pod(workJob(), "0", shard(0), running)
+		for i, c := range []struct {
+			after time.Duration
+			pods  []*corev1.Pod
+			asks  bool
+		}{
+			{0, []*corev1.Pod{works}, true},
+			{time.Second, nil, true},
+			{unknownFor - time.Second, nil, true},
+			{time.Second, []*corev1.Pod{works}, true},
+			{time.Second, nil, true},
+			{unknownFor, nil, false},
+			{time.Second, nil, false},
+			{time.Second, []*corev1.Pod{works}, true},
+		} {
+			time.Sleep(c.after)
+			if err := r.follow(t.Context(), &pass{Batch: b}, workJob(), c.pods); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.Status.IsAsking(); got != c.asks {
+				t.Errorf("look %d: it says that items are being asked: %t, want %t", i, got, c.asks)
+			}
+		}
+	})
 }
 
 func TestRateOf(t *testing.T) {

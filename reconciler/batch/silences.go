@@ -11,7 +11,7 @@ import (
 // or gone.
 const silenceKept = time.Minute
 
-// silences knows since when it can't be told when runs are over, of those that are at work.
+// silences knows since when something isn't so of runs, of those that are at work.
 type silences struct {
 	mu sync.Mutex
 	of map[types.UID]silence
@@ -40,7 +40,7 @@ func (s *silences) lasts(uid types.UID, now time.Time) time.Duration {
 	return now.Sub(of.since)
 }
 
-// end is of a run that says something again, or is held.
+// end is of a run of which it is so again, or that is held.
 func (s *silences) end(uid types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -31,6 +31,7 @@ const (
 // follow says whether a Job's pods work, or what keeps them from it.
 func (r *Reconciler) follow(ctx context.Context, p *pass, job *batchv1.Job, pods []*corev1.Pod) error {
 	if slices.ContainsFunc(pods, func(pod *corev1.Pod) bool { return obstacle.Lives(pod) && obstacle.Ready(pod) }) {
+		r.gaps.end(p.UID)
 		switch {
 		case !p.Status.IsPlanned():
 			p.Status.MarkPlanning()
@@ -53,6 +54,10 @@ func (r *Reconciler) follow(ctx context.Context, p *pass, job *batchv1.Job, pods
 		p.Status.MarkHeld(found.Reason, found.Message+" "+remedyOf(found))
 	case has && failed.report.Reason != task.Interrupted && !slices.ContainsFunc(pods, obstacle.Lives):
 		p.Status.MarkHeld(failed.reason(), failed.sentence()+" It is tried again on its own.")
+	case p.Status.IsAsking() && r.gaps.lasts(p.UID, r.Now()) < unknownFor:
+		// Workers that end together are followed by others at once: it would be said and taken back
+		// with every few shards.
+		p.Status.MarkRunning()
 	default:
 		p.Status.MarkStarting()
 	}

@@ -112,6 +112,12 @@ func (s *BatchStatus) MarkRunning() {
 	batchConditions.Manage(s).MarkTrueWithReason(BatchConditionRunning, reasonBatchRunning, message)
 }
 
+// IsAsking tells whether it is said that items are being asked.
+func (s *BatchStatus) IsAsking() bool {
+	c := s.GetCondition(BatchConditionRunning)
+	return c.IsTrue() && c.Reason == reasonBatchRunning
+}
+
 // MarkHeld says what keeps the run from going on, and what is to be done. Nothing is lost by
 // it.
 func (s *BatchStatus) MarkHeld(reason, message string) {
