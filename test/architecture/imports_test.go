@@ -69,13 +69,13 @@ var rules = []rule{
 		name:      "what-if is asked, and knows no cluster: it decides as what runs decides",
 		of:        under("functions/whatif"),
 		forbidden: []string{"net", "os", "sync", "k8s.io/client-go/", "k8s.io/utils/clock", "istio.io/", "eventing", "reconciler/", "functions/"},
-		but:       []string{"reconciler/apis/", "functions/limit/capacity", "functions/whatif"},
+		but:       []string{"reconciler/apis/", "functions/limit/capacity", "functions/limit/division", "functions/whatif"},
 	},
 	{
 		name:      "who has trials judged is handed what was recorded, and writes nothing",
 		of:        under("functions/verify"),
 		forbidden: []string{"net", "os", "k8s.io/client-go/", "istio.io/", "reconciler/", "functions/"},
-		but:       []string{"reconciler/apis/", "functions/whatif/trace", "functions/whatif/verdict"},
+		but:       []string{"reconciler/apis/", "functions/limit/demand/recorded", "functions/whatif/trace", "functions/whatif/verdict"},
 	},
 	{
 		name:      "a recording is read and written by anybody",
