@@ -27,6 +27,11 @@ const (
 	waiting = 64
 	// askAgain is when what was recorded is asked for again where that didn't come.
 	askAgain = 2 * time.Second
+	// askedWithin bounds each asking: others wait for their turn meanwhile.
+	askedWithin = 5 * time.Second
+	// tellBefore is how long before nobody waits any more something has to be found: who waits
+	// looks each second.
+	tellBefore = 3 * time.Second
 	// remembered is how long a verdict is known: a trial has half a minute to be asked about.
 	remembered = 2 * v1alpha1.TrialJudgedWithin
 )
@@ -110,6 +115,9 @@ func (v *Verifier) Run(ctx context.Context) {
 				continue
 			}
 			found, ok := v.judge(ctx, t)
+			if ctx.Err() != nil {
+				return // the next judges it
+			}
 			if !ok {
 				time.AfterFunc(askAgain, func() { v.again(t) })
 				continue
@@ -146,28 +154,31 @@ func (v *Verifier) again(t *trial) {
 // judge reads what was recorded of a trial and has it judged, until nobody waits for it any more.
 // It is false if what was recorded has to be asked for again: who tells may be away for a moment.
 func (v *Verifier) judge(ctx context.Context, t *trial) (v1alpha1.TrialVerdict, bool) {
-	left := t.To.Add(v1alpha1.TrialJudgedWithin).Sub(v.clock.Now())
-	ctx, cancel := context.WithTimeout(ctx, left)
+	end := t.To.Add(v1alpha1.TrialJudgedWithin - tellBefore)
+	ctx, cancel := context.WithTimeout(ctx, end.Sub(v.clock.Now()))
 	defer cancel()
 	model := types.NamespacedName{Namespace: t.Model.Namespace, Name: t.Model.Name}
 	asked := t.Trial
 	var err error
-	asked.Recorded, err = v.recorded(ctx, model)
+	began := v.clock.Now()
+	asking, stop := context.WithTimeout(ctx, askedWithin)
+	asked.Recorded, err = v.recorded(asking, model)
+	stop()
 	switch {
 	case err == nil:
 		var found v1alpha1.TrialVerdict
 		if found, err = verdict.Of(ctx, asked); err == nil {
 			return found, true
 		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("that took longer than the %s after its end: try it for a shorter time", v1alpha1.TrialJudgedWithin)
+		}
 	case errors.Is(err, recorded.ErrNone):
-	case left > askAgain && ctx.Err() == nil:
+	case end.Sub(v.clock.Now()) > askAgain+v.clock.Since(began): // another such asking ends in time
 		t.away = err
 		return v1alpha1.TrialVerdict{}, false
-	case t.away != nil:
+	case errors.Is(err, context.DeadlineExceeded) && t.away != nil:
 		err = t.away
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("that took longer than the %s after its end: try it for a shorter time", v1alpha1.TrialJudgedWithin)
 	}
 	return v1alpha1.TrialVerdict{Reason: v1alpha1.TrialReasonUnverified, Message: fmt.Sprintf("Whether it is better can't be told: %v.", err)}, true
 }

@@ -114,7 +114,7 @@ func TestVerdict(t *testing.T) {
 	})
 }
 
-// A limiter that is away for a moment, as while another takes over, isn't all that is found.
+// A limiter that doesn't answer for a moment isn't all that is found.
 func TestLimiterAway(t *testing.T) {
 	l := &limiter{err: errors.New("503 Service Unavailable"), away: 3}
 	verify(t, l, func(v *Verifier, _ *[]types.NamespacedName) {
@@ -141,13 +141,14 @@ func TestUnverified(t *testing.T) {
 	}{
 		"the recording can't be read": {limiter{err: errors.New("asking for the demand: no route")}, "Whether it is better can't be told: asking for the demand: no route."},
 		"nothing is recorded":         {limiter{err: fmt.Errorf("%w: the Model is new", recorded.ErrNone)}, "no recorded demand: the Model is new."},
-		"it takes too long":           {limiter{slow: true}, "took longer than the 30s after its end: try it for a shorter time"},
+		"nobody answers":              {limiter{slow: true}, "asking: context deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			verify(t, &c.limiter, func(v *Verifier, _ *[]types.NamespacedName) {
 				model := ranker("ranker")
 				v.Verdict(model, nil, nil)
-				time.Sleep(v1alpha1.TrialJudgedWithin)
+				// It ended 3 s ago, and is to be told while somebody waits.
+				time.Sleep(v1alpha1.TrialJudgedWithin - 3*time.Second - time.Second)
 				synctest.Wait()
 				if found := v.Verdict(model, nil, nil); found == nil || found.Reason != v1alpha1.TrialReasonUnverified || !strings.Contains(found.Message, c.says) {
 					t.Errorf("found %+v, want %q", found, c.says)

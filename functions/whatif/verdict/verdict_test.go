@@ -107,7 +107,7 @@ func ranker(says, tries int32) *v1alpha1.Model {
 				MinReplicas: &least, MaxReplicas: &most, Metric: v1alpha1.MetricRPS, Target: &says, TargetUtilization: &utilization,
 				Window: &metav1.Duration{Duration: 6 * time.Second},
 			},
-			Limit: v1alpha1.LimitSpec{RequestsPerSecondPerReplica: &rate, Burst: &metav1.Duration{Duration: time.Second}},
+			Limit: v1alpha1.LimitSpec{RequestsPerSecondPerReplica: &rate},
 			Trial: &v1alpha1.TrialSpec{
 				For: metav1.Duration{Duration: time.Minute}, Keep: v1alpha1.TrialKeepIfBetter, Autoscaling: &v1alpha1.AutoscalingSpec{Target: &tries},
 				Unless: &v1alpha1.TrialUnless{Latency: &v1alpha1.TrialLatency{Above: metav1.Duration{Duration: time.Second}}},
