@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/test/platform"
@@ -21,7 +23,11 @@ func TestTrialIsKeptIfBetter(t *testing.T) {
 	s := newStage(t)
 	// At a target of 10 and 75 % of it 12 requests a second are two replicas, at 20 one.
 	wasteful := int32(10)
-	s.create(s.ranker("ranker", func(m *v1alpha1.Model) { m.Spec.Autoscaling.Target = &wasteful }))
+	s.create(s.ranker("ranker", func(m *v1alpha1.Model) {
+		m.Spec.Autoscaling.Target = &wasteful
+		// A replay has requests come by chance: of one replica's bucket of two, some would be refused.
+		m.Spec.Limit.Burst = &metav1.Duration{Duration: time.Second}
+	}))
 	endpoint := s.serving("ranker")
 	trail := s.follow("ranker")
 	end := s.offer(endpoint, 12)

@@ -80,8 +80,8 @@ func decide(m measured, replays []replayed) v1alpha1.TrialVerdict {
 }
 
 func (m measured) better(r replayed) bool {
-	// By chance a run of evenly spread requests has some refused that in truth were not: what most
-	// runs come to tells more than the worst.
+	// Which requests a small bucket refuses is chance: what most runs come to tells more than the
+	// worst.
 	refusesMore := r.tried.RefusedShare.Median > r.base.RefusedShare.Median+mostRefused
 	mends := r.base.OverShare.Low > mostOver && r.tried.OverShare.High <= mostOver
 	return !refusesMore && (m.readySeconds < r.base.ReadySeconds.Low && r.more.High < 0 || mends)
