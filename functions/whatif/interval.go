@@ -3,7 +3,7 @@ package whatif
 import "slices"
 
 // Interval is a figure of several runs: the median, and between which 95 % of them are, the
-// 2.5th percentile and the 97.5th; of up to 20 they are the least and the most. Where the
+// 2.5th percentile and the 97.5th; of up to 39 they are the least and the most. Where the
 // replay itself is known to err, it is wider by that.
 type Interval struct {
 	Low    float64 `json:"low"`
@@ -15,7 +15,7 @@ type Interval struct {
 func intervalOf(values []float64) Interval {
 	sorted := slices.Sorted(slices.Values(values))
 	last := len(sorted) - 1
-	left := int(.025*float64(last) + .5) // out on each side
+	left := len(sorted) / 40 // out on each side, a fortieth at most
 	return Interval{Low: sorted[left], Median: sorted[(last+1)/2], High: sorted[last-left]}
 }
 
@@ -99,6 +99,7 @@ func figuresOf(runs []outcome, without []outcome) Figures {
 		f.ReplicaSeconds = f.ReplicaSeconds.wider(ErrorOfSeconds * f.ReplicaSeconds.Median)
 		f.ReadySeconds = f.ReadySeconds.wider(ErrorOfSeconds * f.ReadySeconds.Median)
 		f.Refused, f.RefusedShare = f.Refused.wider(ErrorOfRefused*f.Offered.Median), f.RefusedShare.wider(ErrorOfRefused)
+		f.Refused.High, f.RefusedShare.High = min(f.Refused.High, f.Offered.High), min(f.RefusedShare.High, 1)
 	}
 	return f
 }
