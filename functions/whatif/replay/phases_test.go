@@ -18,14 +18,21 @@ func eachPhase(do func(Phases)) {
 	}
 }
 
+// phased is a World with phases and a window, which has settled with a load.
+func phased(t *testing.T, p Phases, window string, load float64) *World {
+	t.Helper()
+	s := setupOf(map[string]string{"window": window, "target": "4"})
+	s.Phases = p
+	w := newWorld(t, s)
+	w.Settle(load, 4)
+	return w
+}
+
 // Whenever reports come, an even demand has the replicas that it takes, and what no replica is
 // left of comes back to none.
 func TestPhasesAtRest(t *testing.T) {
 	eachPhase(func(p Phases) {
-		s := setupOf(map[string]string{"window": "15s", "target": "4"})
-		s.Phases = p
-		w := newWorld(t, s)
-		w.Settle(100, 4)
+		w := phased(t, p, "15s", 100)
 		w.pass(60, 100) // 10 in flight, of which 70 % of 4 are for a replica
 		if all, ready := w.replicas.count(w.now); all != 4 || ready != 4 {
 			t.Errorf("%+v: %d replicas, %d ready; want 4", p, all, ready)
@@ -43,10 +50,7 @@ func TestPhasesAtRest(t *testing.T) {
 // reported: where it takes just so many replicas, none goes.
 func TestPhasesAtFirst(t *testing.T) {
 	eachPhase(func(p Phases) {
-		s := setupOf(map[string]string{"window": "6s", "target": "4"})
-		s.Phases = Phases{Report: p.Report, Clock: p.Clock}
-		w := newWorld(t, s)
-		w.Settle(86, 4) // 8.6 in flight take 3.07
+		w := phased(t, Phases{Report: p.Report, Clock: p.Clock}, "6s", 86) // 8.6 in flight take 3.07
 		w.pass(6, 86)
 		if all, _ := w.replicas.count(w.now); all < 4 {
 			t.Errorf("%+v: %d replicas are left of 4", p, all)
@@ -59,10 +63,7 @@ func TestPhasesAtFirst(t *testing.T) {
 func TestPhasesDecideOnPanic(t *testing.T) {
 	most, least := int32(0), int32(math.MaxInt32)
 	eachPhase(func(p Phases) {
-		s := setupOf(map[string]string{"window": "15s", "target": "4"})
-		s.Phases = p
-		w := newWorld(t, s)
-		w.Settle(100, 4)
+		w := phased(t, p, "15s", 100)
 		w.pass(20, 100)
 		w.pass(1, 260)
 		w.pass(5, 100)

@@ -41,7 +41,11 @@ func (w *World) atOnce(requests *Steps) bool {
 		return false
 	}
 	w.replicas.activator = w.scaler.activator
-	reported := int(w.scaler.phases.Report / Step)
+	until := w.scaler.phases.Report // that comes a report
+	if until == 0 {
+		until = time.Second
+	}
+	reported := int(until / Step)
 	early, all, ok := w.replicas.passAll(w.now, requests, total, reported)
 	if !ok {
 		*w.gateway = before
@@ -59,16 +63,11 @@ func (w *World) atOnce(requests *Steps) bool {
 	sooner, later := came(requests[:reported], early), came(requests[reported:], all-early)
 	w.second = sooner.plus(later)
 	w.spend(time.Second)
-	if reported > 0 {
-		w.unreported = w.unreported.plus(sooner)
-		w.now += w.scaler.phases.Report
-		w.report()
-	}
+	w.unreported = w.unreported.plus(sooner)
+	w.now += until
+	w.report()
 	w.unreported = w.unreported.plus(later)
-	w.now += time.Second - w.scaler.phases.Report
-	if reported == 0 {
-		w.report()
-	}
+	w.now += time.Second - until
 	w.read()
 	w.tick()
 	return true
