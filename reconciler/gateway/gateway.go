@@ -130,6 +130,9 @@ func (r *Reconciler) desiredGateway(ctx context.Context, name string) (*resource
 		Slots:                 int(cfg.LimitSlots),
 		ProbePath:             r.probePath,
 	}
+	if cfg.AccessLog == config.AccessLogOn {
+		gw.AccessLog = &resources.AccessLog{SuccessSample: cfg.SuccessSample}
+	}
 	if name == gateway.Shared {
 		return gw, nil
 	}

@@ -150,7 +150,7 @@ func TestAdmission(t *testing.T) {
 		return row
 	}
 	objects := func(list ...runtime.Object) []runtime.Object { return list }
-	ofTenants := func(vs *istiov1.VirtualService) { vs.Labels[sluice.TenantLabelKey] = "acme" }
+	ofTenants := withTenant("acme")
 
 	table := TableTest{
 		refusal(row("a plain Route to a Model's revision", kingress(ofRoute, toService("judge-00001")),
@@ -235,7 +235,7 @@ func TestMoveWaitsForLimits(t *testing.T) {
 	ranker := modelNamed("ranker")
 	moving := acme(sluicev1alpha1.NamespaceHeld, gateway.Shared, acmes)
 	moving.Status.Gateway = gateway.Shared
-	onShared := route(func(vs *istiov1.VirtualService) { vs.Labels[sluice.TenantLabelKey] = "acme" }, provedOn("shared"))
+	onShared := route(withTenant("acme"), provedOn("shared"))
 	ing := func() *v1alpha1.Ingress { return kingress(ofRoute, observed, networkConfigured, at(acmes)) }
 	limit := limitOf(ranker, gateway.Shared)
 	limit.Spec.Gateways = []string{gateway.Shared, acmes}

@@ -168,9 +168,18 @@ func toOurselves(vs *istiov1.VirtualService) {
 	})
 }
 
+// withTenant has the label, and the routes, of a tenant's namespace.
+func withTenant(tenant string) func(*istiov1.VirtualService) {
+	return func(vs *istiov1.VirtualService) {
+		vs.Labels[sluice.TenantLabelKey] = tenant
+		desiredOf(vs, kingress(), nil)
+	}
+}
+
 func desiredOf(vs *istiov1.VirtualService, ing *v1alpha1.Ingress, aliases map[types.NamespacedName]string) {
 	desired, err := resources.VirtualService(ing, resources.Binding{
 		HTTP: []string{"sluice-gateways/shared"}, Local: []string{"sluice-gateways/shared-local"}, ProbePath: probePath, Aliases: aliases,
+		Tenant: vs.Labels[sluice.TenantLabelKey],
 	})
 	if err != nil {
 		panic(err)

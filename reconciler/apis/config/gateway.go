@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,8 @@ const (
 	gatewayDrainDurationKey         = "drain-duration"
 	gatewayMaxConnectionDurationKey = "max-connection-duration"
 	gatewayLimitSlotsKey            = "limit-slots"
+	gatewayAccessLogKey             = "access-log"
+	gatewaySuccessSampleKey         = "access-log-success-sample"
 )
 
 // Gateway is the ConfigMap config-gateway: how the shared gateway is built, and
@@ -49,7 +52,17 @@ type Gateway struct {
 	// LimitSlots is how many slots for limits each entry of a pod has, from 1 to
 	// gateway.MaxSlots.
 	LimitSlots int32
+	// AccessLog is "on" where pods log requests, or "off".
+	AccessLog string
+	// SuccessSample is the share, from 0 to 1, of the requests that went well that are logged.
+	SuccessSample float64
 }
+
+// AccessLogOn and AccessLogOff are what access-log can be.
+const (
+	AccessLogOn  = "on"
+	AccessLogOff = "off"
+)
 
 // DefaultGateway is what an empty ConfigMap means.
 func DefaultGateway() *Gateway {
@@ -64,6 +77,8 @@ func DefaultGateway() *Gateway {
 		DrainDuration:         10 * time.Minute,
 		MaxConnectionDuration: time.Minute,
 		LimitSlots:            gateway.DefaultSlots,
+		AccessLog:             AccessLogOn,
+		SuccessSample:         1,
 	}
 }
 
@@ -73,7 +88,8 @@ func DefaultGateway() *Gateway {
 func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
 	g := DefaultGateway()
 	if err := refuseUnknownKeys(cm.Data, gatewayReplicasKey, gatewayCPUUtilizationKey, gatewayCPURequestKey,
-		gatewayMemoryRequestKey, gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey, gatewayLimitSlotsKey); err != nil {
+		gatewayMemoryRequestKey, gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey, gatewayLimitSlotsKey,
+		gatewayAccessLogKey, gatewaySuccessSampleKey); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
 	cpu, memory, limit := &g.CPURequest, &g.MemoryRequest, &g.MemoryLimit
@@ -86,6 +102,8 @@ func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
 		configmap.AsDuration(gatewayDrainDurationKey, &g.DrainDuration),
 		configmap.AsDuration(gatewayMaxConnectionDurationKey, &g.MaxConnectionDuration),
 		configmap.AsInt32(gatewayLimitSlotsKey, &g.LimitSlots),
+		configmap.AsString(gatewayAccessLogKey, &g.AccessLog),
+		configmap.AsFloat64(gatewaySuccessSampleKey, &g.SuccessSample),
 	); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
@@ -126,6 +144,12 @@ func (g *Gateway) validate() error {
 	}
 	if g.LimitSlots < 1 || g.LimitSlots > gateway.MaxSlots {
 		errs = append(errs, fmt.Errorf("%s is %d, must be from 1 to %d", gatewayLimitSlotsKey, g.LimitSlots, gateway.MaxSlots))
+	}
+	if g.AccessLog != AccessLogOn && g.AccessLog != AccessLogOff {
+		errs = append(errs, fmt.Errorf("%s is %q, must be %q or %q", gatewayAccessLogKey, g.AccessLog, AccessLogOn, AccessLogOff))
+	}
+	if math.IsNaN(g.SuccessSample) || g.SuccessSample < 0 || g.SuccessSample > 1 {
+		errs = append(errs, fmt.Errorf("%s is %v, must be a share from 0 to 1", gatewaySuccessSampleKey, g.SuccessSample))
 	}
 	return errors.Join(errs...)
 }

@@ -21,11 +21,12 @@ func TestGatewayFromConfigMap(t *testing.T) {
 	got, err = NewGatewayFromConfigMap(&corev1.ConfigMap{Data: map[string]string{
 		"replicas": "2", "target-cpu-utilization": "50", "cpu-request": "100m", "memory-request": "128Mi", "memory-limit": "256Mi",
 		"drain-duration": "90s", "max-connection-duration": "30s", "limit-slots": "8",
+		"access-log": "off", "access-log-success-sample": "0.25",
 	}})
 	want := &Gateway{
 		Replicas: 2, CPUUtilization: 50, CPURequest: resource.MustParse("100m"), MemoryRequest: resource.MustParse("128Mi"),
 		MemoryLimit: resource.MustParse("256Mi"), DrainDuration: 90 * time.Second, MaxConnectionDuration: 30 * time.Second,
-		LimitSlots: 8,
+		LimitSlots: 8, AccessLog: AccessLogOff, SuccessSample: 0.25,
 	}
 	if err != nil || !equality.Semantic.DeepEqual(got, want) {
 		t.Errorf("got %v, %+v, want %+v", err, got, want)

@@ -202,6 +202,14 @@ const (
 	// DurationMetric is a histogram, in milliseconds, of how long those took that
 	// CompletedMetric counts. Envoy shows of it what came by its last flush.
 	DurationMetric = "istio_sluice_duration_milliseconds"
+	// EndedMetric counts every request of clients as it ends, by the same tags and by ClusterTag
+	// and OutcomeTag.
+	EndedMetric = "istio_sluice_ended"
+	// ClusterTag is where the request's route led, one of RevisionClusters for a revision's; ""
+	// where no route was for it.
+	ClusterTag = "cluster"
+	// OutcomeTag is the request's Outcome.
+	OutcomeTag = "outcome"
 	// RouteTag is the route's VirtualServiceMetadata.
 	RouteTag = "route"
 	// EntryTag is the name of the Entry.
@@ -246,3 +254,20 @@ func VirtualServiceName(ingressNamespace, ingressName string) string {
 func IngressOf(virtualService string) (namespace, name string, ok bool) {
 	return strings.Cut(virtualService, ".")
 }
+
+// Outcome is what became of a request.
+type Outcome string
+
+// A request has one of these.
+const (
+	// OutcomeOK is an answer below 400.
+	OutcomeOK Outcome = "ok"
+	// OutcomeClientError is one of 400 to 499 that no limit gave.
+	OutcomeClientError Outcome = "client_error"
+	// OutcomeServerError is one of 500 or above.
+	OutcomeServerError Outcome = "server_error"
+	// OutcomeRefused is a limit's.
+	OutcomeRefused Outcome = "refused"
+	// OutcomeLeft is none: the caller left before it began.
+	OutcomeLeft Outcome = "left"
+)

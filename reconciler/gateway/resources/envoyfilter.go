@@ -2,6 +2,7 @@ package resources
 
 import (
 	"fmt"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -135,7 +136,7 @@ func typedFilter(name string, config validatable) (*structpb.Struct, error) {
 // ConnectionFilters returns the EnvoyFilter that tunes a gateway's connection
 // managers: connections end gracefully at a certain age, and when they have been
 // idle for as long, so that pooled ones find new pods; each entry counts by VirtualService
-// what is offered and refused, and how the rest ends, and tells whom it refuses how to go on;
+// what is offered and refused, and how the rest ends, logs it, and tells whom it refuses how to go on;
 // and those for callers outside remove headers that are not for them to send.
 func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 	filter := &istiov1alpha3.EnvoyFilter{
@@ -165,6 +166,14 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 	if err != nil {
 		return nil, err
 	}
+	ended, err := endLoggers(gw, entry)
+	if err != nil {
+		return nil, err
+	}
+	log, err := accessLoggers(gw, entry)
+	if err != nil {
+		return nil, err
+	}
 	refused, err := refusals()
 	if err != nil {
 		return nil, err
@@ -179,7 +188,7 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 		// An HTTP/1.1 connection that is closed by age can lose the request that is
 		// on its way; told with the next answer, it can't.
 		Http1SafeMaxConnectionDuration: true,
-		AccessLog:                      append(demand, outcomes...),
+		AccessLog:                      slices.Concat(demand, outcomes, ended, log),
 		AccessLogOptions: &hcmv3.HttpConnectionManager_HcmAccessLogOptions{
 			// Counts long streams when they arrive, not when they end.
 			FlushAccessLogOnNewRequest: true,

@@ -38,8 +38,16 @@ type Gateway struct {
 	MaxConnectionDuration time.Duration
 	// Slots is how many limit slots each entry of a pod has.
 	Slots int
+	// AccessLog is the log of its pods; nil where they write none.
+	AccessLog *AccessLog
 	// ProbePath begins the path of our own prober's requests, which are no demand.
 	ProbePath string
+}
+
+// AccessLog is what a gateway's pods log of requests.
+type AccessLog struct {
+	// SuccessSample is the share, from 0 to 1, of those that went well of which there is a line.
+	SuccessSample float64
 }
 
 // Autoscaled tells whether an autoscaler chooses the number of pods.

@@ -45,6 +45,46 @@ func outcomeLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, 
 	return []*accesslogv3.AccessLog{completed, failed}, nil
 }
 
+// endLoggers returns the counters of an entry that count each of clients' requests once, as it ends:
+// by where it led and what became of it. They are what usage rests on, so between them they
+// leave nothing out, and their sum is the number of lines that the log has of the same requests.
+func endLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, error) {
+	unlimited, err := celFilter(fmt.Sprintf("response.code_details != %q", limitedDetail))
+	if err != nil {
+		return nil, err
+	}
+	from := func(code uint32, key string) *accesslogv3.AccessLogFilter {
+		return status(accesslogv3.ComparisonFilter_GE, code, key)
+	}
+	to := func(code uint32, key string) *accesslogv3.AccessLogFilter {
+		return status(accesslogv3.ComparisonFilter_LE, code, key)
+	}
+	var all []*accesslogv3.AccessLog
+	for _, of := range []struct {
+		outcome gateway.Outcome
+		filter  []*accesslogv3.AccessLogFilter
+	}{
+		{gateway.OutcomeOK, []*accesslogv3.AccessLogFilter{from(http.StatusContinue, "sluice.ok_from"), to(http.StatusBadRequest-1, "sluice.ok_to")}},
+		{gateway.OutcomeClientError, []*accesslogv3.AccessLogFilter{
+			from(http.StatusBadRequest, "sluice.client_error_from"), to(http.StatusInternalServerError-1, "sluice.client_error_to"), unlimited,
+		}},
+		{gateway.OutcomeServerError, []*accesslogv3.AccessLogFilter{serverError()}},
+		{gateway.OutcomeRefused, []*accesslogv3.AccessLogFilter{limited()}},
+		{gateway.OutcomeLeft, []*accesslogv3.AccessLogFilter{to(http.StatusContinue-1, "sluice.left_to")}},
+	} {
+		count := one(gateway.EndedMetric, entry)
+		count.Stat.Tags = append(count.Stat.Tags,
+			&statsv3.Config_Tag{Name: gateway.ClusterTag, ValueFormat: "%UPSTREAM_CLUSTER_RAW%"},
+			&statsv3.Config_Tag{Name: gateway.OutcomeTag, ValueFormat: string(of.outcome)})
+		logger, err := statsLogger(gateway.EndedMetric, allOf(append(requests(gw), of.filter...)...), &statsv3.Config{Counters: []*statsv3.Config_Counter{count}})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, logger)
+	}
+	return all, nil
+}
+
 // streamed are the types of content by which an answer is a stream: how long one takes says
 // nothing of how long a caller waits.
 func streamed() []string { return []string{"text/event-stream", "application/x-ndjson"} }
@@ -58,12 +98,22 @@ func single() (*accesslogv3.AccessLogFilter, error) {
 	for _, content := range streamed() {
 		streams = append(streams, fmt.Sprintf(`response.headers["content-type"].startsWith(%q)`, content))
 	}
-	config, err := anypb.New(&celv3.ExpressionFilter{Expression: fmt.Sprintf(
-		`!(response.code_details in ["local_rate_limited", "direct_response"]) && !("content-type" in response.headers && (%s))`,
-		strings.Join(streams, " || "),
-	)})
+	return celFilter(fmt.Sprintf(
+		`!(response.code_details in [%q, %q]) && !("content-type" in response.headers && (%s))`, limitedDetail, directDetail, strings.Join(streams, " || "),
+	))
+}
+
+// What Envoy calls an answer by a limit, and one by a route alone.
+const (
+	limitedDetail = "local_rate_limited"
+	directDetail  = "direct_response"
+)
+
+// celFilter passes what an expression of CEL is true of.
+func celFilter(of string) (*accesslogv3.AccessLogFilter, error) {
+	config, err := anypb.New(&celv3.ExpressionFilter{Expression: of})
 	if err != nil {
-		return nil, fmt.Errorf("packing the filter of what is counted as it ends: %w", err)
+		return nil, fmt.Errorf("packing the filter %s: %w", of, err)
 	}
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
 		ExtensionFilter: &accesslogv3.ExtensionFilter{

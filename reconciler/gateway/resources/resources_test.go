@@ -40,6 +40,7 @@ func shared() Gateway {
 		MaxConnectionDuration: time.Minute,
 		ProbePath:             gateway.ProbePath("0123456789abcdef"),
 		Slots:                 gateway.DefaultSlots,
+		AccessLog:             &AccessLog{SuccessSample: 1},
 	}
 }
 
@@ -189,8 +190,10 @@ func TestConnectionFilters(t *testing.T) {
 			want = slices.Insert(want, 1, gateway.MarkedMetric)
 		}
 		want = append(want, gateway.CompletedMetric, gateway.ErrorsMetric)
+		want = append(want, slices.Repeat([]string{gateway.EndedMetric}, 5)...)
+		want = append(want, "sluice.log")
 		if !slices.Equal(counters, want) {
-			t.Errorf("access loggers are %v, want the counters %v", counters, want)
+			t.Errorf("access loggers are %v, want %v", counters, want)
 		}
 	}
 }

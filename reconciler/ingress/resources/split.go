@@ -20,8 +20,9 @@ import (
 const SplitHeader = "X-Sluice-Split"
 
 // splitRoute is the name of those routes of a VirtualService that are to be split by
-// its Ingress' key; no other VirtualService has one of that name.
-func splitRoute(virtualService string) string { return "sluice-split." + virtualService }
+// its Ingress' key; no other VirtualService has one of that name. It says nothing of the tenant,
+// or VirtualService and filter had to change together where that one changes.
+func splitRoute(ing *v1alpha1.Ingress) string { return Binding{}.routeName(ing, gateway.Splitting) }
 
 // SplitDigest is what a gateway pod that splits by a key answers as SplitHeader; "" of
 // no key.
@@ -51,10 +52,13 @@ func SplitFilter(ing *v1alpha1.Ingress, binding Binding) (*istiov1alpha3.EnvoyFi
 		route string
 		merge map[string]any
 	}{
-		{splitRoute(name), map[string]any{"route": map[string]any{
-			"weighted_clusters": map[string]any{"use_hash_policy": true},
-			"hash_policy":       []any{hashPolicy(binding.SplitBy)},
-		}}},
+		{splitRoute(ing), map[string]any{
+			"name": binding.routeName(ing, gateway.Splitting), // for the log
+			"route": map[string]any{
+				"weighted_clusters": map[string]any{"use_hash_policy": true},
+				"hash_policy":       []any{hashPolicy(binding.SplitBy)},
+			},
+		}},
 		{probeRoute(name), map[string]any{"response_headers_to_add": []any{map[string]any{
 			"header": map[string]any{"key": SplitHeader, "value": SplitDigest(binding.SplitBy)},
 		}}}},

@@ -27,7 +27,7 @@ func TestSplitFilterMerges(t *testing.T) {
 				t.Fatal(err)
 			}
 			routes := map[string]*routev3.Route{
-				"sluice-split.team.ranker": made(t, `{"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": [
+				"-/team/ranker/split": made(t, `{"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": [
 					{"name": "a", "weight": 70}, {"name": "b", "weight": 30}]}}}`),
 				"sluice-probe.team.ranker": made(t, `{"match": {"prefix": "/probe"}, "direct_response": {"status": 200},
 					"response_headers_to_add": [{"header": {"key": "K-Network-Hash", "value": "1"}}]}`),
@@ -51,7 +51,10 @@ func TestSplitFilterMerges(t *testing.T) {
 					t.Errorf("Envoy would refuse route %s: %v", name, err)
 				}
 			}
-			split := routes["sluice-split.team.ranker"].GetRoute()
+			if name := routes["-/team/ranker/split"].GetName(); name != "acme/team/ranker/split" {
+				t.Errorf("is logged as %q", name)
+			}
+			split := routes["-/team/ranker/split"].GetRoute()
 			if weights := split.GetWeightedClusters(); len(weights.GetClusters()) != 2 || !weights.GetUseHashPolicy().GetValue() || len(split.GetHashPolicy()) != 1 {
 				t.Errorf("splits as %v", split)
 			}

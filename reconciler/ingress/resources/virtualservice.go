@@ -30,9 +30,6 @@ import (
 // VirtualService serves, beside Knative's networking.IngressLabelKey.
 const IngressNamespaceLabelKey = networking.GroupName + "/ingress-namespace"
 
-// redirectRoute is the name of the route that sends plain HTTP to HTTPS.
-const redirectRoute = "sluice-redirect"
-
 // Binding is where an Ingress is served.
 type Binding struct {
 	// HTTP, HTTPS and Local are the Istio Gateways, "<namespace>/<name>", of each
@@ -64,6 +61,12 @@ func (b Binding) IstioGateways(ing *v1alpha1.Ingress) []string {
 		}
 	}
 	return sets.List(names)
+}
+
+// routeName is the name of an Ingress' routes of a kind, by which the gateways' log says whose
+// each request was.
+func (b Binding) routeName(ing *v1alpha1.Ingress, kind string) string {
+	return gateway.RouteName{Tenant: b.Tenant, Namespace: ing.Namespace, Name: ing.Name, Kind: kind}.String()
 }
 
 // And returns the binding with one Istio Gateway more.
@@ -106,6 +109,7 @@ func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualSer
 	}
 	vs.Spec.Hosts, vs.Spec.Gateways = sets.List(hosts), binding.IstioGateways(ing)
 	if redirect := binding.redirect(ExternalHosts(ing), vs.Spec.Hosts); redirect != nil {
+		redirect.Name = binding.routeName(ing, gateway.Redirecting)
 		vs.Spec.Http = append(vs.Spec.Http, redirect)
 	}
 	for _, rule := range routed.Spec.Rules {
@@ -115,13 +119,14 @@ func VirtualService(ing *v1alpha1.Ingress, binding Binding) (*istiov1.VirtualSer
 		}
 		for _, path := range rule.HTTP.Paths {
 			route := httpRoute(path, places)
+			route.Name = binding.routeName(ing, "")
 			to, err := destinations(path, binding.Aliases)
 			if err != nil {
 				return nil, err
 			}
 			route.Route = to
 			if binding.SplitBy != nil && len(to) > 1 {
-				route.Name = splitRoute(vs.Name)
+				route.Name = splitRoute(ing)
 			}
 			vs.Spec.Http = append(vs.Spec.Http, route)
 		}
@@ -181,7 +186,6 @@ func (b Binding) byRedirect(hosts []string) []redirectGroup {
 // redirect returns the route that sends plain HTTP to HTTPS, or nil.
 func (b Binding) redirect(hosts, allHosts []string) *istioapi.HTTPRoute {
 	route := &istioapi.HTTPRoute{
-		Name:     redirectRoute,
 		Redirect: &istioapi.HTTPRedirect{Scheme: "https", RedirectCode: http.StatusMovedPermanently},
 	}
 	for _, group := range b.byRedirect(hosts) {
@@ -199,7 +203,8 @@ func (b Binding) redirect(hosts, allHosts []string) *istioapi.HTTPRoute {
 // its hosts on an Istio Gateway.
 func Redirects(vs *istiov1.VirtualService, host, istioGateway string) bool {
 	for _, route := range vs.Spec.Http {
-		if route.Name == redirectRoute && slices.ContainsFunc(route.Match, func(match *istioapi.HTTPMatchRequest) bool {
+		name, _ := gateway.ParseRouteName(route.Name)
+		if name.Kind == gateway.Redirecting && slices.ContainsFunc(route.Match, func(match *istioapi.HTTPMatchRequest) bool {
 			return slices.Contains(match.Gateways, istioGateway) && meets(host, match.Authority)
 		}) {
 			return true
