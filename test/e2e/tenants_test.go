@@ -297,6 +297,7 @@ func TestFloodStaysWithItsTenant(t *testing.T) {
 		n.predict(models[i])
 	}
 	n, quiet, flooded := tenants[0], models[0], models[1]
+	log := n.followLog(gateway.OfTenant(n.name))
 
 	var calm, storm []time.Duration
 	for round := range rounds {
@@ -316,6 +317,11 @@ func TestFloodStaysWithItsTenant(t *testing.T) {
 		// A tenth more, and what a full bucket holds.
 		if most := limit*lasts.Seconds()*1.1 + 10; float64(flood.Admitted) > most {
 			t.Errorf("round %d: %d of the flood admitted, want at most %g", round+1, flood.Admitted, most)
+		}
+	}
+	for _, line := range log.of("ranker", 2*rounds*rate*int(lasts.Seconds())) {
+		if !strings.HasPrefix(line.Route, n.name+"/") || line.Gateway != gateway.OfTenant(n.name) {
+			t.Fatalf("a request to a tenant's own gateway is logged as %s", line.whole)
 		}
 	}
 	// A time on two cores that do everything else as well is no verdict.
