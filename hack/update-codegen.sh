@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Generates everything that is derived from the API types: deep copies, clients,
 # listers, informers, injection, the CRDs' schemas and the reference of their fields.
-# verify-codegen.sh checks that what is committed is what this prints.
+# It also writes the table of metrics from where they are defined. verify-codegen.sh checks that what is committed is what this prints.
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -55,3 +55,6 @@ go run ./hack/crdschema "${serving}/config/core/300-resources/service.yaml" "${e
 echo "field reference"
 go run ./hack/fields config/core/crds/sluice.dev_models.yaml config/core/crds/sluice.dev_tenants.yaml \
   config/batch/crds/sluice.dev_{batches,inferencetriggers}.yaml >docs/fields.md
+
+echo "table of metrics"
+go run ./hack/metrics

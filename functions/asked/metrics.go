@@ -8,7 +8,9 @@ import (
 var (
 	questions = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_whatif_questions_total",
-		Help: "Questions, by what is asked for (whatif, proposal) and outcome: answered, unknown, missing, refused, busy, late, left, away, failed.",
+		Help: "Questions, by what is asked for (whatif, proposal) and outcome: " +
+			"answered, unknown (nobody who is known, or may ask), missing (no such Model), refused (what can't be asked so), busy, " +
+			"late (it would take too long), left (who asked has gone), away (what it takes isn't known now), failed.",
 	}, []string{"question", "outcome"})
 	seconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "sluice_whatif_seconds",

@@ -52,7 +52,7 @@ var (
 	})
 	eventsReceived = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_limit_events_received_total",
-		Help: "CloudEvents received, by type and outcome: looked, standby, rejected, busy.",
+		Help: "CloudEvents received, by type (unknown unless it is one that is taken) and outcome: looked, standby, rejected, busy.",
 	}, []string{"type", "outcome"})
 	eventsSent = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_limit_events_sent_total",

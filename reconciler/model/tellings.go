@@ -19,7 +19,7 @@ import (
 
 var tunings = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "sluice_model_tuned_events_total",
-	Help: "model.tuned events handed to the Broker, by outcome: sent, failed, dropped.",
+	Help: "model.tuned events handed to the Broker, by outcome: sent, failed, dropped (its state isn't kept any more, or it can't be told).",
 }, []string{"outcome"})
 
 // tellings have tunings told to the Broker beside the passes, which wait for none, and know

@@ -8,7 +8,7 @@ import (
 var (
 	readErrors = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_limit_bounds_errors_total",
-		Help: "Readings of a gateway pod's counters for the bounds of trials that failed, be it for some of the Models.",
+		Help: "Readings of a gateway pod's counters for the bounds of trials that failed, be it for some of the Models; a trial whose pods aren't read for 10 s ends.",
 	})
 	breaches = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_limit_breaches_total",
