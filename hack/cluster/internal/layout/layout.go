@@ -78,6 +78,7 @@ func (l Layout) PodLogs() string             { return filepath.Join(l.State, "po
 func (l Layout) Etcd() string                { return filepath.Join(l.State, "etcd") }
 func (l Layout) Objects() string             { return filepath.Join(l.State, "objects") }
 func (l Layout) Topics() string              { return filepath.Join(l.State, "topics") }
+func (l Layout) Store(name string) string    { return filepath.Join(l.State, "stores", name) }
 func (l Layout) ContainerdState() string     { return filepath.Join(l.State, "containerd") }
 func (l Layout) ContainerdSocket() string    { return filepath.Join(l.State, "containerd.sock") }
 func (l Layout) CNIData() string             { return filepath.Join(l.State, "cni") }

@@ -24,6 +24,9 @@ const (
 		" -X istio.io/istio/pkg/version.buildStatus=Clean"
 )
 
+// kubernetesAlone are Prometheus' build tags to leave out every other service discovery.
+const kubernetesAlone = "remove_all_sd,enable_kubernetes_sd"
+
 func kubernetes(name string) toolset.Binary {
 	return toolset.Binary{Set: "kube", Name: name, Package: "k8s.io/kubernetes/cmd/" + name, LDFlags: kubeVersion}
 }
@@ -45,6 +48,14 @@ var (
 	pilotDiscovery = toolset.Binary{Set: "ist", Name: "pilot-discovery", Package: "istio.io/istio/pilot/cmd/pilot-discovery", LDFlags: istioVersion}
 	pilotAgent     = toolset.Binary{Set: "ist", Name: "pilot-agent", Package: "istio.io/istio/pilot/cmd/pilot-agent", LDFlags: istioVersion}
 	versitygw      = toolset.Binary{Set: "versitygw", Name: "versitygw", Package: "github.com/versity/versitygw/cmd/versitygw", LDFlags: strip}
+
+	// Of service discovery Prometheus has Kubernetes' alone: the clouds' are most of what is
+	// compiled, and want more memory than a small machine has.
+	prometheus      = toolset.Binary{Set: "prometheus", Name: "prometheus", Package: "github.com/prometheus/prometheus/cmd/prometheus", LDFlags: strip, Tags: kubernetesAlone}
+	promtool        = toolset.Binary{Set: "prometheus", Name: "promtool", Package: "github.com/prometheus/prometheus/cmd/promtool", LDFlags: strip, Tags: kubernetesAlone}
+	victoriaLogs    = toolset.Binary{Set: "victorialogs", Name: "victoria-logs", Package: "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs", LDFlags: strip}
+	victoriaMetrics = toolset.Binary{Set: "victoriametrics", Name: "victoria-metrics", Package: "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics", LDFlags: strip}
+	jaeger          = toolset.Binary{Set: "jaeger", Name: "jaeger", Package: "github.com/jaegertracing/jaeger/cmd/jaeger", LDFlags: strip}
 
 	// binaries are the stack's; a store's is built where that is asked for.
 	binaries = []toolset.Binary{

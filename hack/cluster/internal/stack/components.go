@@ -34,8 +34,10 @@ type component struct {
 	env    []string
 	// configs are rendered before it starts: the file's template by its path.
 	configs map[string]string
-	// prepare is done before it starts, and again whenever it runs already.
+	// prepare is done before it starts, and again whenever it runs already. What it writes
+	// of the configuration is named by writes.
 	prepare func(context.Context) error
+	writes  []string
 	// listens are its addresses, the first of which people are shown.
 	listens []string
 	udp     bool
@@ -209,7 +211,7 @@ func (s *Stack) daemon(c component) process.Daemon {
 			d.Path = path
 		}
 	}
-	d.Configs = slices.Sorted(maps.Keys(c.configs))
+	d.Configs = append(slices.Sorted(maps.Keys(c.configs)), c.writes...)
 	return d
 }
 

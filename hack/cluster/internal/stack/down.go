@@ -20,7 +20,7 @@ import (
 // the others. Whatever is on record and not named here ends last.
 var (
 	stopFirst = []string{"kubelet", "loadbalancer", "kube-scheduler", "kube-controller-manager"}
-	stopLast  = []string{"kafka", "versitygw", "containerd", "kube-proxy", "coredns", "kube-apiserver", "etcd", "registry"}
+	stopLast  = []string{"prometheus", "victorialogs", "victoriametrics", "jaeger", "kafka", "versitygw", "containerd", "kube-proxy", "coredns", "kube-apiserver", "etcd", "registry"}
 )
 
 // Down ends what Up started and puts the machine back. Every part looks at the

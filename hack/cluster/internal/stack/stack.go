@@ -148,6 +148,7 @@ func (s *Stack) expand(name string) ([]byte, error) {
 		"DNSServiceIP": layout.DNSServiceIP, "NodeName": layout.NodeName, "CgroupRoot": layout.CgroupRoot,
 		"Broker": broker, "BrokerTLS": brokerTLS, "BrokerProxied": brokerProxied, "BrokerProxy": brokerProxy, "BrokerElections": brokerElections,
 		"BrokerUser": brokerUser, "BrokerPassword": brokerPassword, "BrokerIdentity": brokerIdentity,
+		"Jaeger": jaegerAddress, "JaegerOTLP": jaegerOTLPAddress, "JaegerGRPC": jaegerGRPCAddress, "MostTraces": mostTraces,
 		"BrokerLogins": []string{"sasl_ssl", "proxied"}, // listeners, in lower case as the broker wants them here
 	}
 	var out bytes.Buffer

@@ -32,11 +32,13 @@ type store struct {
 	// packages are what it takes from the distribution, and jars what of Maven.
 	packages []machine.Package
 	jars     *jars.Program
+	// tools are built with it, for people and tests.
+	tools []toolset.Binary
 }
 
 // stores are declared in the order in which people are told of them.
 func (s *Stack) stores() []store {
-	return []store{s.versitygw(), s.kafka()}
+	return append([]store{s.versitygw(), s.kafka()}, s.observability()...)
 }
 
 // versitygw is an S3-compatible store whose objects are files.
@@ -66,6 +68,7 @@ func (s *Stack) storeSteps() []plan.Step {
 		if st.binary != nil {
 			steps = append(steps, s.buildSteps([]toolset.Binary{*st.binary})...)
 		}
+		steps = append(steps, s.buildSteps(st.tools)...)
 		steps = append(steps, s.componentSteps([]component{st.component})...)
 	}
 	return steps
@@ -123,6 +126,7 @@ func (s *Stack) wantedStores(names []string) (wanted, error) {
 		if st.binary != nil {
 			w.binaries = append(w.binaries, *st.binary)
 		}
+		w.binaries = append(w.binaries, st.tools...)
 		w.fetches = w.fetches || st.jars != nil && !st.jars.Fetched(s.layout.Binaries())
 	}
 	return w, nil
@@ -161,6 +165,7 @@ func (s *Stack) storeEnv() string {
 		"SLUICE_S3_SECRET_KEY": objectSecretKey,
 	}
 	maps.Copy(variables, s.brokerEnv())
+	maps.Copy(variables, s.observabilityEnv())
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		fmt.Fprintf(&out, "export %s='%s'\n", name, variables[name])

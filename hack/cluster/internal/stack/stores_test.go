@@ -36,8 +36,13 @@ func TestStoresAreStartedByName(t *testing.T) {
 		if st.binary != nil && !slices.Contains(names, build(*st.binary)) {
 			t.Errorf("of %v, nothing builds %s", names, st.name)
 		}
+		for _, tool := range st.tools {
+			if !slices.Contains(names, build(tool)) {
+				t.Errorf("of %v, nothing builds %s", names, tool.Name)
+			}
+		}
 		w, err := s.wanted([]string{st.name})
-		if err != nil || len(w.components) != 1 || len(w.bundles) > 0 || len(w.binaries) > 1 {
+		if err != nil || len(w.components) != 1 || len(w.bundles) > 0 || len(w.binaries) > 1+len(st.tools) {
 			t.Errorf("%s wants %+v, %v", st.name, w, err)
 		}
 	}
@@ -95,6 +100,9 @@ func TestEnvNamesTheStores(t *testing.T) {
 	for _, want := range []string{
 		"export SLUICE_S3_ENDPOINT='http://" + objectStore + "'\n", "export SLUICE_KAFKA_BROKER='" + broker + "'\n",
 		"export SLUICE_KAFKA_TLS_BROKER='" + brokerTLS + "'\n", "export SLUICE_KAFKA_CA='" + s.layout.Cert("ca") + "'\n",
+		"export SLUICE_PROMETHEUS='http://10.88.0.1:9490'\n", "export SLUICE_VICTORIALOGS='http://10.88.0.1:9428'\n",
+		"export SLUICE_VICTORIAMETRICS='http://10.88.0.1:8428'\n",
+		"export SLUICE_JAEGER='http://10.88.0.1:16686'\n", "export SLUICE_JAEGER_OTLP='10.88.0.1:14317'\n",
 		"export SLUICE_CLUSTER='" + filepath.Join(s.layout.Checkout, "hack/cluster/cluster") + "'\n",
 	} {
 		if !strings.Contains(env, want) {

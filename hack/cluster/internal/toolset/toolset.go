@@ -25,6 +25,8 @@ type Binary struct {
 	Name    string
 	Package string
 	LDFlags string
+	// Tags are the build's, separated by commas: what of a program is left out, say.
+	Tags string
 }
 
 // Store builds into, and finds in, a cache folder.
@@ -41,7 +43,11 @@ func (s Store) Key(b Binary) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return Hash(lock, b.Package, b.LDFlags), nil
+	parts := []string{lock, b.Package, b.LDFlags}
+	if b.Tags != "" { // without any, the key is as it was before there were tags
+		parts = append(parts, b.Tags)
+	}
+	return Hash(parts...), nil
 }
 
 // SetKey is the content key of a whole tool set: its pinned modules, its own
@@ -118,6 +124,9 @@ func (s Store) Build(ctx context.Context, b Binary, log io.Writer) error {
 	args := []string{"build", "-trimpath", "-o", out}
 	if b.LDFlags != "" {
 		args = append(args, "-ldflags", b.LDFlags)
+	}
+	if b.Tags != "" {
+		args = append(args, "-tags", b.Tags)
 	}
 	if err := s.goRun(ctx, b.Set, log, append(args, b.Package)...); err != nil {
 		return fmt.Errorf("building %s: %w", b.Name, err)

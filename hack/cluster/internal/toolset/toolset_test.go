@@ -35,6 +35,16 @@ func TestKeyFollowsContent(t *testing.T) {
 	if key(Binary{Set: "kube", Name: "kubelet", Package: "p/kubelet", LDFlags: "-X a=b"}) == first {
 		t.Error("linker flags don't change the key")
 	}
+	if key(Binary{Set: "kube", Name: "kubelet", Package: "p/kubelet", Tags: "small"}) == first {
+		t.Error("build tags don't change the key")
+	}
+	lock, err := s.SetKey("kube")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first != Hash(lock, "p/kubelet", "") {
+		t.Error("what is built without tags has another key than before there were any")
+	}
 	write("go.sum", "module v1.0.0 h1:abc=")
 	if key(kubelet) == first {
 		t.Error("go.sum doesn't change the key")
