@@ -1,5 +1,5 @@
-# `make help` lists the targets. Three are all a newcomer needs: `make demo`,
-# `make demo-batch` and `make test`; each sets up what it needs.
+# `make help` lists the targets. Four are all a newcomer needs: `make demo`,
+# `make demo-batch`, `make observe` and `make test`; each sets up what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -o errexit -o pipefail -c
 .DEFAULT_GOAL := help
@@ -65,7 +65,7 @@ test-e2e: install ## run the end-to-end tests on the local stack
 	VERSITYGW_IMAGE=$$(hack/build-image.sh ./hack/cluster/toolsets/versitygw github.com/versity/versitygw/cmd/versitygw)
 	export RANKER_IMAGE STREAMS_IMAGE S3EVENTS_IMAGE VERSITYGW_IMAGE
 	# By now, so that no test runs beside its build.
-	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up versitygw kafka
+	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up versitygw kafka prometheus victorialogs victoriametrics jaeger
 	# Where a store is away nothing is done but to wait.
 	go test -tags e2e -count 1 -timeout 30m -v ./functions/batch/objects ./functions/batch/topic ./test/stores & objects=$$!
 	go test -tags e2e -count 1 -timeout 40m -parallel 4 -v ./test/e2e/...
@@ -99,6 +99,14 @@ demo-batch: install ## put an object into a store, whose event starts a batch be
 	events=$$(hack/build-image.sh ./test/images/s3events)
 	store=$$(hack/build-image.sh ./hack/cluster/toolsets/versitygw github.com/versity/versitygw/cmd/versitygw)
 	go run -trimpath ./test/demo/batch -ranker "$$ranker" -store "$$store" -events "$$events"
+
+.PHONY: observe
+observe: export SLUICE_OBSERVABILITY := true
+observe: install ## bring up stores of metrics, logs and traces, and hold what they have of a load to what was counted
+	@eval "$$($(CLUSTER_ENV))"
+	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up prometheus victoriametrics victorialogs kafka jaeger
+	image=$$(hack/build-image.sh ./test/images/ranker)
+	go run -trimpath ./test/demo/observe -image "$$image"
 
 .PHONY: soak
 soak: install ## the demo's load for ten minutes, each second held against the limit

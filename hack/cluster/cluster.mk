@@ -16,7 +16,7 @@ endif
 # The stores that only some tests need. They end with the stack.
 STORES ?= versitygw kafka
 
-up-stores: ## Bring up real stores beside the stack, or STORES="versitygw" alone: an S3-compatible one, Kafka
+up-stores: ## Bring up real stores beside the stack, or STORES="prometheus" alone: an S3-compatible one, Kafka by default
 	@$(CLUSTER_TOOL) up $(STORES)
 
 down: ## Take the stack down and leave the machine as it was

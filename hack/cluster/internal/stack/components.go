@@ -178,6 +178,9 @@ func (s *Stack) nodeComponents() []component {
 			args: []string{
 				"--config=" + l.Config("kubelet.yaml"), "--kubeconfig=" + l.Kubeconfig("kubelet"), "--root-dir=" + l.Kubelet(),
 				"--hostname-override=" + layout.NodeName, "--node-ip=" + layout.BridgeAddress, "--cert-dir=" + l.Certs(),
+				// By its socket cAdvisor learns which container a control group is. It looks for
+				// it where Debian's own would be.
+				"--containerd=" + l.ContainerdSocket(),
 			},
 			configs: map[string]string{l.Config("kubelet.yaml"): "kubelet.yaml"},
 			listens: []string{layout.BridgeAddress + ":10250", local + ":10248"},
