@@ -61,6 +61,9 @@ func TestLoad(t *testing.T) {
 	if once.Requests() != 1 {
 		t.Errorf("once is %d requests", once.Requests())
 	}
+	if n := once.Requests() + aside.Requests() + rising.Requests(); n != 697 || aside.Requests() != 24 {
+		t.Errorf("the Model gets %d requests, docs/observability.md says 697", n)
+	}
 	total := rising.Duration() + aside.Duration()*2 + once.Duration()
 	if total < 25*time.Second || total > 40*time.Second || rising.Rate(10*time.Second) < 1.5*limit || rising.Rate(time.Second) > limit || aside.Rate(0) > limit {
 		t.Errorf("the load lasts %v", total)

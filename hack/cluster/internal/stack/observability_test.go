@@ -1,11 +1,13 @@
 package stack
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +62,27 @@ func TestPrometheusHasTheCheckoutsJobs(t *testing.T) {
 	}
 	if rendered.Store["tsdb"]["out_of_order_time_window"] == nil {
 		t.Errorf("what comes a little late is refused: %v", rendered.Store)
+	}
+}
+
+// docs/metrics.md tells of each job, and of none that isn't there.
+func TestJobsAreDocumented(t *testing.T) {
+	s := newStack(t)
+	page, err := os.ReadFile(filepath.Join(s.layout.Checkout, "docs", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told, jobs []string
+	for _, row := range regexp.MustCompile("(?m)^\\| (`sluice(?:-[a-z-]+)?`(?:, `[a-z-]+`)*) \\|").FindAllStringSubmatch(string(page), -1) {
+		for _, name := range regexp.MustCompile("`([a-z-]+)`").FindAllStringSubmatch(row[1], -1) {
+			told = append(told, name[1])
+		}
+	}
+	for _, job := range renderPrometheus(t, s).Jobs {
+		jobs = append(jobs, fmt.Sprint(job["job_name"]))
+	}
+	if !slices.Equal(told, jobs) {
+		t.Errorf("there are jobs %v, docs/metrics.md tells of %v", jobs, told)
 	}
 }
 
