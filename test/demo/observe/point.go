@@ -4,9 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
-	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -18,10 +19,14 @@ const (
 	// configName is of the ConfigMap that says where the collector sends to, and in Knative's
 	// own namespace of Knative's.
 	configName = "config-observability"
-	// knative is where that one is.
+	// gatewayConfigName is of the one that says where gateways send traces.
+	gatewayConfigName = "config-gateway"
+	// knative is where Knative's is.
 	knative = "knative-serving"
 	// topicPrefix begins the names of the collector's topics.
 	topicPrefix = "sluice"
+	// traceReceiver is where the collector takes traces, by OTLP over gRPC.
+	traceReceiver = "collector-gateway.sluice-system.svc:4317"
 	// collectingWithin bounds the wait for a collector that goes by what it was told.
 	collectingWithin = 2 * time.Minute
 )
@@ -34,18 +39,26 @@ func (d *demo) sinks() map[string]string {
 	}
 }
 
-// queueProxy is what has Knative's queue-proxy show its metrics to Prometheus.
-var queueProxy = map[string]string{"request-metrics-protocol": "prometheus"}
+// traced has gateways send traces. Of requests that ask for none they choose few.
+var traced = map[string]string{"trace-endpoint": traceReceiver}
+
+// queueProxy has Knative's queue-proxy show its metrics to Prometheus, and have its part in the
+// traces that a gateway chose. Without a rate it would have none, whoever chose.
+var queueProxy = map[string]string{
+	"request-metrics-protocol": "prometheus",
+	"tracing-protocol":         "grpc", "tracing-endpoint": "http://" + traceReceiver, "tracing-sampling-rate": "0.01",
+}
 
 // point points the collector at the stores, and waits until it goes by it.
 func (d *demo) point(ctx context.Context) (err error) {
 	if !d.asItIs {
 		d.Title("Pointing the collector at them")
-		if err := d.configure(ctx, sluice.SystemNamespace, d.sinks()); err != nil {
-			return err
-		}
-		if err := d.configure(ctx, knative, queueProxy); err != nil {
-			return err
+		for _, of := range []config{
+			{sluice.SystemNamespace, configName, d.sinks()}, {sluice.SystemNamespace, gatewayConfigName, traced}, {knative, configName, queueProxy},
+		} {
+			if err := d.configure(ctx, of); err != nil {
+				return err
+			}
 		}
 		if err := d.collecting(ctx); err != nil {
 			return err
@@ -55,20 +68,25 @@ func (d *demo) point(ctx context.Context) (err error) {
 	return err
 }
 
-// configure puts values into a ConfigMap config-observability.
-func (d *demo) configure(ctx context.Context, namespace string, data map[string]string) error {
-	patch, err := json.Marshal(map[string]any{"data": data})
+// config is what is put into a ConfigMap.
+type config struct {
+	namespace, name string
+	data            map[string]string
+}
+
+// configure puts values into a ConfigMap, beside what it has.
+func (d *demo) configure(ctx context.Context, c config) error {
+	patch, err := json.Marshal(map[string]any{"data": c.data})
 	if err != nil {
 		return fmt.Errorf("writing a patch: %w", err)
 	}
-	_, err = d.clients.Kube.CoreV1().ConfigMaps(namespace).Patch(ctx, configName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "sluice-demo"})
-	if apierrs.IsNotFound(err) {
-		return fmt.Errorf("there is no ConfigMap %s/%s: install with SLUICE_OBSERVABILITY=true", namespace, configName)
-	}
+	_, err = d.clients.Kube.CoreV1().ConfigMaps(c.namespace).Patch(ctx, c.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "sluice-demo"})
 	if err != nil {
-		return fmt.Errorf("writing ConfigMap %s/%s: %w", namespace, configName, err)
+		return fmt.Errorf("writing ConfigMap %s/%s, of an installation with SLUICE_OBSERVABILITY=true: %w", c.namespace, c.name, err)
 	}
-	d.Sayf("ConfigMap %s/%s: %s", namespace, configName, patch)
+	for _, key := range slices.Sorted(maps.Keys(c.data)) {
+		d.Printf("  %-40s %-26s %s\n", c.namespace+"/"+c.name, key, c.data[key])
+	}
 	return nil
 }
 

@@ -116,7 +116,7 @@ func (a asked) ofKafka() []question {
 }
 
 func (a asked) ofJaeger() []question {
-	return []question{{store: jaeger, query: "/api/traces/" + a.trace, of: "spans of the request whose trace was asked for", want: 1, least: true}}
+	return []question{{store: jaeger, query: "/api/traces/" + a.trace, of: "spans of gateway and replica, of the request that asked", want: 2, least: true}}
 }
 
 // answer is what came of a question.
