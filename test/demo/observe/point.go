@@ -27,6 +27,9 @@ const (
 	topicPrefix = "sluice"
 	// traceReceiver is where the collector takes traces, by OTLP over gRPC.
 	traceReceiver = "collector-gateway.sluice-system.svc:4317"
+	// The collector: what adds up, and what reads logs on each node.
+	collectorGateway = "collector-gateway"
+	collectorAgent   = "collector-agent"
 	// collectingWithin bounds the wait for a collector that goes by what it was told.
 	collectingWithin = 2 * time.Minute
 )
@@ -36,6 +39,8 @@ func (d *demo) sinks() map[string]string {
 	return map[string]string{
 		"kafka-brokers": d.broker, "kafka-topic-prefix": topicPrefix, "log-store-endpoint": d.logs.Endpoint(),
 		"trace-endpoint": d.traces.OTLP, "remote-write-endpoint": d.written.URL + "/api/v1/write", "metrics-scrape": "on",
+		// Of the traces that gateways chose, all: one is asked for here.
+		"trace-share-percent": "100",
 	}
 }
 
@@ -59,6 +64,9 @@ func (d *demo) point(ctx context.Context) (err error) {
 			if err := d.configure(ctx, of); err != nil {
 				return err
 			}
+		}
+		if err := d.renew(ctx); err != nil {
+			return err
 		}
 		if err := d.collecting(ctx); err != nil {
 			return err
@@ -90,15 +98,41 @@ func (d *demo) configure(ctx context.Context, c config) error {
 	return nil
 }
 
+// sinksKey is of the annotation by which the collector's pods are of these sinks.
+const sinksKey = "observe.sluice.dev/sinks"
+
+// renew has the collector's pods begin anew, unless they did for the same sinks before: by
+// itself a collector may take two minutes to take up what it is told.
+func (d *demo) renew(ctx context.Context) error {
+	sinks, err := json.Marshal(d.sinks())
+	if err != nil {
+		return fmt.Errorf("writing the sinks: %w", err)
+	}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{
+		"metadata": map[string]any{"annotations": map[string]string{sinksKey: string(sinks)}},
+	}}})
+	if err != nil {
+		return fmt.Errorf("writing a patch: %w", err)
+	}
+	apps, options := d.clients.Kube.AppsV1(), metav1.PatchOptions{FieldManager: "sluice-demo"}
+	if _, err := apps.Deployments(sluice.SystemNamespace).Patch(ctx, collectorGateway, types.StrategicMergePatchType, patch, options); err != nil {
+		return fmt.Errorf("starting %s anew: %w", collectorGateway, err)
+	}
+	if _, err := apps.DaemonSets(sluice.SystemNamespace).Patch(ctx, collectorAgent, types.StrategicMergePatchType, patch, options); err != nil {
+		return fmt.Errorf("starting %s anew: %w", collectorAgent, err)
+	}
+	return nil
+}
+
 // collecting waits until the collector's pods are those of its newest configuration.
 func (d *demo) collecting(ctx context.Context) error {
 	apps := d.clients.Kube.AppsV1()
 	return platform.Until(ctx, collectingWithin, "the collector to be up", func(ctx context.Context) (string, error) {
-		gateway, err := apps.Deployments(sluice.SystemNamespace).Get(ctx, "collector-gateway", metav1.GetOptions{})
+		gateway, err := apps.Deployments(sluice.SystemNamespace).Get(ctx, collectorGateway, metav1.GetOptions{})
 		if err != nil {
 			return err.Error(), nil //nolint:nilerr // what is waited for
 		}
-		agent, err := apps.DaemonSets(sluice.SystemNamespace).Get(ctx, "collector-agent", metav1.GetOptions{})
+		agent, err := apps.DaemonSets(sluice.SystemNamespace).Get(ctx, collectorAgent, metav1.GetOptions{})
 		if err != nil {
 			return err.Error(), nil //nolint:nilerr // what is waited for
 		}

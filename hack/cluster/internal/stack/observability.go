@@ -47,8 +47,13 @@ func (s *Stack) prometheus() store {
 				"--web.enable-remote-write-receiver", "--web.enable-otlp-receiver",
 				"--query.max-samples=5000000", "--log.level=warn",
 			},
-			env:     []string{"GOMEMLIMIT=512MiB"},
-			prepare: func(context.Context) error { return s.writePrometheusConfig(config) },
+			env: []string{"GOMEMLIMIT=512MiB"},
+			prepare: func(ctx context.Context) error {
+				if err := s.checkPrometheusFiles(ctx); err != nil {
+					return err
+				}
+				return s.writePrometheusConfig(config)
+			},
 			writes:  append([]string{config}, s.ruleCopies()...),
 			listens: []string{prometheusAddress},
 			ready:   s.says("http://"+prometheusAddress+"/api/v1/query?query=vector(1)", `"status":"success"`),

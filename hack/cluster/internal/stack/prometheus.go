@@ -1,10 +1,12 @@
 package stack
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -31,6 +33,22 @@ func (s *Stack) ruleCopies() []string {
 		copies = append(copies, s.layout.Config(filepath.Join("prometheus", filepath.Base(file))))
 	}
 	return copies
+}
+
+// checkPrometheusFiles has Prometheus' own checker look at the checkout's files first: a
+// Prometheus that runs goes on by what it has, where they are wrong.
+func (s *Stack) checkPrometheusFiles(ctx context.Context) error {
+	checks := [][]string{{"check", "config", "--syntax-only", s.checkedOut("scrape.yaml")}}
+	if rules := s.rules(); len(rules) > 0 {
+		checks = append(checks, append([]string{"check", "rules"}, rules...))
+	}
+	for _, args := range checks {
+		var said strings.Builder
+		if err := process.Run(ctx, &said, s.path(promtool), args...); err != nil {
+			return fmt.Errorf("promtool %s: %w: %s", strings.Join(args, " "), err, said.String())
+		}
+	}
+	return nil
 }
 
 // writePrometheusConfig writes Prometheus' configuration and rules.
