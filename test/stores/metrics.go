@@ -97,3 +97,25 @@ func (m *Metrics) Number(ctx context.Context, promQL string) (value float64, the
 	}
 	return samples[0].Value, true, nil
 }
+
+// Range answers a query over a time, as a panel asks it, and tells how many series there are.
+func (m *Metrics) Range(ctx context.Context, promQL string, from, to time.Time, step time.Duration) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, putWithin)
+	defer cancel()
+	unix := func(at time.Time) string { return strconv.FormatFloat(float64(at.UnixMilli())/1e3, 'f', 3, 64) }
+	body, err := ask(ctx, m.URL+"/api/v1/query_range", url.Values{
+		"query": {promQL}, "start": {unix(from)}, "end": {unix(to)}, "step": {strconv.FormatFloat(step.Seconds(), 'f', -1, 64)},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", promQL, err)
+	}
+	var answer struct {
+		Data struct {
+			Result []json.RawMessage `json:"result"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return 0, fmt.Errorf("%s: reading the answer: %w", promQL, err)
+	}
+	return len(answer.Data.Result), nil
+}

@@ -54,12 +54,17 @@ type RankerOptions struct {
 	Image, Request string
 }
 
+// AddTo adds the flags that such a benchmark has beside those of every one.
+func (o *RankerOptions) AddTo(flags *flag.FlagSet) {
+	flags.StringVar(&o.Image, "image", "", "the ranker's image, as the cluster pulls it (required)")
+	flags.StringVar(&o.Request, "request", "test/images/ranker/testdata/request.json", "the `file` with a prediction's request")
+}
+
 // ParseRanker parses the arguments of such a benchmark.
 func ParseRanker(name string, arguments, parts []string) (RankerOptions, error) {
 	var o RankerOptions
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.StringVar(&o.Image, "image", "", "the ranker's image, as the cluster pulls it (required)")
-	flags.StringVar(&o.Request, "request", "test/images/ranker/testdata/request.json", "the `file` with a prediction's request")
+	o.AddTo(flags)
 	err := o.Parse(flags, arguments, "image", parts)
 	return o, err
 }
