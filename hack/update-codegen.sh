@@ -46,6 +46,7 @@ echo "CRD schemas"
 go tool -modfile=hack/tools/go.mod controller-gen crd:headerFile=hack/boilerplate/boilerplate.yaml.txt \
   paths=./reconciler/apis/sluice/... output:crd:dir=config/core/crds
 mv config/core/crds/sluice.dev_{batches,inferencetriggers}.yaml config/batch/crds/ # a part of its own
+mv config/core/crds/sluice.dev_usages.yaml config/observability/crds/ # so is this one
 serving=$(go list -m -f '{{.Dir}}' knative.dev/serving)
 eventing=$(go list -m -f '{{.Dir}}' knative.dev/eventing)
 readonly serving eventing

@@ -104,7 +104,13 @@ var rules = []rule{
 		name:      "who watches bounds writes nothing, and knows of limits where requests come",
 		of:        under("functions/limit/watch"),
 		forbidden: []string{"k8s.io/client-go/", "reconciler/client/", "istio.io/", "functions/"},
-		but:       []string{"functions/limit/bounds", "functions/limit/demand"},
+		but:       []string{"functions/counters", "functions/limit/bounds", "functions/limit/demand"},
+	},
+	{
+		name:      "what pods count is read for anybody",
+		of:        under("functions/counters"),
+		forbidden: []string{"k8s.io/", "knative.dev/", "istio.io/", "eventing", "reconciler/", "functions/"},
+		but:       []string{"reconciler/apis/gateway"},
 	},
 	{
 		name:      "the API has no clients",

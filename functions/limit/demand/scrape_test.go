@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{line("http", "team.m", "x"), "istio_sluice_offered{entry=\"http\"", "istio_sluice_offered{" + strings.Repeat("x", lineBytes)} {
+	for _, bad := range []string{line("http", "team.m", "x"), "istio_sluice_offered{entry=\"http\"", "istio_sluice_offered{" + strings.Repeat("x", 64<<10)} {
 		if got, err := parse(strings.NewReader(bad), sets.New("team.m")); err == nil {
 			t.Errorf("parse(%.60q) = %v, want an error", bad, got)
 		}

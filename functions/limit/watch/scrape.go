@@ -18,8 +18,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"sluice.dev/sluice/functions/counters"
 	"sluice.dev/sluice/functions/limit/bounds"
-	"sluice.dev/sluice/functions/limit/demand"
 	"sluice.dev/sluice/reconciler/apis/gateway"
 )
 
@@ -37,7 +37,7 @@ const (
 )
 
 // scrape reads what a pod has counted of some virtual services, each with the duration above
-// which its requests are slow, at its demand.StatsAddress. One that the pod has had no request
+// which its requests are slow, at its counters.Address. One that the pod has had no request
 // for has counted nothing. A question that fails is the error of those that it names, and of no
 // others.
 func scrape(ctx context.Context, client *http.Client, address string, slow map[string]time.Duration) map[string]bounds.Reading {
@@ -70,7 +70,7 @@ func shown(ctx context.Context, client *http.Client, address string, names []str
 
 // ask returns the metrics of virtual services as a pod shows them.
 func ask(ctx context.Context, client *http.Client, address string, names []string) (string, error) {
-	body, err := demand.Shown(ctx, client, address, filterOf(names))
+	body, err := counters.Shown(ctx, client, address, filterOf(names))
 	if err != nil {
 		return "", err
 	}

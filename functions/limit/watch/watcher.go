@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/clock"
 
+	"sluice.dev/sluice/functions/counters"
 	"sluice.dev/sluice/functions/limit/bounds"
 	"sluice.dev/sluice/functions/limit/demand"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -86,7 +87,7 @@ func New(cluster Cluster, c clock.WithTicker, log *zap.SugaredLogger, notify fun
 	client := &http.Client{}
 	return &Watcher{
 		read: func(ctx context.Context, ip string, slow map[string]time.Duration) map[string]bounds.Reading {
-			return scrape(ctx, client, demand.StatsAddress(ip), slow)
+			return scrape(ctx, client, counters.Address(ip), slow)
 		},
 		cluster: cluster, clock: c, log: log, notify: notify,
 		watched: map[types.NamespacedName]watched{}, logged: map[string]time.Time{},

@@ -28,7 +28,8 @@ var (
 
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion, &Model{}, &ModelList{}, &RateLimit{}, &RateLimitList{},
-		&Tenant{}, &TenantList{}, &Batch{}, &BatchList{}, &InferenceTrigger{}, &InferenceTriggerList{})
+		&Tenant{}, &TenantList{}, &Batch{}, &BatchList{}, &InferenceTrigger{}, &InferenceTriggerList{},
+		&Usage{}, &UsageList{})
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil
 }

@@ -53,6 +53,8 @@ func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().RateLimits().Informer()}, nil
 	case v1alpha1.SchemeGroupVersion.WithResource("tenants"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().Tenants().Informer()}, nil
+	case v1alpha1.SchemeGroupVersion.WithResource("usages"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Sluice().V1alpha1().Usages().Informer()}, nil
 
 	}
 

@@ -43,3 +43,11 @@ type RateLimitNamespaceListerExpansion interface{}
 // TenantListerExpansion allows custom methods to be added to
 // TenantLister.
 type TenantListerExpansion interface{}
+
+// UsageListerExpansion allows custom methods to be added to
+// UsageLister.
+type UsageListerExpansion interface{}
+
+// UsageNamespaceListerExpansion allows custom methods to be added to
+// UsageNamespaceLister.
+type UsageNamespaceListerExpansion interface{}

@@ -24,6 +24,8 @@ type Interface interface {
 	RateLimits() RateLimitInformer
 	// Tenants returns a TenantInformer.
 	Tenants() TenantInformer
+	// Usages returns a UsageInformer.
+	Usages() UsageInformer
 }
 
 type version struct {
@@ -60,4 +62,9 @@ func (v *version) RateLimits() RateLimitInformer {
 // Tenants returns a TenantInformer.
 func (v *version) Tenants() TenantInformer {
 	return &tenantInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
+}
+
+// Usages returns a UsageInformer.
+func (v *version) Usages() UsageInformer {
+	return &usageInformer{factory: v.factory, namespace: v.namespace, tweakListOptions: v.tweakListOptions}
 }

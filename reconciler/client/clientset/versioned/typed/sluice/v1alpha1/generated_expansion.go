@@ -17,3 +17,5 @@ type ModelExpansion interface{}
 type RateLimitExpansion interface{}
 
 type TenantExpansion interface{}
+
+type UsageExpansion interface{}

@@ -23,6 +23,7 @@ type SluiceV1alpha1Interface interface {
 	ModelsGetter
 	RateLimitsGetter
 	TenantsGetter
+	UsagesGetter
 }
 
 // SluiceV1alpha1Client is used to interact with features provided by the sluice.dev group.
@@ -48,6 +49,10 @@ func (c *SluiceV1alpha1Client) RateLimits(namespace string) RateLimitInterface {
 
 func (c *SluiceV1alpha1Client) Tenants() TenantInterface {
 	return newTenants(c)
+}
+
+func (c *SluiceV1alpha1Client) Usages(namespace string) UsageInterface {
+	return newUsages(c, namespace)
 }
 
 // NewForConfig creates a new SluiceV1alpha1Client for the given config.

@@ -38,6 +38,10 @@ func (c *FakeSluiceV1alpha1) Tenants() v1alpha1.TenantInterface {
 	return newFakeTenants(c)
 }
 
+func (c *FakeSluiceV1alpha1) Usages(namespace string) v1alpha1.UsageInterface {
+	return newFakeUsages(c, namespace)
+}
+
 // RESTClient returns a RESTClient that is used to communicate
 // with API server by this client implementation.
 func (c *FakeSluiceV1alpha1) RESTClient() rest.Interface {
