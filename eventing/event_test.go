@@ -127,6 +127,7 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		BatchProgressedType: reflect.TypeFor[BatchProgressed](),
 		BatchCompletedType:  reflect.TypeFor[BatchCompleted](),
 		BatchFailedType:     reflect.TypeFor[BatchFailed](),
+		UsageType:           reflect.TypeFor[Usage](),
 	}
 	for _, eventType := range Types() {
 		t.Run(eventType, func(t *testing.T) {

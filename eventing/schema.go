@@ -22,6 +22,7 @@ func Types() []string {
 	return []string{
 		RevisionScaledType, LimitAppliedType, GatewayMigratedType, ModelWarmedType, ModelTunedType,
 		BatchRequestedType, BatchStartedType, BatchProgressedType, BatchCompletedType, BatchFailedType,
+		UsageType,
 	}
 }
 

@@ -62,9 +62,10 @@ func (l Line) Labels(see func(name, value []byte)) {
 	}
 }
 
-// Value is what was counted.
+// Value is what was counted. When that was may follow, which isn't read.
 func (l Line) Value() (float64, error) {
-	value, err := strconv.ParseFloat(string(bytes.TrimSpace(l.value)), 64)
+	number, _, _ := bytes.Cut(bytes.TrimSpace(l.value), []byte(" "))
+	value, err := strconv.ParseFloat(string(number), 64)
 	if err != nil {
 		return 0, fmt.Errorf("reading counters: %w", err)
 	}

@@ -13,7 +13,7 @@ envoy_a{entry="http",route="r",outcome="ok"} 3
 envoy_a{} 4
 a{entry="local"} 1.5e+07
 envoy_ab{entry="http"} 9
-envoy_b 2
+envoy_b 2 1796096299066
 envoy_c 8
 `
 	var got []string

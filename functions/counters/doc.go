@@ -1,3 +1,3 @@
-// Package counters reads what gateway pods count, as Envoy shows it. What counters mean is for
-// those who ask.
+// Package counters reads what gateway pods and nodes count, as they show it to Prometheus. What counters
+// mean is for those who ask.
 package counters

@@ -54,8 +54,11 @@ func Open(status *v1alpha1.UsageStatus) *Book {
 // Due is true if there is something to write, and it is time.
 func (b *Book) Due(now time.Time) bool {
 	since := now.Sub(b.status.Accounted.At.Time)
-	return (b.open != nil || b.dirty) && (b.urgent || since >= WriteEvery || since < 0)
+	return b.Changed() && (b.urgent || since >= WriteEvery || since < 0)
 }
+
+// Changed is true if there is something to write.
+func (b *Book) Changed() bool { return b.open != nil || b.dirty }
 
 // Owner says whose the usage is.
 func (b *Book) Owner(model types.UID, tenant string) {
@@ -82,6 +85,9 @@ func (b *Book) Sent(minute time.Time) {
 	b.dirty = b.dirty || len(b.status.Unsent) < before
 }
 
+// Unsent are the events that the Broker isn't known to have, the oldest first.
+func (b *Book) Unsent() []v1alpha1.UsageReport { return b.status.Unsent }
+
 // Status is the usage with what came since the last write.
 func (b *Book) Status() *v1alpha1.UsageStatus { return b.status.DeepCopy() }
 
@@ -95,7 +101,7 @@ func (b *Book) closeOpen(now time.Time) {
 	unsent := b.status.Unsent
 	if last := len(unsent) - 1; last >= maxUnsent-1 && unsent[last].Date == report.Date && unsent[last].Minute.After(b.known) {
 		// The Broker has had the oldest at most of those that came since the book was opened.
-		report.Minute = unsent[last].Minute
+		report.Minute, report.ModelUID, report.Tenant = unsent[last].Minute, unsent[last].ModelUID, unsent[last].Tenant
 		for _, row := range unsent[last].Revisions {
 			report.Revisions = added(report.Revisions, row)
 		}
@@ -109,6 +115,7 @@ func (b *Book) closeOpen(now time.Time) {
 		minute = metav1.NewTime(last.Add(time.Minute))
 	}
 	report.Minute, b.status.Accounted.Minute = minute, &minute
+	report.ModelUID, report.Tenant = b.status.ModelUID, b.status.Tenant
 	b.status.Unsent = append(unsent, *report)
 	if over := len(b.status.Unsent) - mostUnsent; over > 0 {
 		b.status.Unsent = slices.Delete(b.status.Unsent, 0, over)

@@ -89,22 +89,25 @@ func (b *Book) Ending(pod types.UID) {
 	}
 }
 
-// Gone says that a gateway pod is there no more, and for how long before nobody read it.
-func (b *Book) Gone(now time.Time, pod types.UID, unread time.Duration) {
+// Gone says that a gateway pod is there no more, and for how long before nobody read it. It is true if
+// all was seen that the pod counted.
+func (b *Book) Gone(now time.Time, pod types.UID, unread time.Duration) bool {
 	at := slices.IndexFunc(b.status.Accounted.Gateways, func(g v1alpha1.GatewayPodAccount) bool { return g.UID == pod })
 	if at < 0 {
-		return
+		return true
 	}
-	var missed v1alpha1.UsageUncertain
-	missed.Requests = underWay(&b.status.Accounted.Gateways[at])
-	missed.UnreadSeconds = int64(unread / time.Second)
-	if missed.Requests > 0 || missed.UnreadSeconds > 0 {
+	missed := v1alpha1.UsageUncertain{
+		Requests: underWay(&b.status.Accounted.Gateways[at]), UnreadSeconds: int64(unread / time.Second),
+	}
+	certain := missed == (v1alpha1.UsageUncertain{})
+	if !certain {
 		missed.GatewayPods = 1
 	}
 	b.missed(now, missed)
 	b.status.Accounted.Gateways = slices.Delete(b.status.Accounted.Gateways, at, at+1)
 	// What it counted can't be read again.
 	b.dirty, b.urgent = true, b.urgent || b.open != nil
+	return certain
 }
 
 // GatewayPods are those that counted requests of the Model.

@@ -124,7 +124,7 @@ func (b *Book) podOf(uid types.UID) *v1alpha1.PodAccount {
 // asked are a revision's requests since replicas were accounted. What is under way is known of the
 // Model alone: it is taken to be any revision's.
 func (b *Book) asked(revision string) split.Asked {
-	any := b.activity.arrived > 0 || b.activity.ended[b.rowOf(revision)]
+	any := b.activity.ended[b.rowOf(revision)]
 	for i := range b.status.Accounted.Gateways {
 		any = any || underWay(&b.status.Accounted.Gateways[i]) > 0
 	}

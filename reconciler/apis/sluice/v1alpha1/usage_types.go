@@ -157,6 +157,12 @@ type UsageReport struct {
 	Minute metav1.Time `json:"minute"`
 	// Date is the day, in UTC, that it is a part of.
 	Date string `json:"date"`
+	// ModelUID is the Model's, Tenant its namespace's, empty for none.
+	// +optional
+	ModelUID types.UID `json:"modelUID,omitempty"`
+	// Tenant of the Model's namespace, empty for none.
+	// +optional
+	Tenant string `json:"tenant,omitempty"`
 	// Total is the sum over revisions.
 	Total UsageSums `json:"total"`
 	// BatchRequests are those that arrived with the mark of a batch.

@@ -1,0 +1,90 @@
+package usage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"sluice.dev/sluice/functions/counters"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+)
+
+const (
+	// containerCPU and podCPU are what the kubelet says that containers, and pods in all, have used since
+	// their start. It asks for containers' as it is asked; pods' are up to some 15 s old, but have what
+	// containers used that were started again.
+	containerCPU, podCPU = "container_cpu_usage_seconds_total", "pod_cpu_usage_seconds_total"
+	containerMemory      = "container_memory_working_set_bytes"
+	// thousandths of a second.
+	thousandths = 1000
+)
+
+// resources are what a pod uses.
+type resources struct {
+	// containers is the sum of what its containers used, pod what it used in all.
+	containers, pod float64
+	memory          float64
+}
+
+// cpu is what a pod has used, at least: both are, and neither is more.
+func (r resources) cpu() v1alpha1.Amount {
+	return v1alpha1.Amount(max(r.containers, r.pod) * thousandths)
+}
+
+// resourcesAt reads what a node's kubelet says of those pods that are wanted.
+func resourcesAt(ctx context.Context, client *http.Client, node Node, wanted func(types.NamespacedName) bool) (map[types.NamespacedName]resources, error) {
+	address := "https://" + net.JoinHostPort(node.Address, strconv.Itoa(int(node.Port))) + "/metrics/resource"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("building the request: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("reading resources: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("reading resources: status %d", resp.StatusCode)
+	}
+	return parseResources(resp.Body, wanted)
+}
+
+func parseResources(text io.Reader, wanted func(types.NamespacedName) bool) (map[types.NamespacedName]resources, error) {
+	read := map[types.NamespacedName]resources{}
+	err := counters.Each(text, []string{containerCPU, containerMemory, podCPU}, func(line counters.Line) error {
+		var pod types.NamespacedName
+		line.Labels(func(name, value []byte) {
+			switch string(name) {
+			case "namespace":
+				pod.Namespace = string(value)
+			case "pod":
+				pod.Name = string(value)
+			}
+		})
+		if !wanted(pod) {
+			return nil
+		}
+		value, err := line.Value()
+		if err != nil {
+			return err //nolint:wrapcheck // it says what was being done
+		}
+		r := read[pod]
+		switch {
+		case bytes.Equal(line.Metric, []byte(containerCPU)):
+			r.containers += value
+		case bytes.Equal(line.Metric, []byte(podCPU)):
+			r.pod = value
+		default:
+			r.memory += value
+		}
+		read[pod] = r
+		return nil
+	})
+	return read, err //nolint:wrapcheck // it says what was being done
+}
