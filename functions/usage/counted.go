@@ -87,9 +87,10 @@ func parse(text io.Reader, known func(types.NamespacedName) bool) (counted, erro
 
 // tags are what a counter says of its requests.
 type tags struct {
-	ours              bool
-	model             types.NamespacedName
-	revision, outcome string
+	ours     bool
+	model    types.NamespacedName
+	revision string
+	outcome  gateway.Outcome
 }
 
 func tagsOf(line counters.Line) (l tags) {
@@ -103,7 +104,7 @@ func tagsOf(line counters.Line) (l tags) {
 		case gateway.ClusterTag:
 			namespace, l.revision, _ = gateway.RevisionOf(string(value))
 		case gateway.OutcomeTag:
-			l.outcome = string(value)
+			l.outcome = gateway.Outcome(value)
 		}
 	})
 	if namespace != l.model.Namespace {
