@@ -145,6 +145,15 @@ func (l *Ledger) failed(f *followed, err error, now time.Time) {
 		for _, k := range l.books {
 			k.book.Ending(f.pod.UID)
 		}
+		l.hurry()
+	}
+}
+
+// hurry has what is urgent be written now.
+func (l *Ledger) hurry() {
+	select {
+	case l.ending <- struct{}{}:
+	default: // it is about to be
 	}
 }
 
@@ -168,6 +177,7 @@ func (l *Ledger) gone(uid types.UID, f *followed) {
 		}
 	}
 	podsEnded.WithLabelValues(reading).Inc()
+	l.hurry()
 	if reading != "certain" {
 		l.Log.Warnw("Gateway pod ended with requests under way, or unread: what it counted last isn't known",
 			zap.String("pod", f.pod.Name), zap.Duration("unread", unread))

@@ -62,6 +62,9 @@ type Ledger struct {
 	resources func(ctx context.Context, node Node, wanted func(types.NamespacedName) bool) (map[types.NamespacedName]resources, error)
 	warm      func(ctx context.Context, ip string) (warmup.Status, error)
 
+	// ending wakes what writes as a gateway pod ends.
+	ending chan struct{}
+
 	mu sync.Mutex
 	// books of all Models with a Usage, or of which something is to be written in one.
 	books map[types.NamespacedName]*kept
@@ -102,7 +105,8 @@ func New(kubelets *http.Client) *Ledger {
 		warm: func(ctx context.Context, ip string) (warmup.Status, error) {
 			return warmup.Ask(ctx, pods, warmAddress(ip))
 		},
-		books: map[types.NamespacedName]*kept{}, followed: map[types.UID]*followed{}, replicas: map[types.UID]*seen{},
+		ending: make(chan struct{}, 1),
+		books:  map[types.NamespacedName]*kept{}, followed: map[types.UID]*followed{}, replicas: map[types.UID]*seen{},
 	}
 }
 
@@ -119,7 +123,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	for _, run := range []func(context.Context){l.followGateways, l.followReplicas, l.send, l.tidy} {
 		running.Go(func() { run(ctx) })
 	}
-	l.every(ctx, look, func() { l.write(ctx, false) })
+	l.writeAll(ctx)
 	running.Wait()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
 	defer cancel()

@@ -30,6 +30,21 @@ const (
 	tidyEvery, keptFor = time.Hour, 7 * 24 * time.Hour
 )
 
+// writeAll writes what there is, when it is time, until the context ends.
+func (l *Ledger) writeAll(ctx context.Context) {
+	ticker := l.Clock.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		l.write(ctx, false)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C():
+		case <-l.ending:
+		}
+	}
+}
+
 // write writes the Usages that it is time for, or all that have something to write.
 func (l *Ledger) write(ctx context.Context, all bool) {
 	var group errgroup.Group

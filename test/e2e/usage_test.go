@@ -1,0 +1,380 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	apierrs "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"knative.dev/pkg/ptr"
+
+	"sluice.dev/sluice/eventing"
+	"sluice.dev/sluice/reconciler/apis/config"
+	"sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice"
+	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/load"
+)
+
+const (
+	// ledger is the name of the ledger's Deployment, component and Lease.
+	ledger = "usage"
+	// noted bounds the time until what was used is written: another ledger's start, a minute, and the write.
+	noted = 2 * time.Minute
+	// cpuWithin is how far the ledger may be from the pods' cgroups.
+	cpuWithin = 0.01
+	// cgroups is where this machine's kubelet has those of pods.
+	cgroups = "/sys/fs/cgroup/cpuacct/sluice-cluster/kubepods"
+)
+
+// Requests that go well, are refused and fail are counted once each, by how they ended, while a gateway
+// pod goes, and limiter and ledger are killed; what the Broker is told adds up to the same, and what the
+// Model's pods used is what their cgroups say.
+func TestUsageAddsUp(t *testing.T) {
+	s := newStage(t)
+	if _, err := s.Kube.AppsV1().Deployments(sluice.SystemNamespace).Get(t.Context(), ledger, metav1.GetOptions{}); apierrs.IsNotFound(err) {
+		t.Skip("there is no ledger: install with SLUICE_OBSERVABILITY=true")
+	}
+	s.twoGatewayPods()
+	told := s.usageEvents("m")
+	s.create(s.streams("m", fixed("20"), func(m *v1alpha1.Model) { m.Spec.Autoscaling.MinReplicas = ptr.Int32(1) }))
+	endpoint := s.serving("m")
+	s.reach(s.follow("m"), 20*time.Second, "a limit of 20/s", limitOf(20))
+
+	var ends []func() *load.Report
+	for path, rate := range map[string]float64{"/hello": 30, "/failure": 4, "/nothing": 4} {
+		p := plan(endpoint, load.Schedule{load.Hold(rate, 3*time.Minute)})
+		p.Target.Method, p.Target.Path, p.Target.Body, p.Target.Header = http.MethodGet, path, nil, nil
+		p.Bounds.Requests, p.Lanes = p.Schedule.Requests(), 8
+		ends = append(ends, s.begin(p))
+	}
+	s.usedFor(10 * time.Second)
+	pods, err := s.gatewayPods(t.Context(), gateway.Shared)
+	if err != nil || len(pods) < 2 {
+		t.Fatalf("gateway pods are %v, %v", pods, err)
+	}
+	if err := s.Kube.CoreV1().Pods(gateway.Namespace).Delete(t.Context(), pods[0], metav1.DeleteOptions{}); err != nil {
+		t.Fatal("deleting a gateway pod:", err)
+	}
+	s.until(time.Minute, "the gateway pod to go", func(ctx context.Context) (string, error) {
+		_, err := s.Kube.CoreV1().Pods(gateway.Namespace).Get(ctx, pods[0], metav1.GetOptions{})
+		if apierrs.IsNotFound(err) {
+			return "", nil
+		}
+		return "it is there", err
+	})
+	for _, component := range []string{ledger, limiter} {
+		s.killLeader(component)
+	}
+	s.usedFor(15 * time.Second)
+	s.killLeader(ledger)
+	s.usedFor(10 * time.Second)
+	want := outcomesOf(t, ends)
+
+	var usage *v1alpha1.Usage
+	s.until(noted, "the sums", func(ctx context.Context) (string, error) {
+		if usage, err = s.Sluice.SluiceV1alpha1().Usages(s.namespace).Get(ctx, "m", metav1.GetOptions{}); err != nil {
+			return "", err
+		}
+		if got := days(usage).Requests; got != want {
+			return fmt.Sprintf("%+v, the load was %+v", got, want), nil
+		}
+		return "", nil
+	})
+	t.Logf("%+v", want)
+	if want.OK == 0 || want.Refused == 0 || want.ServerErrors == 0 || want.ClientErrors == 0 {
+		t.Errorf("the load was %+v: some of each was meant", want)
+	}
+	for _, day := range []*v1alpha1.UsageDay{usage.Status.Day, usage.Status.Previous} {
+		if day != nil && day.Uncertain != nil && day.Uncertain.Requests > 0 {
+			t.Errorf("uncertain of %s: %+v", day.Date, day.Uncertain)
+		}
+	}
+	s.asEnvoyCounts(usage)
+	s.asCgroupsCount("m")
+	told.addUp()
+}
+
+// twoGatewayPods has the shared gateway have two pods until the test ends.
+func (s *stage) twoGatewayPods() {
+	s.Helper()
+	const replicas = "replicas"
+	before := configure(s.T, sluice.SystemNamespace, config.GatewayName, replicas, ptr.String("2"))
+	s.Cleanup(func() { configure(s.T, sluice.SystemNamespace, config.GatewayName, replicas, before) })
+	s.scaled(gateway.Namespace, gateway.Shared, 2)
+}
+
+// usedFor lets time pass with what runs.
+func (s *stage) usedFor(d time.Duration) {
+	s.Helper()
+	end := time.Now().Add(d)
+	s.until(d+10*time.Second, "some time", func(context.Context) (string, error) {
+		if left := time.Until(end); left > 0 {
+			return left.String(), nil
+		}
+		return "", nil
+	})
+}
+
+// killLeader ends the pod that leads, without a word, and waits for another to be there.
+func (s *stage) killLeader(component string) {
+	s.Helper()
+	lease, err := s.Kube.CoordinationV1().Leases(sluice.SystemNamespace).Get(s.Context(), component, metav1.GetOptions{})
+	if err != nil {
+		s.Fatal("getting a lease:", err)
+	}
+	holder := ptr.StringValue(lease.Spec.HolderIdentity)
+	if err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).Delete(s.Context(), holder, metav1.DeleteOptions{GracePeriodSeconds: ptr.Int64(0)}); err != nil {
+		s.Fatalf("killing %s: %v", holder, err)
+	}
+	s.scaled(sluice.SystemNamespace, component, 1)
+}
+
+// outcomesOf ends loads, and is what became of their requests.
+func outcomesOf(t *testing.T, ends []func() *load.Report) v1alpha1.UsageRequests {
+	t.Helper()
+	var sum v1alpha1.UsageRequests
+	for _, end := range ends {
+		report := end()
+		if total := report.Total; total.Errored+total.Repeated+total.Dropped > 0 {
+			t.Errorf("%d requests without an answer, %d sent again, %d not sent: %v", total.Errored, total.Repeated, total.Dropped, report.Errors)
+		}
+		for code, n := range report.Codes {
+			r := v1alpha1.UsageRequests{Ended: int64(n)}
+			switch {
+			case code < http.StatusBadRequest:
+				r.OK = int64(n)
+			case code == http.StatusTooManyRequests:
+				r.Refused = int64(n)
+			case code < http.StatusInternalServerError:
+				r.ClientErrors = int64(n)
+			default:
+				r.ServerErrors = int64(n)
+			}
+			sum = sum.Plus(r)
+		}
+	}
+	return sum
+}
+
+// days are the sums of a Usage, on both sides of midnight.
+func days(u *v1alpha1.Usage) (sum v1alpha1.UsageSums) {
+	for _, day := range []*v1alpha1.UsageDay{u.Status.Day, u.Status.Previous} {
+		if day != nil {
+			sum = sum.Plus(day.Total)
+		}
+	}
+	return sum
+}
+
+// asEnvoyCounts checks the checkpoint against the counters of the gateway pods that are there.
+func (s *stage) asEnvoyCounts(u *v1alpha1.Usage) {
+	s.Helper()
+	route, compared := gateway.VirtualServiceMetadata(gateway.VirtualServiceName(s.namespace, u.Name)), 0
+	for _, account := range u.Status.Accounted.Gateways {
+		families, err := s.gatewayCounters(s.Context(), account.Name)
+		if err != nil {
+			s.Error(err)
+			continue
+		}
+		got := map[gateway.Outcome]int64{}
+		for _, row := range account.Revisions {
+			got[gateway.OutcomeOK] += row.OK
+			got[gateway.OutcomeClientError] += row.ClientErrors
+			got[gateway.OutcomeServerError] += row.ServerErrors
+			got[gateway.OutcomeRefused] += row.Refused
+			got[gateway.OutcomeLeft] += row.Left
+		}
+		for outcome, n := range got {
+			if counted := ofOutcome(families["envoy_"+gateway.EndedMetric], route, outcome); counted != n {
+				s.Errorf("of %s at %s %d are accounted, Envoy has counted %d", outcome, account.Name, n, counted)
+			}
+		}
+		compared++
+	}
+	if compared < 2 {
+		s.Errorf("%d gateway pods are accounted, want 2", compared)
+	}
+}
+
+func ofOutcome(family *dto.MetricFamily, route string, outcome gateway.Outcome) (sum int64) {
+	for _, metric := range family.GetMetric() {
+		labels := map[string]string{}
+		for _, label := range metric.GetLabel() {
+			labels[label.GetName()] = label.GetValue()
+		}
+		if labels[gateway.RouteTag] == route && labels[gateway.OutcomeTag] == string(outcome) {
+			sum += int64(metric.GetCounter().GetValue())
+		}
+	}
+	return sum
+}
+
+// asCgroupsCount holds the CPU of pods that were there all the time to what their cgroups say.
+func (s *stage) asCgroupsCount(model string) {
+	s.Helper()
+	if _, err := os.Stat(cgroups); errors.Is(err, os.ErrNotExist) {
+		s.Log("this machine's cgroups aren't the cluster's, so CPU isn't compared:", err)
+		return
+	}
+	s.until(noted, "CPU as cgroups count it", func(ctx context.Context) (string, error) {
+		u, err := s.Sluice.SluiceV1alpha1().Usages(s.namespace).Get(ctx, model, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		used, pods := 0.0, 0
+		for _, pod := range u.Status.Accounted.Pods {
+			seconds, err := cgroupSeconds(pod.UID)
+			if err != nil {
+				return "", err
+			}
+			used += seconds
+			pods++
+		}
+		told := float64(days(u).CPUSeconds.Total) / 1000
+		off := (told - used) / used
+		if pods == 0 || off > cpuWithin || off < -cpuWithin {
+			return fmt.Sprintf("%d pods, %.3f CPU-seconds, cgroups say %.3f", pods, told, used), nil
+		}
+		s.Logf("%d pods, %.3f CPU-seconds, cgroups say %.3f: %+.2f %%", pods, told, used, 100*off)
+		return "", nil
+	})
+}
+
+// cgroupSeconds is what a pod has used by its cgroup.
+func cgroupSeconds(pod types.UID) (float64, error) {
+	for _, class := range []string{"", "burstable", "besteffort"} {
+		text, err := os.ReadFile(filepath.Join(cgroups, class, "pod"+string(pod), "cpuacct.usage"))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("reading a cgroup: %w", err)
+		}
+		ns, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
+		return ns / float64(time.Second), err
+	}
+	return 0, fmt.Errorf("pod %s has no cgroup", pod)
+}
+
+// usageTold are the events of a Model's usage, each once.
+type usageTold struct {
+	*stage
+	model string
+
+	mu   sync.Mutex
+	byID map[string]eventing.Usage
+	// repeated is how many came again, wrong what couldn't be read or came again as another.
+	repeated int
+	wrong    []string
+}
+
+// usageEvents listens for what the Broker is told of a Model of the stage, until the test ends.
+func (s *stage) usageEvents(model string) *usageTold {
+	s.Helper()
+	told := &usageTold{stage: s, model: model, byID: map[string]eventing.Usage{}}
+	url, err := apis.ParseURL(s.listen(told))
+	if err != nil {
+		s.Fatal(err)
+	}
+	triggers := s.Eventing.EventingV1().Triggers(sluice.SystemNamespace)
+	trigger, err := triggers.Create(s.Context(), &eventingv1.Trigger{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-usage-"},
+		Spec: eventingv1.TriggerSpec{
+			Broker:     eventing.BrokerName,
+			Filter:     &eventingv1.TriggerFilter{Attributes: eventingv1.TriggerFilterAttributes{"type": eventing.UsageType, "subject": s.namespace + "/" + model}},
+			Subscriber: duckv1.Destination{URI: url},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		s.Fatal("creating a Trigger:", err)
+	}
+	s.Cleanup(func() {
+		if err := triggers.Delete(context.Background(), trigger.Name, metav1.DeleteOptions{}); err != nil {
+			s.Error("deleting a Trigger:", err)
+		}
+	})
+	s.until(30*time.Second, "the Trigger to deliver", func(ctx context.Context) (string, error) {
+		got, err := triggers.Get(ctx, trigger.Name, metav1.GetOptions{})
+		if err != nil || got.Status.IsReady() {
+			return "", err
+		}
+		return fmt.Sprint(got.Status.GetCondition(eventingv1.TriggerConditionReady)), nil
+	})
+	return told
+}
+
+func (u *usageTold) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var d eventing.Usage
+	err := json.NewDecoder(r.Body).Decode(&d)
+	id := r.Header.Get("Ce-Id")
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before, again := u.byID[id]
+	switch {
+	case err != nil || id == "" || r.Header.Get("Ce-Type") != eventing.UsageType:
+		u.wrong = append(u.wrong, fmt.Sprint(r.Header, err))
+	case again && fmt.Sprint(before) != fmt.Sprint(d):
+		u.wrong = append(u.wrong, fmt.Sprintf("%s came as %+v and as %+v", id, before, d))
+	case again:
+		u.repeated++
+	default:
+		u.byID[id] = d
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// addUp waits until the events of each day are what the Usage says of it.
+func (u *usageTold) addUp() {
+	u.Helper()
+	u.until(noted, "the events", func(ctx context.Context) (string, error) {
+		usage, err := u.Sluice.SluiceV1alpha1().Usages(u.namespace).Get(ctx, u.model, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		sums, cpu := map[string]eventing.UsageRequests{}, 0.0
+		for _, event := range u.byID {
+			for _, row := range event.Revisions {
+				sum, r := sums[event.Day], row.Requests
+				sums[event.Day] = eventing.UsageRequests(v1alpha1.UsageRequests(sum).Plus(v1alpha1.UsageRequests(r)))
+				seconds, err := strconv.ParseFloat(row.CPUSeconds.Total, 64)
+				if err != nil {
+					return "", err
+				}
+				cpu += seconds
+			}
+		}
+		for _, day := range []*v1alpha1.UsageDay{usage.Status.Day, usage.Status.Previous} {
+			if day != nil && sums[day.Date] != eventing.UsageRequests(day.Total.Requests) {
+				return fmt.Sprintf("%d events of %s sum up to %+v, want %+v", len(u.byID), day.Date, sums[day.Date], day.Total.Requests), nil
+			}
+		}
+		if told := float64(days(usage).CPUSeconds.Total) / 1000; cpu > told+0.0005 || cpu < told-0.0005 {
+			return fmt.Sprintf("%d events sum up to %.3f CPU-seconds, want %.3f", len(u.byID), cpu, told), nil
+		}
+		u.Logf("%d events, %d came again", len(u.byID), u.repeated)
+		return "", nil
+	})
+	if len(u.wrong) > 0 {
+		u.Errorf("events: %v", u.wrong)
+	}
+}
