@@ -4,6 +4,7 @@
 #   SLUICE_REPLICAS          pods of webhook, limiter and controller each, 1 by default
 #   SLUICE_QUEUE_PROXY       true for Sluice's queue-proxy instead of Knative's
 #   SLUICE_BATCH             true for kind Batch, and what runs it
+#   SLUICE_OBSERVABILITY     true for what collects metrics and logs, and adds up usage
 #   SLUICE_NETWORK_POLICIES  true for NetworkPolicies around Sluice's own pods
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,6 +41,8 @@ manifests=$(quiet resolve "${sources[@]}")
 manifests=${manifests//replicas: 1$'\n'/replicas: ${replicas}$'\n'}
 batch=
 if [[ "${SLUICE_BATCH:-}" == true ]]; then batch=$(quiet resolve -f config/batch); fi
+observability=
+if [[ "${SLUICE_OBSERVABILITY:-}" == true ]]; then observability=$(quiet resolve -f config/observability); fi
 
 echo "Sluice: installing"
 if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_queue_proxy; fi
@@ -51,12 +54,22 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
     apply -f config/batch/crds
     kubectl wait --for=condition=Established --timeout=60s -f config/batch/crds
   fi
+  if [[ -n "${observability}" ]]; then
+    apply -f config/observability/crds
+    kubectl wait --for=condition=Established --timeout=60s -f config/observability/crds
+  fi
   apply -f - <<<"${manifests}"
   # What has run stays, with its kind; nobody runs any more of it.
   if [[ -n "${batch}" ]]; then
     apply -f - <<<"${batch}"
   else
     kubectl delete --ignore-not-found -f config/batch/500-batch.yaml -f config/batch/210-batch-rbac.yaml
+  fi
+  # What was used stays, with its kind; nobody adds to it.
+  if [[ -n "${observability}" ]]; then
+    apply -f - <<<"${observability}"
+  else
+    kubectl delete --ignore-not-found -f config/observability/510-usage.yaml -f config/observability/210-usage-rbac.yaml
   fi
   # Where nobody authenticates, policies about it would keep the Broker from being Ready.
   features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
@@ -76,6 +89,7 @@ echo "Sluice: waiting until it is up"
 {
   kubectl -n sluice-system rollout status --timeout=180s deployment/webhook deployment/limiter deployment/controller
   if [[ -n "${batch}" ]]; then kubectl -n sluice-system rollout status --timeout=180s deployment/batch; fi
+  if [[ -n "${observability}" ]]; then kubectl -n sluice-system rollout status --timeout=180s deployment/usage; fi
   kubectl -n sluice-system wait --for=condition=Ready --timeout=120s broker/sluice trigger/limiter
   # The controller makes the gateway once the limiter has written its slots.
   kubectl -n sluice-gateways wait --for=create --timeout=60s deployment/shared

@@ -201,6 +201,7 @@ restore_queue_proxy
 if kubectl get crd eventpolicies.eventing.knative.dev >/dev/null 2>&1; then remove -f config/eventing-authenticated; fi
 remove -f config/eventing
 remove -f config/batch -f config/batch/crds
+remove -f config/observability -f config/observability/crds
 remove -f config/core/crds
 # As of the gateways' pods below.
 kubectl -n sluice-system wait --for=delete --timeout=60s pods --all &>/dev/null || true

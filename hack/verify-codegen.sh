@@ -7,6 +7,6 @@ copy=$(mktemp -d)
 trap 'rm -rf "${copy}"' EXIT
 git ls-files -z --cached --others --exclude-standard | tar --null --files-from - -c | tar -x -C "${copy}"
 "${copy}/hack/update-codegen.sh" >/dev/null
-for path in reconciler config/core/crds config/batch/crds docs/fields.md docs/metrics.md; do
+for path in reconciler config/core/crds config/batch/crds config/observability/crds docs/fields.md docs/metrics.md; do
   diff -ru "${path}" "${copy}/${path}" || { echo "run make generate" >&2; exit 1; }
 done

@@ -37,7 +37,7 @@ var rules = []rule{
 			"context", "io", "net", "os", "sync", "k8s.io/client-go/", "k8s.io/utils/clock", "istio.io/client-go/",
 			"reconciler/", "functions/",
 		},
-		but: []string{"reconciler/apis/", "functions/limit/resources", "functions/limit/slack"},
+		but: []string{"reconciler/apis/", "functions/limit/resources", "functions/limit/slack", "functions/usage/split"},
 	},
 	{
 		name:      "who calls is told to any function, by the token alone",
@@ -111,6 +111,12 @@ var rules = []rule{
 		of:        under("functions/counters"),
 		forbidden: []string{"k8s.io/", "knative.dev/", "istio.io/", "eventing", "reconciler/", "functions/"},
 		but:       []string{"reconciler/apis/gateway"},
+	},
+	{
+		name:      "the ledger reads what is counted, and knows of nobody who counts or decides",
+		of:        under("functions/usage"),
+		forbidden: []string{"functions/", "istio.io/"},
+		but:       []string{"functions/counters", "functions/usage/"},
 	},
 	{
 		name:      "the API has no clients",
@@ -238,6 +244,7 @@ var pure = oneOf(
 	"reconciler/apis/metadata", "reconciler/apis/obstacle", "reconciler/apis/reading", "reconciler/apis/spelling",
 	"functions/batch/credits", "functions/batch/pace", "functions/batch/plan", "functions/batch/progress", "functions/batch/rows",
 	"functions/limit/bounds", "functions/limit/capacity", "functions/limit/division", "functions/limit/queue", "functions/limit/slack", "functions/limit/slots",
+	"functions/usage/account", "functions/usage/split",
 )
 
 // timeless are those that are told the time all the same.
