@@ -176,6 +176,11 @@ func (l *Ledger) gone(uid types.UID, f *followed) {
 			reading = "uncertain"
 		}
 	}
+	for name, book := range l.left {
+		if book.Gone(now, uid, 0); len(book.GatewayPods()) == 0 {
+			delete(l.left, name)
+		}
+	}
 	podsEnded.WithLabelValues(reading).Inc()
 	l.hurry()
 	if reading != "certain" {

@@ -68,6 +68,8 @@ type Ledger struct {
 	mu sync.Mutex
 	// books of all Models with a Usage, or of which something is to be written in one.
 	books map[types.NamespacedName]*kept
+	// left is what is known of those of which nothing is kept any more.
+	left map[types.NamespacedName]*account.Book
 	// followed gateway pods, and replicas that were seen.
 	followed map[types.UID]*followed
 	replicas map[types.UID]*seen
@@ -106,7 +108,7 @@ func New(kubelets *http.Client) *Ledger {
 			return warmup.Ask(ctx, pods, warmAddress(ip))
 		},
 		ending: make(chan struct{}, 1),
-		books:  map[types.NamespacedName]*kept{}, followed: map[types.UID]*followed{}, replicas: map[types.UID]*seen{},
+		books:  map[types.NamespacedName]*kept{}, left: map[types.NamespacedName]*account.Book{}, followed: map[types.UID]*followed{}, replicas: map[types.UID]*seen{},
 	}
 }
 
@@ -160,6 +162,10 @@ func (l *Ledger) of(name types.NamespacedName) *account.Book {
 	k := l.books[name]
 	if k == nil {
 		k = &kept{book: account.Open(&v1alpha1.UsageStatus{})}
+		if left := l.left[name]; left != nil {
+			k.book = left
+			delete(l.left, name)
+		}
 		l.books[name] = k
 		keptModels.Set(float64(len(l.books)))
 	}
@@ -167,6 +173,16 @@ func (l *Ledger) of(name types.NamespacedName) *account.Book {
 		k.book.Owner(model.UID, model.Tenant)
 	}
 	return k.book
+}
+
+// drop keeps no more of a Model, but what its gateway pods have counted that are there still. It needs
+// the lock.
+func (l *Ledger) drop(name types.NamespacedName) {
+	if left := l.books[name].book.Left(); left != nil {
+		l.left[name] = account.Open(left)
+	}
+	delete(l.books, name)
+	keptModels.Set(float64(len(l.books)))
 }
 
 // settle ends the accounts of those pods that ended while nobody looked.

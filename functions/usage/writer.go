@@ -93,7 +93,7 @@ func (l *Ledger) writeOne(ctx context.Context, name types.NamespacedName) {
 		return
 	case gone(err):
 		writes.WithLabelValues("failed").Inc()
-		delete(l.books, name)
+		l.drop(name)
 		l.Log.Infow("Usage has gone with its namespace", zap.Stringer("model", name))
 		return
 	}
@@ -192,8 +192,7 @@ func (l *Ledger) tidy(ctx context.Context) {
 				continue
 			}
 			l.mu.Lock()
-			delete(l.books, name)
-			keptModels.Set(float64(len(l.books)))
+			l.drop(name)
 			l.mu.Unlock()
 		}
 	})

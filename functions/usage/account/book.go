@@ -85,6 +85,17 @@ func (b *Book) Sent(minute time.Time) {
 	b.dirty = b.dirty || len(b.status.Unsent) < before
 }
 
+// Left is what is to be known of a Model whose usage isn't kept any more, should there be one of its
+// name again: up to where gateway pods were accounted that are there still. It is nil for nothing.
+func (b *Book) Left() *v1alpha1.UsageStatus {
+	if len(b.status.Accounted.Gateways) == 0 {
+		return nil
+	}
+	return &v1alpha1.UsageStatus{Accounted: v1alpha1.UsageCheckpoint{
+		Gateways: b.status.DeepCopy().Accounted.Gateways, OthersThrough: b.status.Accounted.OthersThrough,
+	}}
+}
+
 // Unsent are the events that the Broker isn't known to have, the oldest first.
 func (b *Book) Unsent() []v1alpha1.UsageReport { return b.status.Unsent }
 
