@@ -127,6 +127,7 @@ func (r *Reconciler) desiredGateway(ctx context.Context, name string) (*resource
 		},
 		DrainDuration:         cfg.DrainDuration,
 		MaxConnectionDuration: cfg.MaxConnectionDuration,
+		Traces:                resources.Traces(cfg.Traces()),
 		Slots:                 int(cfg.LimitSlots),
 		ProbePath:             r.probePath,
 	}

@@ -56,6 +56,11 @@ type Gateway struct {
 	AccessLog string
 	// SuccessSample is the share, from 0 to 1, of the requests that went well that are logged.
 	SuccessSample float64
+	// TraceEndpoint is the host:port to which gateways send their spans, by OTLP over gRPC;
+	// empty for none.
+	TraceEndpoint string
+	// TraceSample is the share of requests that are traced.
+	TraceSample float64
 }
 
 // AccessLogOn and AccessLogOff are what access-log can be.
@@ -79,6 +84,7 @@ func DefaultGateway() *Gateway {
 		LimitSlots:            gateway.DefaultSlots,
 		AccessLog:             AccessLogOn,
 		SuccessSample:         1,
+		TraceSample:           0.01,
 	}
 }
 
@@ -89,7 +95,7 @@ func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
 	g := DefaultGateway()
 	if err := refuseUnknownKeys(cm.Data, gatewayReplicasKey, gatewayCPUUtilizationKey, gatewayCPURequestKey,
 		gatewayMemoryRequestKey, gatewayMemoryLimitKey, gatewayDrainDurationKey, gatewayMaxConnectionDurationKey, gatewayLimitSlotsKey,
-		gatewayAccessLogKey, gatewaySuccessSampleKey); err != nil {
+		gatewayAccessLogKey, gatewaySuccessSampleKey, gatewayTraceEndpointKey, gatewayTraceSampleKey); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
 	cpu, memory, limit := &g.CPURequest, &g.MemoryRequest, &g.MemoryLimit
@@ -104,6 +110,8 @@ func NewGatewayFromConfigMap(cm *corev1.ConfigMap) (*Gateway, error) {
 		configmap.AsInt32(gatewayLimitSlotsKey, &g.LimitSlots),
 		configmap.AsString(gatewayAccessLogKey, &g.AccessLog),
 		configmap.AsFloat64(gatewaySuccessSampleKey, &g.SuccessSample),
+		configmap.AsString(gatewayTraceEndpointKey, &g.TraceEndpoint),
+		configmap.AsFloat64(gatewayTraceSampleKey, &g.TraceSample),
 	); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", GatewayName, err)
 	}
@@ -151,6 +159,7 @@ func (g *Gateway) validate() error {
 	if math.IsNaN(g.SuccessSample) || g.SuccessSample < 0 || g.SuccessSample > 1 {
 		errs = append(errs, fmt.Errorf("%s is %v, must be a share from 0 to 1", gatewaySuccessSampleKey, g.SuccessSample))
 	}
+	errs = append(errs, g.validateTraces())
 	return errors.Join(errs...)
 }
 

@@ -154,6 +154,11 @@ func ConnectionFilters(gw Gateway) (*istiov1alpha3.EnvoyFilter, error) {
 			Patch:   &istiov1api.EnvoyFilter_Patch{Operation: istiov1api.EnvoyFilter_Patch_MERGE, Value: value},
 		})
 	}
+	cluster, err := traceCluster(gw)
+	if err != nil {
+		return nil, err
+	}
+	filter.Spec.ConfigPatches = append(filter.Spec.ConfigPatches, cluster...)
 	return filter, nil
 }
 
@@ -178,7 +183,12 @@ func connectionPatch(gw Gateway, entry gateway.Entry) (*structpb.Struct, error) 
 	if err != nil {
 		return nil, err
 	}
+	tracing, err := tracingOf(gw, entry)
+	if err != nil {
+		return nil, err
+	}
 	patch := &hcmv3.HttpConnectionManager{
+		Tracing: tracing,
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			MaxConnectionDuration: durationpb.New(gw.MaxConnectionDuration),
 			// One that only idles would not notice its age: see below. So none

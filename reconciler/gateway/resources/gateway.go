@@ -42,6 +42,8 @@ type Gateway struct {
 	AccessLog *AccessLog
 	// ProbePath begins the path of our own prober's requests, which are no demand.
 	ProbePath string
+	// Traces are those of requests.
+	Traces Traces
 }
 
 // AccessLog is what a gateway's pods log of requests.

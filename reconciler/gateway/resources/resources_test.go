@@ -72,6 +72,7 @@ func TestGolden(t *testing.T) {
 	files := map[string][]runtime.Object{
 		"filters":     {must[*istiov1alpha3.EnvoyFilter](t)(HTTPFilters(gw))},
 		"connections": {must[*istiov1alpha3.EnvoyFilter](t)(ConnectionFilters(gw))},
+		"tracing":     {must[*istiov1alpha3.EnvoyFilter](t)(ConnectionFilters(traced()))},
 		"gateways":    {IstioGateways(gw)[0], IstioGateways(gw)[1]},
 		"probe":       {ProbeVirtualService(gw)},
 		"services":    {Services(gw)[0], Services(gw)[1]},
