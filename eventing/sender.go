@@ -45,7 +45,7 @@ func newSender(address func() (string, error), token string) (*Sender, error) {
 	return &Sender{client: client, address: address}, nil
 }
 
-// Send delivers an event once. The Broker has it, in its own keeping, when the
+// Send delivers an event once, with the trace of the context. The Broker has it, in its own keeping, when the
 // error is nil; the caller decides about trying again.
 func (s *Sender) Send(ctx context.Context, event cloudevents.Event) error {
 	address, err := s.address()
@@ -54,7 +54,7 @@ func (s *Sender) Send(ctx context.Context, event cloudevents.Event) error {
 	}
 	ctx, cancel := context.WithTimeout(cloudevents.ContextWithTarget(ctx, address), sendTimeout)
 	defer cancel()
-	if result := s.client.Send(ctx, event); !cloudevents.IsACK(result) {
+	if result := s.client.Send(ctx, WithTrace(ctx, event)); !cloudevents.IsACK(result) {
 		return fmt.Errorf("sending %s: %w", event.Type(), result)
 	}
 	return nil

@@ -19,6 +19,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
+
+	"sluice.dev/sluice/eventing"
 )
 
 const (
@@ -213,7 +215,7 @@ type refusal struct {
 func (r *refusal) Error() string { return r.why.Error() }
 func (r *refusal) Unwrap() error { return r.why }
 
-// Receive takes in one event of a sender that was let in.
+// Receive takes in one event of a sender that was let in, as part of the event's trace.
 func (d *Door) Receive(ctx context.Context, event cloudevents.Event) error {
 	kind, ok := d.kinds[event.Type()]
 	if !ok {
@@ -226,7 +228,7 @@ func (d *Door) Receive(ctx context.Context, event cloudevents.Event) error {
 	if err := MayAct(Origin{Delivered: d.Namespace, Source: namespaceOf(event.Source())}, subjectNamespace(event.Subject())); err != nil {
 		return d.refuse(event, http.StatusForbidden, err)
 	}
-	outcome, err := take(ctx)
+	outcome, err := take(eventing.TraceOf(ctx, event))
 	if err != nil {
 		d.Count(kind.eventType, Failed)
 		return fmt.Errorf("taking an event of type %s: %w", kind.eventType, err)

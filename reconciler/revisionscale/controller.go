@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
@@ -49,7 +50,7 @@ func NewController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
 	}
 
 	source := &Reconciler{
-		autoscalers: autoscalers.Lister(), slices: slices.Lister(), sender: sender,
+		autoscalers: autoscalers.Lister(), slices: slices.Lister(), sender: sender, tracer: otel.Tracer("sluice.dev/sluice/reconciler/revisionscale"),
 		sent: map[types.NamespacedName]eventing.Scale{},
 	}
 	source.LeaderAwareFuncs = pkgreconciler.LeaderAwareFuncs{

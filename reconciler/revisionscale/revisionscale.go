@@ -9,6 +9,9 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -42,6 +45,8 @@ type Reconciler struct {
 	autoscalers autoscalinglisters.PodAutoscalerLister
 	slices      discoverylisters.EndpointSliceLister
 	sender      Sender
+	// tracer begins a trace for each change.
+	tracer trace.Tracer
 
 	mu sync.Mutex
 	// sent is the last scale that the Broker was told, for revisions of which it is sure
@@ -83,7 +88,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 		// It would be no other event the next time; a change of the revision brings us back.
 		return controller.NewPermanentError(fmt.Errorf("revision %s: %w", key, err))
 	}
+	ctx, span := r.tracer.Start(ctx, "scale event", trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(attributes(d)...))
+	defer span.End()
 	if err := r.sender.Send(ctx, event); err != nil {
+		span.SetStatus(codes.Error, "the Broker didn't take the event")
 		events.WithLabelValues("failed").Inc()
 		// Some subscribers may have it: they have to be told of a way back, too.
 		r.forget(id)
@@ -92,6 +100,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, key string) error {
 	events.WithLabelValues("sent").Inc()
 	r.remember(id, d.Scale)
 	return nil
+}
+
+// attributes say in a trace what an event says.
+func attributes(d eventing.RevisionScaled) []attribute.KeyValue {
+	all := []attribute.KeyValue{
+		attribute.String("k8s.namespace.name", d.Model.Namespace), attribute.String("sluice.model", d.Model.Name), attribute.String("sluice.revision", d.Revision),
+		attribute.Int("sluice.desired", int(d.Desired)), attribute.Int("sluice.ready", int(d.Ready)),
+	}
+	if d.Previous != nil {
+		all = append(all, attribute.Int("sluice.previous.desired", int(d.Previous.Desired)), attribute.Int("sluice.previous.ready", int(d.Previous.Ready)))
+	}
+	return all
 }
 
 // observe reads the scale of a revision as the caches have it.

@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -26,9 +30,9 @@ type sender struct {
 	sent []cloudevents.Event
 }
 
-func (s *sender) Send(_ context.Context, e cloudevents.Event) error {
+func (s *sender) Send(ctx context.Context, e cloudevents.Event) error {
 	if s.err == nil {
-		s.sent = append(s.sent, e)
+		s.sent = append(s.sent, eventing.WithTrace(ctx, e))
 	}
 	return s.err
 }
@@ -37,6 +41,7 @@ type source struct {
 	*Reconciler
 	*sender
 	t             *testing.T
+	spans         *tracetest.SpanRecorder
 	pas, slices   cache.Indexer
 	namespaceName string
 }
@@ -44,12 +49,12 @@ type source struct {
 func newSource(t *testing.T) *source {
 	indexers := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 	s := &source{
-		t: t, sender: &sender{}, namespaceName: "team/ranker-00001",
+		t: t, sender: &sender{}, spans: tracetest.NewSpanRecorder(), namespaceName: "team/ranker-00001",
 		pas: cache.NewIndexer(cache.MetaNamespaceKeyFunc, indexers), slices: cache.NewIndexer(cache.MetaNamespaceKeyFunc, indexers),
 	}
 	s.Reconciler = &Reconciler{
 		autoscalers: autoscalinglisters.NewPodAutoscalerLister(s.pas), slices: discoverylisters.NewEndpointSliceLister(s.slices),
-		sender: s.sender, sent: map[types.NamespacedName]eventing.Scale{},
+		sender: s.sender, tracer: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(s.spans)).Tracer("test"), sent: map[types.NamespacedName]eventing.Scale{},
 	}
 	if err := s.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
@@ -186,5 +191,39 @@ func TestFollowersSayNothing(t *testing.T) {
 	s.Demote(pkgreconciler.UniversalBucket())
 	if err := s.reconcile(); err != nil || len(s.sender.sent) != 0 {
 		t.Errorf("%d events, %v; want none from a follower", len(s.sender.sent), err)
+	}
+}
+
+// Each event begins a trace, which it takes along.
+func TestEachEventHasATraceOfItsOwn(t *testing.T) {
+	s := newSource(t)
+	s.scale(1, "10.0.0.1")
+	if err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	s.scale(2, "10.0.0.1")
+	s.sender.err = errors.New("the broker is down")
+	if err := s.reconcile(); err == nil {
+		t.Fatal("no error")
+	}
+	s.sender.err = nil
+	if err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	spans, seen := s.spans.Ended(), map[trace.TraceID]bool{}
+	for i, want := range []codes.Code{codes.Unset, codes.Error, codes.Unset} {
+		if got := spans[i].Status().Code; spans[i].Name() != "scale event" || got != want || spans[i].Parent().IsValid() {
+			t.Errorf("span %d is %q, status %v, of parent %s; want a root with status %v", i, spans[i].Name(), got, spans[i].Parent().SpanID(), want)
+		}
+		seen[spans[i].SpanContext().TraceID()] = true
+	}
+	if len(spans) != 3 || len(seen) != 3 {
+		t.Errorf("%d spans of %d traces, want three of as many", len(spans), len(seen))
+	}
+	for i, of := range []int{0, 2} {
+		carried := trace.SpanContextFromContext(eventing.TraceOf(t.Context(), s.sender.sent[i]))
+		if carried.SpanID() != spans[of].SpanContext().SpanID() {
+			t.Errorf("event %d goes on with span %s, want %s", i, carried.SpanID(), spans[of].SpanContext().SpanID())
+		}
 	}
 }
