@@ -37,13 +37,16 @@ func (f *Function) Door(admit func(http.ResponseWriter, *http.Request) error) *r
 // receive takes in one event. It only says "look now": whatever the event claims,
 // the next pass goes by the state of the cluster, so events may be lost, doubled,
 // late or out of order.
-func (f *Function) receive(_ context.Context, _ eventing.RevisionScaled, event cloudevents.Event) (receiver.Outcome, error) {
+func (f *Function) receive(ctx context.Context, d eventing.RevisionScaled, event cloudevents.Event) (receiver.Outcome, error) {
+	ctx, span := f.traces.receives(ctx, d)
+	defer span.End()
 	if !f.leads.Load() {
 		return standby, nil
 	}
 	if way := f.Clock.Since(event.Time()); way.Abs() < longestWay {
 		steps.WithLabelValues("event").Observe(max(0, way.Seconds())) // clocks differ
 	}
+	f.traces.hear(ctx, heard{limit: d.Model.String(), sent: event.Time(), came: f.Clock.Now()})
 	f.Look()
 	return looked, nil
 }

@@ -132,6 +132,9 @@ type Function struct {
 	beside  map[string]beside
 	// blamed is when needs were told of last that can't be, nil for never.
 	blamed atomic.Pointer[time.Time]
+	// traces go on with those of events, at are the stages of the pass that is being made.
+	traces *traces
+	at     stages
 	// called are the replicas that batches call for to meet their deadlines, by RateLimit.
 	called map[string]slack.Called
 }
@@ -150,6 +153,7 @@ func New() *Function {
 		reported: map[limitID]*v1alpha1.RateLimitStatus{},
 		statuses: newStatuses(),
 		batches:  batches{asked: map[string]asking{}},
+		traces:   newTraces(),
 	}
 }
 
@@ -240,6 +244,7 @@ func (f *Function) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.at = stages{noticed: f.noticed, began: began, gathered: f.Clock.Now()}
 	if err := f.expect(s, f.Clock.Now()); err != nil {
 		return err
 	}
@@ -256,7 +261,9 @@ func (f *Function) pass(ctx context.Context) error {
 	f.line(plans)
 	uncalled := f.call(s, plans)
 	f.setFloors(s, plans)
+	f.at.decided = f.Clock.Now()
 	generations, err := f.write(ctx, s, plans)
+	f.at.written = f.Clock.Now()
 	if !f.lastOut.Before(began) {
 		steps.WithLabelValues("wait").Observe(began.Sub(f.noticed).Seconds())
 		steps.WithLabelValues("write").Observe(f.Clock.Since(began).Seconds())
@@ -267,6 +274,7 @@ func (f *Function) pass(ctx context.Context) error {
 	f.settle()
 	f.reportBreaches()
 	f.report()
+	f.traces.passed(f.at, f.Clock.Now())
 	return errors.Join(expelled, uncalled, err)
 }
 

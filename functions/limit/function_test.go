@@ -278,6 +278,10 @@ func (b *bench) statusAlone(action kubetesting.Action) (bool, runtime.Object, er
 func (b *bench) start() {
 	b.t.Helper()
 	b.build()
+	b.run()
+}
+
+func (b *bench) run() {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	ended, function := make(chan struct{}), b.Function
 	go func() {

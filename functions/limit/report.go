@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -55,6 +56,7 @@ func (f *Function) settle() {
 	}
 	f.pending, f.reported = known, reported
 	f.statuses.keep(keys)
+	f.traces.keep(keys)
 	inForce.record(f.plans)
 }
 
@@ -103,6 +105,7 @@ func (f *Function) reportOn(p *plan) {
 func (f *Function) waiting(p *plan) pending {
 	w, ok := f.pending[key(p.of)]
 	if limit := p.limit.RatString(); !ok || w.limit != limit {
+		f.traces.changed(key(p.of), f.at)
 		w = pending{limit: limit, since: f.noticed, written: f.Clock.Now()}
 		f.pending[key(p.of)] = w
 	}
@@ -214,6 +217,8 @@ func (f *Function) applied(p *plan, before, now *v1alpha1.RateLimitStatus, waite
 		f.Log.Errorw("Limit event not built", zap.Error(err))
 		return
 	}
+	event = f.traces.proved(key(p.of), f.Clock.Now(), event,
+		attribute.String("sluice.limit.old", d.Old), attribute.String("sluice.limit.new", d.New), attribute.Int("sluice.gateway.pods", int(d.GatewayPods)))
 	select {
 	case f.news <- event:
 	default:
