@@ -32,6 +32,7 @@ import (
 	"knative.dev/pkg/logging"
 	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
 
+	"sluice.dev/sluice/cmd/internal/tracing"
 	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/eventing/guard"
 	"sluice.dev/sluice/eventing/receiver"
@@ -63,6 +64,8 @@ type environment struct {
 	// Port takes events, and questions what is left to batch and what came to a Model, AdminPort serves /metrics, /healthz and /readyz.
 	Port      int `envconfig:"PORT" default:"8080"`
 	AdminPort int `envconfig:"ADMIN_PORT" default:"9090"`
+
+	Traces tracing.Settings
 }
 
 func main() {
@@ -78,6 +81,12 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	var env environment
 	if err := envconfig.Process("", &env); err != nil {
 		return fmt.Errorf("reading the environment: %w", err)
+	}
+	// Whatever is wrong with traces, limits follow their replicas.
+	endTraces, err := tracing.Start(ctx, "limiter", env.Traces)
+	if err != nil {
+		log.Errorw("Nothing is traced", zap.Error(err))
+		endTraces = func(context.Context) error { return nil }
 	}
 	config, err := rest.InClusterConfig()
 	if err != nil {
@@ -121,7 +130,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	// What was taken in before the signal is answered still.
 	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return errors.Join(server.Shutdown(ending), admin.Shutdown(ending))
+	return errors.Join(server.Shutdown(ending), admin.Shutdown(ending), endTraces(ending))
 }
 
 func build(env environment, config *rest.Config, kube kubernetes.Interface, recording *history.History, log *zap.SugaredLogger) (*limit.Function, *limit.Informers, error) {
