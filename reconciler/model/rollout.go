@@ -154,6 +154,7 @@ func (r *rollouts) mark(ctx context.Context, m *v1alpha1.Model, plan rollout.Pla
 	}
 	before := m.Status.Rollout
 	m.Status.PropagateRollout(plan.Status)
+	traceStep(m, before, plan.Status, r.Now())
 	if plan.Again > 0 {
 		r.later(m, plan.Again)
 	}

@@ -157,12 +157,14 @@ func (w *warmUps) tellOfVerdict(ctx context.Context, m *v1alpha1.Model, pod *cor
 		return
 	}
 	if !w.warmth.tell(pod.UID, now, func() error {
-		err := w.sender.Send(context.WithoutCancel(ctx), event)
+		traced, end := traceWarmUp(context.WithoutCancel(ctx), pod, m.Name, known)
+		err := w.sender.Send(traced, event)
 		if err != nil {
 			warmed.WithLabelValues("failed").Inc()
 			logger.Warnw("A verdict could not be told", "pod", pod.Name, zap.Error(err))
 			return err
 		}
+		end()
 		warmed.WithLabelValues("sent").Inc()
 		return nil
 	}) {
