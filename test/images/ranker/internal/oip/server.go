@@ -83,7 +83,19 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("no such path: %s", r.URL.Path))
 	})
-	return mux
+	return traced(mux)
+}
+
+// TraceHeader tells the caller which trace context the request came with, after all that it passed.
+const TraceHeader = "Got-Traceparent"
+
+func traced(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Traceparent"); got != "" {
+			w.Header().Set(TraceHeader, got)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) serverMetadata(w http.ResponseWriter, _ *http.Request) {

@@ -272,3 +272,18 @@ func TestBestFirst(t *testing.T) {
 		t.Errorf("bestFirst = %v, want %v", got, want)
 	}
 }
+
+// The caller is told which trace context came with the request.
+func TestTellsTheTrace(t *testing.T) {
+	const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, want := range []string{traceparent, ""} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v2", http.NoBody)
+		if want != "" {
+			r.Header.Set("Traceparent", want)
+		}
+		traced(http.NotFoundHandler()).ServeHTTP(w, r)
+		if got := w.Header().Get(TraceHeader); got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+}
