@@ -7,11 +7,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,9 +30,10 @@ import (
 const (
 	// tracedWithin bounds the way of spans: Envoy sends what it has every five seconds, the SDK too.
 	tracedWithin = 30 * time.Second
-	// ownTraces and knativeTraces are what Sluice's and Knative's processes read as they start.
+	// observability is what Sluice's and Knative's processes read as they start.
 	observability = "config-observability"
-	secret        = "s3cr3t-of-a-caller"
+	// secret is what a caller keeps to himself.
+	secret = "s3cr3t-of-a-caller"
 )
 
 // redacted are attributes by which Knative's spans show URLs whole. Those are taken away by the
@@ -80,31 +83,53 @@ func TestTraces(t *testing.T) {
 // traceTo has gateways, Knative and Sluice itself send all of their spans to a receiver, for as long as the test.
 func (s *stage) traceTo(receiver *otlp.Receiver) {
 	s.Helper()
-	type setting struct{ namespace, name, key, value string }
-	url := "http://" + receiver.Address()
-	for _, c := range []setting{
-		{sluice.SystemNamespace, "config-gateway", "trace-sample", "1"},
-		{sluice.SystemNamespace, "config-gateway", "trace-endpoint", receiver.Address()},
-		{servingNamespace, observability, "tracing-endpoint", url},
-		{servingNamespace, observability, "tracing-protocol", "grpc"},
-		// Below 1, so that it goes by what the gateway chose.
-		{servingNamespace, observability, "tracing-sampling-rate", "0.01"},
-		{sluice.SystemNamespace, observability, "tracing-endpoint", url},
-		{sluice.SystemNamespace, observability, "tracing-protocol", "grpc"},
-		{sluice.SystemNamespace, observability, "tracing-sampling-rate", "1"},
-	} {
-		before := configure(s.T, c.namespace, c.name, c.key, ptr.String(c.value))
-		s.Cleanup(func() { configure(s.T, c.namespace, c.name, c.key, before) })
-	}
-	s.restartTraced()
-	// Runs before the settings are put back, and so has what restarts wait: last in, first out.
+	url := ptr.String("http://" + receiver.Address())
+	s.configureAll(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("1"), "trace-endpoint": ptr.String(receiver.Address())})
+	// Below 1, so that it goes by what the gateway chose.
+	knative := s.configureAll(servingNamespace, observability, traceKeys(ptr.String("grpc"), url, ptr.String("0.01")))
+	own := s.configureAll(sluice.SystemNamespace, observability, traceKeys(ptr.String("grpc"), url, ptr.String("1")))
 	s.Cleanup(func() {
-		for _, key := range []string{"tracing-protocol", "tracing-endpoint", "tracing-sampling-rate"} {
-			configure(s.T, servingNamespace, observability, key, nil)
-			configure(s.T, sluice.SystemNamespace, observability, key, nil)
-		}
+		knative()
+		own()
 		s.restartTraced()
 	})
+	s.restartTraced()
+}
+
+func traceKeys(protocol, endpoint, rate *string) map[string]*string {
+	return map[string]*string{"tracing-protocol": protocol, "tracing-endpoint": endpoint, "tracing-sampling-rate": rate}
+}
+
+// configureAll sets keys of a ConfigMap together, since one without another may be refused, and
+// returns what puts them back, which happens at the test's end anyway.
+func (s *stage) configureAll(namespace, name string, keys map[string]*string) (restore func()) {
+	s.Helper()
+	configMaps := s.Kube.CoreV1().ConfigMaps(namespace)
+	present, err := configMaps.Get(s.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	before := map[string]*string{}
+	for key := range keys {
+		if value, ok := present.Data[key]; ok {
+			before[key] = &value
+		} else {
+			before[key] = nil
+		}
+	}
+	set := func(keys map[string]*string) {
+		merge, err := json.Marshal(map[string]any{"data": keys})
+		if err == nil {
+			_, err = configMaps.Patch(context.Background(), name, types.MergePatchType, merge, metav1.PatchOptions{})
+		}
+		if err != nil {
+			s.Fatalf("setting ConfigMap %s/%s: %v", namespace, name, err)
+		}
+	}
+	restore = sync.OnceFunc(func() { set(before) })
+	s.Cleanup(restore)
+	set(keys)
+	return restore
 }
 
 // restartTraced restarts what reads its settings of traces as it starts.
