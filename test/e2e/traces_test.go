@@ -55,7 +55,10 @@ func TestTraces(t *testing.T) {
 	receiver := otlp.Start(t, listener)
 	s.traceTo(receiver)
 
-	s.create(s.ranker("m", func(m *v1alpha1.Model) { m.Spec.Autoscaling.MinReplicas = ptr.Int32(0) }))
+	s.create(s.ranker("m", func(m *v1alpha1.Model) {
+		m.Spec.Autoscaling.MinReplicas = ptr.Int32(0)
+		m.Spec.Autoscaling.TargetBurstCapacity = ptr.Int32(0) // no activator where there is a replica
+	}))
 	endpoint := s.serving("m")
 	s.until(time.Minute, "gateways to trace", func(ctx context.Context) (string, error) {
 		trace, _, err := s.asked(ctx, endpoint)
