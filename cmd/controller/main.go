@@ -9,7 +9,9 @@ import (
 	"net/http"
 
 	"github.com/kelseyhightower/envconfig"
+	"github.com/prometheus/client_golang/prometheus"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	corev1informers "k8s.io/client-go/informers/core/v1"
@@ -31,10 +33,13 @@ import (
 	"sluice.dev/sluice/functions/limit/demand/recorded"
 	"sluice.dev/sluice/functions/verify"
 	apisconfig "sluice.dev/sluice/reconciler/apis/config"
+	apisgateway "sluice.dev/sluice/reconciler/apis/gateway"
+	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 	"sluice.dev/sluice/reconciler/apis/tenancy"
 	modelinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/model"
 	tenantinformer "sluice.dev/sluice/reconciler/client/injection/informers/sluice/v1alpha1/tenant"
+	"sluice.dev/sluice/reconciler/exposition"
 	"sluice.dev/sluice/reconciler/gateway"
 	"sluice.dev/sluice/reconciler/informers"
 	"sluice.dev/sluice/reconciler/ingress"
@@ -83,9 +88,28 @@ func models(env environment) injection.ControllerConstructor {
 		impl := model.NewController(model.Options{
 			ServingNamespace: env.KnativeServingNamespace, WarmUpImage: env.WarmUpImage, Scaling: scaling, Verifier: verifier(env),
 		})(ctx, cmw)
+		expose(ctx)
 		go serving.Until(ctx, answering(ctx, env, scaling).Server(fmt.Sprintf(":%d", env.Port)))
 		return impl
 	}
+}
+
+// expose shows Prometheus what the controller has in its caches, whichever replica leads.
+func expose(ctx context.Context) {
+	known, tenants := modelinformer.Get(ctx).Lister(), tenantinformer.Get(ctx).Informer().GetIndexer()
+	prometheus.MustRegister(exposition.Models{
+		List: func() ([]*v1alpha1.Model, error) { return known.List(labels.Everything()) },
+		Tenant: func(namespace string) string {
+			if tenant, err := tenancy.Of(tenants, namespace); err == nil && tenant != nil {
+				return tenant.Name
+			}
+			return ""
+		},
+	})
+	copies := informers.Get(ctx).Certificates.Lister().Secrets(apisgateway.Namespace)
+	prometheus.MustRegister(exposition.Certificates{List: func() ([]*corev1.Secret, error) {
+		return copies.List(labels.SelectorFromSet(labels.Set{sluice.ManagedByLabelKey: sluice.ManagedBy}))
+	}})
 }
 
 // answering is the function that answers questions about Models.

@@ -217,6 +217,26 @@ var mistakesInModels = []mistake{
 	{what: "a trial that is kept", written: `spec: {trial: {for: 10m, autoscaling: {target: 5}, unless: {latency: {above: 1s}}, keep: "true"}}`, field: "spec.trial.keep", remedy: "[IfBetter]", by: bySchema},
 	{what: "a trial that is kept without a goal", written: `spec: {trial: {for: 10m, autoscaling: {target: 5}, keep: IfBetter}}`, field: "spec.trial.unless.latency", remedy: "as in latency: {above: 250ms}"},
 	{what: "a trial that is kept too soon", written: `spec: {trial: {for: 30s, autoscaling: {target: 5}, unless: {latency: {above: 1s}}, keep: IfBetter}}`, field: "spec.trial.for", remedy: "must be at least 1m0s"},
+
+	// The objective.
+	{what: "an objective of nothing", written: `spec: {objective: {}}`, field: "spec.objective", remedy: "set availability or latency"},
+	{what: "an objective in another case", written: `spec: {objective: {Availability: 99.9}}`, field: `unknown field "spec.objective.Availability"`, remedy: "did you mean spec.objective.availability?"},
+	{what: "an objective as a number", written: `spec: {objective: 99.9}`, field: "spec.objective", remedy: "must have fields"},
+	{what: "an availability with its sign", written: `spec: {objective: {availability: 99.9%}}`, field: "spec.objective.availability", remedy: "without a sign: 99.9"},
+	{what: "an availability in words", written: `spec: {objective: {availability: three nines}}`, field: "spec.objective.availability", remedy: "as in 99 or 99.9"},
+	{what: "an availability as a share", written: `spec: {objective: {availability: 0.999}}`, field: "spec.objective.availability", remedy: "write 99.9, not 0.999"},
+	{what: "an availability without any error", written: `spec: {objective: {availability: 100}}`, field: "spec.objective.availability", remedy: "from 50 to 99.999 percent"},
+	{what: "a latency as text", written: `spec: {objective: {latency: 250ms}}`, field: "spec.objective.latency", remedy: "must have fields"},
+	{what: "a latency without a time", written: `spec: {objective: {latency: {percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "is required", by: bySchema},
+	{what: "a latency of no time", written: `spec: {objective: {latency: {threshold: 0s, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "as in 250ms"},
+	{what: "a latency without a unit", written: `spec: {objective: {latency: {threshold: 250, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: `"250ms" for milliseconds`},
+	{what: "a latency between bounds", written: `spec: {objective: {latency: {threshold: 300ms, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "250ms or 500ms; is 300ms"},
+	{what: "a latency below all bounds", written: `spec: {objective: {latency: {threshold: 1ms, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "5ms is the shortest"},
+	{what: "a latency above all bounds", written: `spec: {objective: {latency: {threshold: 5m, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "1m0s is the longest"},
+	{what: "a latency of a percentile beside its name", written: `spec: {objective: {latency: {threshold: 250ms, percentile: 99}}}`, field: `unknown field "spec.objective.latency.percentile"`, remedy: "did you mean spec.objective.latency.percent?"},
+	{what: "a latency without a percentage", written: `spec: {objective: {latency: {threshold: 250ms}}}`, field: "spec.objective.latency.percent", remedy: "is required", by: bySchema},
+	{what: "a latency of all requests", written: `spec: {objective: {latency: {threshold: 250ms, percent: 100}}}`, field: "spec.objective.latency.percent", remedy: "from 50 to 99.999 percent"},
+	{what: "a latency beyond the timeout", written: `spec: {timeoutSeconds: 20, objective: {latency: {threshold: 30s, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "timeoutSeconds, which is 20s"},
 	{what: "the rate beside the limit", written: `spec: {requestsPerSecondPerReplica: 4}`, field: `unknown field "spec.requestsPerSecondPerReplica"`, remedy: "did you mean spec.limit.requestsPerSecondPerReplica?"},
 
 	// The warm-up.

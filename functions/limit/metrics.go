@@ -60,32 +60,50 @@ var (
 	}, []string{"type", "outcome"})
 )
 
-// limitsInForce shows the limits of the Models that there are and of no others: all of
-// them as one pass decided.
-type limitsInForce struct {
+// snapshot shows all of what one pass decided or saw, and nothing of what was before it.
+type snapshot struct {
 	about *prometheus.Desc
 	shown atomic.Pointer[[]prometheus.Metric]
 }
 
-var inForce = newLimitsInForce()
-
-func init() { prometheus.MustRegister(inForce) }
-
-func newLimitsInForce() *limitsInForce {
-	return &limitsInForce{about: prometheus.NewDesc("sluice_limit_requests_per_second",
-		"The rate that all gateway pods together should admit to a Model, as last decided.", []string{"namespace", "model"}, nil)}
-}
-
 // Describe implements prometheus.Collector.
-func (l *limitsInForce) Describe(out chan<- *prometheus.Desc) { out <- l.about }
+func (s *snapshot) Describe(out chan<- *prometheus.Desc) { out <- s.about }
 
 // Collect implements prometheus.Collector.
-func (l *limitsInForce) Collect(out chan<- prometheus.Metric) {
-	if shown := l.shown.Load(); shown != nil {
+func (s *snapshot) Collect(out chan<- prometheus.Metric) {
+	if shown := s.shown.Load(); shown != nil {
 		for _, m := range *shown {
 			out <- m
 		}
 	}
+}
+
+func (s *snapshot) gauge(value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(s.about, prometheus.GaugeValue, value, labels...)
+}
+
+// limitsInForce shows the limits of the Models that there are.
+type limitsInForce struct{ snapshot }
+
+// limitsBehind shows the gateway pods that were not seen to enforce limits.
+type limitsBehind struct{ snapshot }
+
+var (
+	inForce = newLimitsInForce()
+	behind  = newLimitsBehind()
+)
+
+func init() { prometheus.MustRegister(inForce, behind) }
+
+func newLimitsInForce() *limitsInForce {
+	return &limitsInForce{snapshot{about: prometheus.NewDesc("sluice_limit_requests_per_second",
+		"The rate that all gateway pods together should admit to a Model, as last decided.", []string{"namespace", "model"}, nil)}}
+}
+
+func newLimitsBehind() *limitsBehind {
+	return &limitsBehind{snapshot{about: prometheus.NewDesc("sluice_limit_gateway_pod_behind",
+		"How many limits a gateway pod was not seen to enforce as last decided, of those that it should; only of pods that lag.",
+		[]string{"gateway", "gateway_pod"}, nil)}}
 }
 
 // record takes the place of what was shown.
@@ -94,8 +112,26 @@ func (l *limitsInForce) record(plans []plan) {
 	for _, p := range plans {
 		if !p.gone && !p.refused() {
 			rate, _ := p.limit.Float64()
-			shown = append(shown, prometheus.MustNewConstMetric(l.about, prometheus.GaugeValue, rate, p.of.Namespace, p.of.Name))
+			shown = append(shown, l.gauge(rate, p.of.Namespace, p.of.Name))
 		}
+	}
+	l.shown.Store(&shown)
+}
+
+// record takes the place of what was shown.
+func (l *limitsBehind) record(plans []plan) {
+	lacking := map[Pod]int{}
+	for _, p := range plans {
+		if p.gone || p.reported == nil {
+			continue
+		}
+		for _, q := range p.reported.lagging {
+			lacking[q.pod]++
+		}
+	}
+	shown := make([]prometheus.Metric, 0, len(lacking))
+	for pod, limits := range lacking {
+		shown = append(shown, l.gauge(float64(limits), pod.Gateway, pod.Name))
 	}
 	l.shown.Store(&shown)
 }

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -58,4 +59,51 @@ func TestLimitsInForceAreNeverMissing(t *testing.T) {
 	if got := seen(); got != 1 {
 		t.Errorf("%d limits seen, want the one that is left", got)
 	}
+}
+
+// Each gateway pod that lags is shown with how many limits it lacks, and none that doesn't.
+func TestPodsBehind(t *testing.T) {
+	late, later := Pod{Gateway: "shared", Name: "shared-1"}, Pod{Gateway: "tenant-acme", Name: "acme-1", IP: "10.0.0.1"}
+	lagging := func(pods ...Pod) *proof {
+		seen := proof{pods: 3}
+		for _, pod := range pods {
+			seen.lagging = append(seen.lagging, question{line: line{pod: pod}})
+		}
+		return &seen
+	}
+	plans := []plan{
+		{of: rateLimit("a"), reported: lagging(late, later)},
+		{of: rateLimit("b"), reported: lagging(late)},
+		{of: rateLimit("proved"), reported: lagging()},
+		{of: rateLimit("new")},
+		{of: rateLimit("gone"), reported: lagging(late), gone: true},
+	}
+	pods := newLimitsBehind()
+	pods.record(plans)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(pods)
+	want := map[string]float64{"shared/shared-1": 2, "tenant-acme/acme-1": 1}
+	if diff := cmp.Diff(want, shownBehind(t, registry)); diff != "" {
+		t.Errorf("pods behind (-want, +got): %s", diff)
+	}
+	pods.record(plans[2:])
+	if got := shownBehind(t, registry); len(got) > 0 {
+		t.Errorf("%v are shown once all are proved", got)
+	}
+}
+
+// shownBehind are the limits that pods lack, by gateway and pod.
+func shownBehind(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			seen[m.GetLabel()[0].GetValue()+"/"+m.GetLabel()[1].GetValue()] = m.GetGauge().GetValue()
+		}
+	}
+	return seen
 }

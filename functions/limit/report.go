@@ -68,6 +68,7 @@ func (f *Function) report() {
 			f.reportOn(p)
 		}
 	}
+	behind.record(f.plans)
 }
 
 func (f *Function) reportOn(p *plan) {

@@ -25,6 +25,8 @@ var (
 	timeUnits   = map[string]string{"sec": "s", "second": "s", "seconds": "s", "secs": "s", "min": "m", "mins": "m", "minute": "m", "minutes": "m", "hour": "h", "hours": "h", "millis": "ms"}
 	aboutBytes  = regexp.MustCompile(`(memory|ephemeral-storage|hugepages|storage|sizeLimit)[^.]*$`)
 	aboutARate  = regexp.MustCompile(`requestsPerSecond(PerReplica)?$`)
+	aboutShare  = regexp.MustCompile(`objective\.(availability|latency\.percent)$`)
+	inPercent   = regexp.MustCompile(`^([0-9.]+)\s*(%|percent)$`)
 	longestTime = 100 * 365 * 24 * time.Hour
 )
 
@@ -101,6 +103,12 @@ func wantedDuration(value any) string {
 func wantedQuantity(value any, path string) string {
 	text, _ := value.(string)
 	text = strings.TrimSpace(text)
+	if aboutShare.MatchString(path) {
+		if percent := inPercent.FindStringSubmatch(text); percent != nil {
+			return "must be a number of percent, without a sign: " + percent[1]
+		}
+		return "must be a number of percent, as in 99 or 99.9"
+	}
 	switch bytes, rate, part := inBytes.FindStringSubmatch(text), perSecond.FindStringSubmatch(text), fraction.FindStringSubmatch(text); {
 	case aboutARate.MatchString(path) && rate != nil:
 		return "must be a number of requests per second, without a unit: " + rate[1]

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"pgregory.net/rapid"
@@ -65,7 +66,8 @@ func TestCanonicalForm(t *testing.T) {
 	golden(t, "testdata/full/form-v1.out.yaml", canonicalForm1(model(t, "full")))
 }
 
-// No tuning and no limit makes a revision: neither by the hash nor by the template.
+// No tuning, no limit and no objective makes a revision: neither by the hash nor by the
+// template.
 func TestTuningKeepsTemplate(t *testing.T) {
 	t.Parallel()
 	before := model(t, "full")
@@ -81,6 +83,7 @@ func TestTuningKeepsTemplate(t *testing.T) {
 			Policy:          v1alpha1.LimitPolicy(rapid.String().Draw(t, "policy")),
 			HeadroomPercent: count("headroom"),
 		}
+		after.Spec.Objective = rapid.SampledFrom([]*v1alpha1.ObjectiveSpec{nil, {}, {Availability: new(resource.MustParse("99.9"))}}).Draw(t, "objective")
 		after.Annotations = rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "annotations")
 		after.Labels = rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "labels")
 

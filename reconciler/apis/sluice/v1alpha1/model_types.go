@@ -49,7 +49,7 @@ var (
 
 // ModelSpec is what the model team asks for. Autoscaling, Limit, Trial, Rollout, Traffic
 // and SplitBy take effect on the live revisions, but for what status.nextRevision names;
-// every other field makes a new one.
+// Objective concerns none; every other field makes a new one.
 type ModelSpec struct {
 	// Container serves the model. It may say what a Knative container may say.
 	// The webhook checks it by Knative's own rules.
@@ -105,6 +105,11 @@ type ModelSpec struct {
 	// Trial holds other values of autoscaling and limit for a while.
 	// +optional
 	Trial *TrialSpec `json:"trial,omitempty"`
+
+	// Objective is what callers are promised, by which alerts go. Without it there are none
+	// of the Model's errors and latency.
+	// +optional
+	Objective *ObjectiveSpec `json:"objective,omitempty"`
 
 	// WarmUp says how a replica is made ready for its first request.
 	// +optional

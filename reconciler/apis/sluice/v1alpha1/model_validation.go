@@ -37,6 +37,7 @@ func (m *Model) Validate(ctx context.Context) *apis.FieldError {
 		m.Spec.Limit.validate().ViaField("spec", "limit"),
 		m.validateQueue(ctx),
 		m.validateTrial(ctx),
+		m.validateObjective(),
 		m.Spec.Rollout.validate().ViaField("spec", "rollout"),
 		m.validateTraffic(),
 		m.Spec.SplitBy.validate().ViaField("spec", "splitBy"),
