@@ -225,7 +225,7 @@ var mistakesInModels = []mistake{
 	{what: "an availability with its sign", written: `spec: {objective: {availability: 99.9%}}`, field: "spec.objective.availability", remedy: "without a sign: 99.9"},
 	{what: "an availability in words", written: `spec: {objective: {availability: three nines}}`, field: "spec.objective.availability", remedy: "as in 99 or 99.9"},
 	{what: "an availability as a share", written: `spec: {objective: {availability: 0.999}}`, field: "spec.objective.availability", remedy: "write 99.9, not 0.999"},
-	{what: "an availability without any error", written: `spec: {objective: {availability: 100}}`, field: "spec.objective.availability", remedy: "from 50 to 99.999 percent"},
+	{what: "an availability without any error", written: `spec: {objective: {availability: 100}}`, field: "spec.objective.availability", remedy: "from 90 to 99.999 percent"},
 	{what: "a latency as text", written: `spec: {objective: {latency: 250ms}}`, field: "spec.objective.latency", remedy: "must have fields"},
 	{what: "a latency without a time", written: `spec: {objective: {latency: {percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "is required", by: bySchema},
 	{what: "a latency of no time", written: `spec: {objective: {latency: {threshold: 0s, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "as in 250ms"},
@@ -235,7 +235,7 @@ var mistakesInModels = []mistake{
 	{what: "a latency above all bounds", written: `spec: {objective: {latency: {threshold: 5m, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "1m0s is the longest"},
 	{what: "a latency of a percentile beside its name", written: `spec: {objective: {latency: {threshold: 250ms, percentile: 99}}}`, field: `unknown field "spec.objective.latency.percentile"`, remedy: "did you mean spec.objective.latency.percent?"},
 	{what: "a latency without a percentage", written: `spec: {objective: {latency: {threshold: 250ms}}}`, field: "spec.objective.latency.percent", remedy: "is required", by: bySchema},
-	{what: "a latency of all requests", written: `spec: {objective: {latency: {threshold: 250ms, percent: 100}}}`, field: "spec.objective.latency.percent", remedy: "from 50 to 99.999 percent"},
+	{what: "a latency of all requests", written: `spec: {objective: {latency: {threshold: 250ms, percent: 100}}}`, field: "spec.objective.latency.percent", remedy: "from 90 to 99.999 percent"},
 	{what: "a latency beyond the timeout", written: `spec: {timeoutSeconds: 20, objective: {latency: {threshold: 30s, percent: 99}}}`, field: "spec.objective.latency.threshold", remedy: "timeoutSeconds, which is 20s"},
 	{what: "the rate beside the limit", written: `spec: {requestsPerSecondPerReplica: 4}`, field: `unknown field "spec.requestsPerSecondPerReplica"`, remedy: "did you mean spec.limit.requestsPerSecondPerReplica?"},
 

@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sluice.dev/sluice/eventing"
 )
 
 // stepBuckets end where something else than slowness is the matter.
@@ -93,7 +95,14 @@ var (
 	behind  = newLimitsBehind()
 )
 
-func init() { prometheus.MustRegister(inForce, behind) }
+func init() {
+	prometheus.MustRegister(inForce, behind)
+	// Losses are there from the start: of a counter that comes with its first one Prometheus sees
+	// no increase.
+	for _, outcome := range []string{"failed", "dropped"} {
+		eventsSent.WithLabelValues(eventing.LimitAppliedType, outcome)
+	}
+}
 
 func newLimitsInForce() *limitsInForce {
 	return &limitsInForce{snapshot{about: prometheus.NewDesc("sluice_limit_requests_per_second",

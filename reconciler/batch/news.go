@@ -37,6 +37,16 @@ var eventsSent = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "CloudEvents about runs, by type and outcome: sent, failed, dropped.",
 }, []string{"type", "outcome"})
 
+// Losses are there from the start: of a counter that comes with its first one Prometheus sees
+// no increase.
+func init() {
+	for _, kind := range []string{eventing.BatchStartedType, eventing.BatchProgressedType, eventing.BatchCompletedType, eventing.BatchFailedType} {
+		for _, outcome := range []string{"failed", "dropped"} {
+			eventsSent.WithLabelValues(kind, outcome)
+		}
+	}
+}
+
 // news are what is told of runs to the Broker, each once, beside the passes: a Broker that is
 // down holds up none. What is lost the status has.
 type news struct {

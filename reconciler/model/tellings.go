@@ -22,6 +22,14 @@ var tunings = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "model.tuned events handed to the Broker, by outcome: sent, failed, dropped (its state isn't kept any more, or it can't be told).",
 }, []string{"outcome"})
 
+// Losses are there from the start: of a counter that comes with its first one Prometheus sees
+// no increase.
+func init() {
+	for _, outcome := range []string{"failed", "dropped"} {
+		tunings.WithLabelValues(outcome)
+	}
+}
+
 // tellings have tunings told to the Broker beside the passes, which wait for none, and know
 // which it was told of that the history doesn't say so of yet.
 type tellings struct {

@@ -43,6 +43,12 @@ var warmed = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "model.warmed events handed to the Broker, by outcome: sent, failed.",
 }, []string{"outcome"})
 
+// Losses are there from the start: of a counter that comes with its first one Prometheus sees
+// no increase.
+func init() {
+	warmed.WithLabelValues("failed")
+}
+
 // Sender hands an event to the Broker.
 type Sender interface {
 	Send(ctx context.Context, event cloudevents.Event) error

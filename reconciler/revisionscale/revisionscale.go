@@ -32,6 +32,12 @@ var events = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "revision.scaled events handed to the Broker, by outcome: sent, failed.",
 }, []string{"outcome"})
 
+// Losses are there from the start: of a counter that comes with its first one Prometheus sees
+// no increase.
+func init() {
+	events.WithLabelValues("failed")
+}
+
 // Sender hands an event to the Broker.
 type Sender interface {
 	Send(ctx context.Context, event cloudevents.Event) error

@@ -25,6 +25,12 @@ var migrated = promauto.NewCounterVec(prometheus.CounterOpts{
 	Help: "gateway.migrated events handed to the Broker, by outcome: sent, failed.",
 }, []string{"outcome"})
 
+// Losses are there from the start: of a counter that comes with its first one Prometheus sees
+// no increase.
+func init() {
+	migrated.WithLabelValues("failed")
+}
+
 // tell makes known what a status that was written has changed. A controller that is
 // killed before it tells doesn't tell later: the status says it all.
 func (r *Reconciler) tell(ctx context.Context, before, after *v1alpha1.Tenant) {

@@ -9,7 +9,7 @@ import (
 // alerts go by how fast the errors that it leaves room for are used up.
 type ObjectiveSpec struct {
 	// Availability is how many in a hundred requests are to be answered with a status below
-	// 500, of all that the limit lets through: from 50 to 99.999, as in 99.9. What the limit
+	// 500, of all that the limit lets through: from 90 to 99.999, as in 99.9. What the limit
 	// refuses is no error.
 	// +optional
 	// +kubebuilder:validation:Schemaless
@@ -26,7 +26,7 @@ type ObjectiveLatency struct {
 	// 100ms, 250ms, 500ms, 1s, 2.5s, 5s, 10s, 30s or 1m, by which requests are counted.
 	Threshold metav1.Duration `json:"threshold"`
 	// Percent is how many in a hundred requests are, of all that the limit lets through: from
-	// 50 to 99.999, as in 99.
+	// 90 to 99.999, as in 99.
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:pruning:PreserveUnknownFields
 	Percent *resource.Quantity `json:"percent"`

@@ -9,10 +9,11 @@ import (
 	"knative.dev/pkg/apis"
 )
 
-// An objective of less than half is none, and one of more nines leaves room for less than an
-// error a day at one request a second, of which no rate can be told.
+// Of a lower objective no error rate is six times what it leaves room for, by which alerts go;
+// a higher one leaves room for less than an error a day at one request a second, of which no
+// rate can be told.
 const (
-	minObjectivePercent = "50"
+	minObjectivePercent = "90"
 	maxObjectivePercent = "99.999"
 )
 
