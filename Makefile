@@ -20,7 +20,7 @@ CLUSTER_ENV := $(CLUSTER_TOOL) env
 endif
 
 # Modules of their own, beside the product's.
-MODULES := . hack/cluster test/images/ranker test/conformance
+MODULES := . hack/cluster hack/dashboards test/images/ranker test/conformance
 
 .PHONY: help
 help: ## list the targets

@@ -273,7 +273,7 @@ func TestRulesByPromtool(t *testing.T) {
 	t.Parallel()
 	promtool := promtool()
 	if promtool == "" {
-		t.Skip("promtool isn't there: hack/cluster builds it with the store prometheus, or name one in PROMTOOL")
+		t.Skip("promtool isn't there: hack/cluster builds it with the store prometheus, or name one in SLUICE_PROMTOOL")
 	}
 	args := []string{"test", "rules"}
 	for path := range testFiles(t) {
@@ -289,7 +289,7 @@ func TestRulesByPromtool(t *testing.T) {
 // promtool is the path of one, "" if there is none: that of the environment, or the newest that
 // hack/cluster has built.
 func promtool() string {
-	if named := os.Getenv("PROMTOOL"); named != "" {
+	if named := os.Getenv("SLUICE_PROMTOOL"); named != "" {
 		return named
 	}
 	cache := os.Getenv("SLUICE_CACHE_DIR")
