@@ -168,6 +168,12 @@ var rules = []rule{
 		but:       []string{"reconciler/apis/sluice"},
 	},
 	{
+		name:      "what Prometheus is shown is read off caches, which are handed in",
+		of:        under("reconciler/exposition"),
+		forbidden: []string{"k8s.io/client-go/", "istio.io/", "knative.dev/serving", "eventing", "reconciler/", "functions/"},
+		but:       []string{"reconciler/apis/"},
+	},
+	{
 		name:      "what records events records anybody's",
 		of:        under("reconciler/recording"),
 		forbidden: []string{"reconciler/"},
