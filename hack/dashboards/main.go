@@ -32,7 +32,10 @@ func write(folder string, b board) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, b.name+".json"), text, 0o644) //nolint:gosec // it is committed, and read by anybody
+	if err := os.WriteFile(filepath.Join(folder, b.name+".json"), text, 0o600); err != nil {
+		return fmt.Errorf("writing: %w", err)
+	}
+	return nil
 }
 
 func marshal(built dashboard.Dashboard) ([]byte, error) {

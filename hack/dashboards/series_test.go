@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -14,6 +14,9 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 )
+
+// errNotAsked is for what the engine never asks of a store.
+var errNotAsked = errors.New("nobody asks for labels")
 
 // memory is a store of series for Prometheus' own engine: what tests say is there, and what
 // rules record.
@@ -52,11 +55,11 @@ func (q querier) Select(_ context.Context, _ bool, _ *storage.SelectHints, match
 }
 
 func (querier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return nil, nil, fmt.Errorf("nobody asks for the values of labels")
+	return nil, nil, errNotAsked
 }
 
 func (querier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return nil, nil, fmt.Errorf("nobody asks for the names of labels")
+	return nil, nil, errNotAsked
 }
 
 func (querier) Close() error { return nil }
