@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -91,10 +92,15 @@ func (l *Ledger) writeOne(ctx context.Context, name types.NamespacedName) {
 		writes.WithLabelValues("written").Inc()
 		k.object = written
 		return
-	case gone(err):
+	case apierrs.IsNotFound(err):
 		writes.WithLabelValues("failed").Inc()
 		l.drop(name)
 		l.Log.Infow("Usage has gone with its namespace", zap.Stringer("model", name))
+		return
+	case apierrs.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		writes.WithLabelValues("failed").Inc()
+		k.book.Again()
+		k.notBefore = l.Clock.Now().Add(account.WriteEvery) // it will have gone
 		return
 	}
 	outcome := "failed"
@@ -106,11 +112,6 @@ func (l *Ledger) writeOne(ctx context.Context, name types.NamespacedName) {
 	k.book.Again()
 	k.notBefore = l.Clock.Now().Add(writeAgain)
 	l.compare(ctx, name, k, status)
-}
-
-// gone is true where a namespace is, or is about to be.
-func gone(err error) bool {
-	return apierrs.IsNotFound(err) || apierrs.HasStatusCause(err, "NamespaceTerminating")
 }
 
 // put writes a status in one update; a Usage that isn't there is made before.
