@@ -141,7 +141,7 @@ func (l *Ledger) failed(f *followed, err error, now time.Time) {
 		f.logged = now
 		l.Log.Warnw("Gateway pod's counters not read; what it counts is seen once it can be again", zap.String("pod", f.pod.Name), zap.Error(err))
 	}
-	if f.closed && f.pod.DeletionTimestamp != nil {
+	if f.pod.DeletionTimestamp != nil {
 		for _, k := range l.books {
 			k.book.Ending(f.pod.UID)
 		}
@@ -163,10 +163,11 @@ func (l *Ledger) gone(uid types.UID, f *followed) {
 	if f.read.IsZero() {
 		return // it never served
 	}
-	unread := now.Sub(f.read)
-	if f.closed {
-		unread = f.failed.Sub(f.read)
+	end := ended(f.pod, now) // in whole seconds
+	if f.closed && f.failed.Before(end) {
+		end = f.failed
 	}
+	unread := end.Sub(f.read)
 	if unread <= certainWithin {
 		unread = 0
 	}

@@ -90,6 +90,9 @@ type seen struct {
 	model   types.NamespacedName
 	pod     *corev1.Pod
 	changes []split.Change
+	// beyond is what it used of CPU, in seconds, beside its containers as they are now: those that were
+	// started again, and what holds them together.
+	beyond float64
 }
 
 // New returns a ledger that asks kubelets through a client, which has to know whom to trust.

@@ -389,11 +389,11 @@ pod_cpu_usage_seconds_total{namespace="team",pod="p"} 1.5 1796096290000
 	p := types.NamespacedName{Namespace: "team", Name: "p"}
 	wanted := func(name types.NamespacedName) bool { return name == p }
 	got, err := parseResources(strings.NewReader(text), wanted)
-	if err != nil || len(got) != 1 || got[p].cpu() != 1750 || got[p].memory != 3e7 {
+	if err != nil || len(got) != 1 || got[p].cpu(0.25) != 2000 || got[p].memory != 3e7 {
 		t.Errorf("read %+v, %v", got, err)
 	}
 	got, err = parseResources(strings.NewReader(strings.ReplaceAll(text, "1.5 ", "2.5 ")), wanted)
-	if err != nil || got[p].cpu() != 2500 {
+	if err != nil || got[p].cpu(0) != 2500 {
 		t.Errorf("read %+v, %v", got, err)
 	}
 }

@@ -17,8 +17,7 @@ import (
 
 const (
 	// containerCPU and podCPU are what the kubelet says that containers, and pods in all, have used since
-	// their start. It asks for containers' as it is asked; pods' are up to some 15 s old, but have what
-	// containers used that were started again.
+	// their start: each of them as it looked last, at its own time, which is up to some 15 s ago.
 	containerCPU, podCPU = "container_cpu_usage_seconds_total", "pod_cpu_usage_seconds_total"
 	containerMemory      = "container_memory_working_set_bytes"
 	// thousandths of a second.
@@ -32,9 +31,11 @@ type resources struct {
 	memory          float64
 }
 
-// cpu is what a pod has used, at least: both are, and neither is more.
-func (r resources) cpu() v1alpha1.Amount {
-	return v1alpha1.Amount(max(r.containers, r.pod) * thousandths)
+// cpu is what a pod has used, at least: what is said of it, or what its containers have, and beyond
+// that what was seen that they hadn't. Neither is more than there was: what others than the containers
+// of now used only grows, and what is said of the pod less what is said of these is no more than that.
+func (r resources) cpu(beyond float64) v1alpha1.Amount {
+	return v1alpha1.Amount(max(r.containers+beyond, r.pod) * thousandths)
 }
 
 // resourcesAt reads what a node's kubelet says of those pods that are wanted.

@@ -168,12 +168,14 @@ func (l *Ledger) readNode(ctx context.Context, name string, pods []*corev1.Pod) 
 	defer l.mu.Unlock()
 	now, replicas := l.Clock.Now(), map[types.NamespacedName][]account.Replica{}
 	for _, pod := range pods {
-		var changes []split.Change
-		if s := l.replicas[pod.UID]; s != nil {
-			changes = s.changes
+		s := l.replicas[pod.UID]
+		if s == nil {
+			s = &seen{model: modelOf(pod), pod: pod}
+			l.replicas[pod.UID] = s
 		}
-		r, uses := replicaOf(pod, changes), used[nameOf(pod)]
-		r.At, r.CPU, r.Memory = now, uses.cpu(), int64(uses.memory)
+		r, uses := replicaOf(pod, s.changes), used[nameOf(pod)]
+		s.beyond = max(s.beyond, uses.pod-uses.containers)
+		r.At, r.CPU, r.Memory = now, uses.cpu(s.beyond), int64(uses.memory)
 		replicas[modelOf(pod)] = append(replicas[modelOf(pod)], r)
 	}
 	return replicas, nil

@@ -127,7 +127,8 @@ func TestRequestsAddUp(t *testing.T) {
 				b.write(now)
 				b.send(t, false)
 				b.crash()
-			case "restart": // read last when nothing was under way, as a pod that ends is
+			case "restart": // read last when nothing was under way, as a pod that ends is, and not just begun
+				now = now.Add(2 * slack)
 				b.Gateway(now, e.reading(now))
 				b.write(now)
 				again := start(e.uid, now.Add(time.Second))

@@ -33,6 +33,8 @@ type Book struct {
 	open *v1alpha1.UsageReport
 	// dirty is true if there is something else to write, and urgent if it would be lost with us.
 	dirty, urgent bool
+	// fresh are the gateway pods that counted something since the last write.
+	fresh map[types.UID]bool
 	// activity are the requests since replicas were accounted.
 	activity activity
 	// known is the minute of the newest event that was there when the book was opened: which of these
@@ -44,7 +46,7 @@ type Book struct {
 
 // Open goes on from a status as it was written.
 func Open(status *v1alpha1.UsageStatus) *Book {
-	b := &Book{status: *status.DeepCopy(), activity: activity{ended: map[string]bool{}}}
+	b := &Book{status: *status.DeepCopy(), fresh: map[types.UID]bool{}, activity: activity{ended: map[string]bool{}}}
 	if b.status.Accounted.Minute != nil {
 		b.known = b.status.Accounted.Minute.Time
 	}
@@ -71,7 +73,7 @@ func (b *Book) Owner(model types.UID, tenant string) {
 func (b *Book) Close(now time.Time) *v1alpha1.UsageStatus {
 	b.closeOpen(now)
 	b.status.Accounted.At = metav1.NewMicroTime(now)
-	b.dirty, b.urgent = false, false
+	b.dirty, b.urgent, b.fresh = false, false, map[types.UID]bool{}
 	return b.status.DeepCopy()
 }
 

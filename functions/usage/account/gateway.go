@@ -64,7 +64,7 @@ func (b *Book) Gateway(now time.Time, r Reading) {
 		if came == (v1alpha1.UsageRequests{}) {
 			continue
 		}
-		b.activity.ended[row.Revision] = true
+		b.activity.ended[row.Revision], b.fresh[r.UID] = true, true
 		b.add(now, v1alpha1.RevisionUsage{Revision: b.rowOf(row.Revision), UsageSums: v1alpha1.UsageSums{Requests: came}}, 0)
 	}
 }
@@ -82,12 +82,8 @@ func (b *Book) Baseline(now time.Time, r Reading) {
 	b.bound()
 }
 
-// Ending has what a gateway pod counted be written soon, as the pod ends.
-func (b *Book) Ending(pod types.UID) {
-	if b.open != nil && slices.ContainsFunc(b.status.Accounted.Gateways, func(g v1alpha1.GatewayPodAccount) bool { return g.UID == pod }) {
-		b.urgent = true
-	}
-}
+// Ending has what a gateway pod counted be written at once: it can't be read again.
+func (b *Book) Ending(pod types.UID) { b.urgent = b.urgent || b.fresh[pod] }
 
 // Gone says that a gateway pod is there no more, and for how long before nobody read it. It is true if
 // all was seen that the pod counted.
@@ -105,8 +101,8 @@ func (b *Book) Gone(now time.Time, pod types.UID, unread time.Duration) bool {
 	}
 	b.missed(now, missed)
 	b.status.Accounted.Gateways = slices.Delete(b.status.Accounted.Gateways, at, at+1)
-	// What it counted can't be read again.
-	b.dirty, b.urgent = true, b.urgent || b.open != nil
+	b.Ending(pod)
+	b.dirty = true
 	return certain
 }
 
