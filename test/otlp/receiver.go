@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -111,11 +112,11 @@ func texts(attributes []*common.KeyValue) map[string]string {
 		case *common.AnyValue_StringValue:
 			out[a.Key] = value.StringValue
 		case *common.AnyValue_IntValue:
-			out[a.Key] = fmt.Sprint(value.IntValue)
+			out[a.Key] = strconv.FormatInt(value.IntValue, 10)
 		case *common.AnyValue_DoubleValue:
 			out[a.Key] = fmt.Sprint(value.DoubleValue)
 		case *common.AnyValue_BoolValue:
-			out[a.Key] = fmt.Sprint(value.BoolValue)
+			out[a.Key] = strconv.FormatBool(value.BoolValue)
 		default:
 			out[a.Key] = a.GetValue().String()
 		}

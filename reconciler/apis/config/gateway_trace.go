@@ -55,7 +55,7 @@ func (g *Gateway) validateTraces() error {
 func hostPort(address string) (string, uint32, error) {
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, fmt.Errorf("it is no host:port")
+		return "", 0, errors.New("it is no host:port")
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {

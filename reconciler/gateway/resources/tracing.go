@@ -134,7 +134,6 @@ func traceCluster(gw Gateway) ([]*istiov1api.EnvoyFilter_EnvoyConfigObjectPatch,
 		Name:                 traceClusterName,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS},
 		ConnectTimeout:       durationpb.New(connectWithin),
-		RespectDnsTtl:        true,
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
 			ClusterName: traceClusterName,
 			Endpoints:   []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{endpoint(gw.Traces)}}},
