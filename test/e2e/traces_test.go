@@ -61,7 +61,7 @@ func TestTraces(t *testing.T) {
 	}))
 	endpoint := s.serving("m")
 	s.until(time.Minute, "gateways to trace", func(ctx context.Context) (string, error) {
-		trace, _, err := s.asked(ctx, endpoint)
+		trace, _, err := s.asked(ctx, endpoint, "00")
 		if err != nil {
 			return err.Error(), nil
 		}
@@ -81,6 +81,16 @@ func TestTraces(t *testing.T) {
 	s.atRest("m")
 	s.oneTrace(receiver, endpoint, "sluice-gateway", "activator", "m")
 	checkSecrets(t, receiver.Spans())
+
+	// A caller outside who traces all that he sends doesn't have all of it traced here.
+	s.configureAll(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("0.000001")})
+	s.until(time.Minute, "a caller's flag to be ours to choose", func(ctx context.Context) (string, error) {
+		trace, got, err := s.asked(ctx, endpoint, "01")
+		if err == nil && strings.HasPrefix(got, "00-"+trace+"-") && strings.HasSuffix(got, "-00") {
+			return "", nil
+		}
+		return fmt.Sprintf("of trace %s the model was told %q, %v", trace, got, err), nil
+	})
 }
 
 // traceTo has gateways, Knative and Sluice itself send all of their spans to a receiver, for as long as the test.
@@ -164,9 +174,9 @@ func (s *stage) restartTraced() {
 	}
 }
 
-// asked asks the ranker as a caller who traces, with a secret where callers have theirs, and
+// asked asks the ranker as a caller who traces, sampled or not by his flag, with a secret where callers have theirs, and
 // returns his trace and span, and what the model was told of them.
-func (s *stage) asked(ctx context.Context, endpoint platform.Endpoint) (trace, got string, err error) {
+func (s *stage) asked(ctx context.Context, endpoint platform.Endpoint, flag string) (trace, got string, err error) {
 	id := make([]byte, 24)
 	_, _ = rand.Read(id)
 	trace, span := hex.EncodeToString(id[:16]), hex.EncodeToString(id[16:])
@@ -177,7 +187,7 @@ func (s *stage) asked(ctx context.Context, endpoint platform.Endpoint) (trace, g
 		return trace, "", err
 	}
 	for name, value := range map[string]string{
-		"Traceparent": "00-" + trace + "-" + span + "-00", "Authorization": "Bearer " + secret, "Cookie": "session=" + secret,
+		"Traceparent": "00-" + trace + "-" + span + "-" + flag, "Authorization": "Bearer " + secret, "Cookie": "session=" + secret,
 		"X-Client-Trace-Id": secret, "X-Envoy-Downstream-Service-Cluster": secret, "Content-Type": "application/json",
 	} {
 		request.Header.Set(name, value)
@@ -197,7 +207,7 @@ func (s *stage) asked(ctx context.Context, endpoint platform.Endpoint) (trace, g
 // comes from the one before, and that the model was told of it.
 func (s *stage) oneTrace(receiver *otlp.Receiver, endpoint platform.Endpoint, services ...string) {
 	s.Helper()
-	trace, got, err := s.asked(s.Context(), endpoint)
+	trace, got, err := s.asked(s.Context(), endpoint, "00")
 	if err != nil {
 		s.Fatal(err)
 	}
