@@ -7,18 +7,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice"
@@ -30,8 +26,6 @@ import (
 const (
 	// tracedWithin bounds the way of spans: Envoy sends what it has every five seconds, the SDK too.
 	tracedWithin = 30 * time.Second
-	// observability is what Sluice's and Knative's processes read as they start.
-	observability = "config-observability"
 	// secret is what a caller keeps to himself.
 	secret = "s3cr3t-of-a-caller"
 )
@@ -91,87 +85,6 @@ func TestTraces(t *testing.T) {
 		}
 		return fmt.Sprintf("of trace %s the model was told %q, %v", trace, got, err), nil
 	})
-}
-
-// traceTo has gateways, Knative and Sluice itself send all of their spans to a receiver, for as long as the test.
-func (s *stage) traceTo(receiver *otlp.Receiver) {
-	s.Helper()
-	url := ptr.String("http://" + receiver.Address())
-	s.configureAll(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("1"), "trace-endpoint": ptr.String(receiver.Address())})
-	// Below 1, so that it goes by what the gateway chose.
-	knative := s.configureAll(servingNamespace, observability, traceKeys(ptr.String("grpc"), url, ptr.String("0.01")))
-	own := s.configureAll(sluice.SystemNamespace, observability, traceKeys(ptr.String("grpc"), url, ptr.String("1")))
-	s.Cleanup(func() {
-		knative()
-		own()
-		s.restartTraced()
-	})
-	s.restartTraced()
-}
-
-func traceKeys(protocol, endpoint, rate *string) map[string]*string {
-	return map[string]*string{"tracing-protocol": protocol, "tracing-endpoint": endpoint, "tracing-sampling-rate": rate}
-}
-
-// configureAll sets keys of a ConfigMap together, since one without another may be refused, and
-// returns what puts them back, which happens at the test's end anyway.
-func (s *stage) configureAll(namespace, name string, keys map[string]*string) (restore func()) {
-	s.Helper()
-	configMaps := s.Kube.CoreV1().ConfigMaps(namespace)
-	present, err := configMaps.Get(s.Context(), name, metav1.GetOptions{})
-	if err != nil {
-		s.Fatal(err)
-	}
-	before := map[string]*string{}
-	for key := range keys {
-		if value, ok := present.Data[key]; ok {
-			before[key] = &value
-		} else {
-			before[key] = nil
-		}
-	}
-	set := func(keys map[string]*string) {
-		merge, err := json.Marshal(map[string]any{"data": keys})
-		if err == nil {
-			_, err = configMaps.Patch(context.Background(), name, types.MergePatchType, merge, metav1.PatchOptions{})
-		}
-		if err != nil {
-			s.Fatalf("setting ConfigMap %s/%s: %v", namespace, name, err)
-		}
-	}
-	restore = sync.OnceFunc(func() { set(before) })
-	s.Cleanup(restore)
-	set(keys)
-	return restore
-}
-
-// restartTraced restarts what reads its settings of traces as it starts.
-func (s *stage) restartTraced() {
-	s.Helper()
-	all := []types.NamespacedName{
-		{Namespace: servingNamespace, Name: "activator"}, {Namespace: sluice.SystemNamespace, Name: "controller"}, {Namespace: sluice.SystemNamespace, Name: limiter},
-	}
-	ctx := context.Background()
-	merge := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"sluice.dev/restarted": %q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	for _, d := range all {
-		if _, err := s.Kube.AppsV1().Deployments(d.Namespace).Patch(ctx, d.Name, types.MergePatchType, []byte(merge), metav1.PatchOptions{}); err != nil {
-			s.Fatalf("restarting %s: %v", d, err)
-		}
-	}
-	for _, d := range all {
-		if err := platform.Until(ctx, restored, fmt.Sprintf("%s to have restarted", d), func(ctx context.Context) (string, error) {
-			now, err := s.Kube.AppsV1().Deployments(d.Namespace).Get(ctx, d.Name, metav1.GetOptions{})
-			if err != nil {
-				return "", err
-			}
-			if st := now.Status; st.ObservedGeneration < now.Generation || st.UpdatedReplicas != *now.Spec.Replicas || st.Replicas != st.UpdatedReplicas || st.AvailableReplicas != st.Replicas {
-				return fmt.Sprintf("%+v", st), nil
-			}
-			return "", nil
-		}); err != nil {
-			s.Error(err)
-		}
-	}
 }
 
 // asked asks the ranker as a caller who traces, sampled or not by his flag, with a secret where callers have theirs, and
