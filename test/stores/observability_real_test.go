@@ -159,7 +159,7 @@ func TestJaegerTakesOTLP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer connection.Close()
+	t.Cleanup(func() { _ = connection.Close() })
 	trace, first, second := random(t, 16), random(t, 8), random(t, 8)
 	if spans, err := store.Trace(t.Context(), hex.EncodeToString(trace)); err != nil || len(spans) > 0 {
 		t.Fatalf("before it is there it has %v, %v", spans, err)
