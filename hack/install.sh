@@ -4,7 +4,8 @@
 #   SLUICE_REPLICAS          pods of webhook, limiter and controller each, 1 by default
 #   SLUICE_QUEUE_PROXY       true for Sluice's queue-proxy instead of Knative's
 #   SLUICE_BATCH             true for kind Batch, and what runs it
-#   SLUICE_OBSERVABILITY     true for what collects metrics and logs, and adds up usage
+#   SLUICE_OBSERVABILITY     true for the collectors of logs, metrics and traces, and what adds up usage
+#   SLUICE_POD_LOGS          where nodes keep pods' logs, /var/log/pods by default
 #   SLUICE_NETWORK_POLICIES  true for NetworkPolicies around Sluice's own pods
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -41,8 +42,12 @@ manifests=$(quiet resolve "${sources[@]}")
 manifests=${manifests//replicas: 1$'\n'/replicas: ${replicas}$'\n'}
 batch=
 if [[ "${SLUICE_BATCH:-}" == true ]]; then batch=$(quiet resolve -f config/batch); fi
+
 observability=
-if [[ "${SLUICE_OBSERVABILITY:-}" == true ]]; then observability=$(quiet resolve -f config/observability); fi
+if [[ "${SLUICE_OBSERVABILITY:-}" == true ]]; then
+  observability=$(quiet resolve -f config/observability)
+  observability=${observability//path: \/var\/log\/pods/path: ${SLUICE_POD_LOGS:-/var/log/pods}}
+fi
 
 echo "Sluice: installing"
 if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_queue_proxy; fi
@@ -67,9 +72,10 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
   fi
   # What was used stays, with its kind; nobody adds to it.
   if [[ -n "${observability}" ]]; then
+    apply -f config/observability/100-namespace.yaml
     apply -f - <<<"${observability}"
   else
-    kubectl delete --ignore-not-found -f config/observability/510-usage.yaml -f config/observability/210-usage-rbac.yaml
+    kubectl delete --ignore-not-found -f config/observability
   fi
   # Where nobody authenticates, policies about it would keep the Broker from being Ready.
   features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
@@ -89,7 +95,10 @@ echo "Sluice: waiting until it is up"
 {
   kubectl -n sluice-system rollout status --timeout=180s deployment/webhook deployment/limiter deployment/controller
   if [[ -n "${batch}" ]]; then kubectl -n sluice-system rollout status --timeout=180s deployment/batch; fi
-  if [[ -n "${observability}" ]]; then kubectl -n sluice-system rollout status --timeout=180s deployment/usage; fi
+  if [[ -n "${observability}" ]]; then
+    kubectl -n sluice-system rollout status --timeout=180s deployment/usage deployment/collector-gateway
+    kubectl -n sluice-agents rollout status --timeout=180s daemonset/collector-agent
+  fi
   kubectl -n sluice-system wait --for=condition=Ready --timeout=120s broker/sluice trigger/limiter
   # The controller makes the gateway once the limiter has written its slots.
   kubectl -n sluice-gateways wait --for=create --timeout=60s deployment/shared

@@ -201,6 +201,7 @@ restore_queue_proxy
 if kubectl get crd eventpolicies.eventing.knative.dev >/dev/null 2>&1; then remove -f config/eventing-authenticated; fi
 remove -f config/eventing
 remove -f config/batch -f config/batch/crds
+# What agents had still to send stays on the nodes, in /var/lib/sluice/collector.
 remove -f config/observability -f config/observability/crds
 remove -f config/core/crds
 # As of the gateways' pods below.

@@ -241,5 +241,6 @@ export KO_DEFAULTBASEIMAGE='%s'
 export SLUICE_INSECURE_REGISTRY='--insecure-registry'
 export SLUICE_QUEUE_PROXY='true'
 export SLUICE_BATCH='true'
-`, s.layout.Kubeconfig("admin"), s.layout.Tools(), layout.Registry, s.images.base) + s.storeEnv()
+export SLUICE_POD_LOGS='%s'
+`, s.layout.Kubeconfig("admin"), s.layout.Tools(), layout.Registry, s.images.base, s.layout.PodLogs()) + s.storeEnv()
 }
