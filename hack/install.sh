@@ -75,7 +75,7 @@ if [[ "${SLUICE_QUEUE_PROXY:-}" == true ]]; then note_queue_proxy; else restore_
     apply -f config/observability/100-namespace.yaml
     apply -f - <<<"${observability}"
   else
-    kubectl delete --ignore-not-found -f config/observability
+    for left in config/observability/{100,210,400,500,510}-*.yaml; do kubectl delete --ignore-not-found -f "${left}"; done
   fi
   # Where nobody authenticates, policies about it would keep the Broker from being Ready.
   features=$(kubectl -n knative-eventing get configmap config-features -o jsonpath='{.data.authentication-oidc}')
