@@ -62,7 +62,17 @@ func (l Line) Labels(see func(name, value []byte)) {
 	}
 }
 
-// Value is what was counted. When that was may follow, which isn't read.
+// Millis is when that was, in milliseconds since 1970; 0 where it isn't said.
+func (l Line) Millis() int64 {
+	_, at, _ := bytes.Cut(bytes.TrimSpace(l.value), []byte(" "))
+	millis, err := strconv.ParseInt(string(at), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return millis
+}
+
+// Value is what was counted.
 func (l Line) Value() (float64, error) {
 	number, _, _ := bytes.Cut(bytes.TrimSpace(l.value), []byte(" "))
 	value, err := strconv.ParseFloat(string(number), 64)

@@ -53,11 +53,28 @@ pod_cpu_usage_seconds_total{namespace="team",pod="p"} 1.5 1796096290000
 	p := types.NamespacedName{Namespace: "team", Name: "p"}
 	wanted := func(name types.NamespacedName) bool { return name == p }
 	got, err := parseResources(strings.NewReader(text), wanted)
-	if err != nil || len(got) != 1 || got[p].cpu(0.25) != 2000 || got[p].memory != 3e7 {
+	if err != nil || len(got) != 1 || got[p].cpu(0.25) != 2000 || got[p].beyond() != 0 || got[p].memory != 3e7 {
 		t.Errorf("read %+v, %v", got, err)
 	}
 	got, err = parseResources(strings.NewReader(strings.ReplaceAll(text, "1.5 ", "2.5 ")), wanted)
-	if err != nil || got[p].cpu(0) != 2500 {
+	if err != nil || got[p].cpu(0) != 2500 || got[p].beyond() != 0.75 {
 		t.Errorf("read %+v, %v", got, err)
+	}
+}
+
+// A look at the pod that is newer than one at its containers has what these used since.
+func TestBeyondTakesOlderLooks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		used resources
+		want float64
+	}{
+		"older":  {resources{containers: 2, pod: 2.5, containersAt: 20, podAt: 10}, 0.5},
+		"newer":  {resources{containers: 2, pod: 2.5, containersAt: 10, podAt: 20}, 0},
+		"unsaid": {resources{containers: 2, pod: 2.5}, 0},
+		"less":   {resources{containers: 2, pod: 1.5, containersAt: 20, podAt: 10}, 0},
+	} {
+		if got := tt.used.beyond(); got != tt.want {
+			t.Errorf("%s: %g, want %g", name, got, tt.want)
+		}
 	}
 }

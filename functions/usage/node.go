@@ -29,6 +29,18 @@ type resources struct {
 	// containers is the sum of what its containers used, pod what it used in all.
 	containers, pod float64
 	memory          float64
+	// containersAt is when the kubelet looked at the container that it looked at longest ago, podAt when at
+	// the pod, in milliseconds.
+	containersAt, podAt int64
+}
+
+// beyond is what a pod has used beside the containers of now, at least. It takes a look at the pod that isn't
+// newer than those at its containers: else what these used in between would be in it.
+func (r resources) beyond() float64 {
+	if r.podAt == 0 || r.podAt > r.containersAt {
+		return 0
+	}
+	return max(0, r.pod-r.containers)
 }
 
 // cpu is what a pod has used, at least: what is said of it, or what its containers have, and beyond
@@ -79,8 +91,11 @@ func parseResources(text io.Reader, wanted func(types.NamespacedName) bool) (map
 		switch {
 		case bytes.Equal(line.Metric, []byte(containerCPU)):
 			r.containers += value
+			if at := line.Millis(); r.containersAt == 0 || at < r.containersAt {
+				r.containersAt = at
+			}
 		case bytes.Equal(line.Metric, []byte(podCPU)):
-			r.pod = value
+			r.pod, r.podAt = value, line.Millis()
 		default:
 			r.memory += value
 		}

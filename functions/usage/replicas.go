@@ -174,7 +174,7 @@ func (l *Ledger) readNode(ctx context.Context, name string, pods []*corev1.Pod) 
 			l.replicas[pod.UID] = s
 		}
 		r, uses := replicaOf(pod, s.changes), used[nameOf(pod)]
-		s.beyond = max(s.beyond, uses.pod-uses.containers)
+		s.beyond = max(s.beyond, uses.beyond())
 		r.At, r.CPU, r.Memory = now, uses.cpu(s.beyond), int64(uses.memory)
 		replicas[modelOf(pod)] = append(replicas[modelOf(pod)], r)
 	}
