@@ -18,8 +18,17 @@ type podLogs struct {
 
 func newPodLogs(t *testing.T) *podLogs {
 	t.Helper()
-	dir := t.TempDir()
-	folder := filepath.Join(dir, "sluice-gateways_shared-7c9f76c94f-g9t99_6ecd9c3d-56d9-465a-b382-c408557fcbaf", "istio-proxy")
+	return podLogsOf(t, t.TempDir(), "sluice-gateways_shared-7c9f76c94f-g9t99_6ecd9c3d-56d9-465a-b382-c408557fcbaf")
+}
+
+// another is the log of one more pod.
+func (p *podLogs) another() *podLogs {
+	return podLogsOf(p.t, p.dir, "sluice-gateways_shared-7c9f76c94f-x2x2x_7ecd9c3d-56d9-465a-b382-c408557fcbaf")
+}
+
+func podLogsOf(t *testing.T, dir, pod string) *podLogs {
+	t.Helper()
+	folder := filepath.Join(dir, pod, "istio-proxy")
 	if err := os.MkdirAll(folder, 0o750); err != nil {
 		t.Fatal(err)
 	}
