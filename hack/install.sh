@@ -45,7 +45,10 @@ if [[ "${SLUICE_BATCH:-}" == true ]]; then batch=$(quiet resolve -f config/batch
 
 observability=
 if [[ "${SLUICE_OBSERVABILITY:-}" == true ]]; then
-  observability=$(quiet resolve -f config/observability)
+  # Of a module of its own, which ko builds in its folder alone.
+  collector=$(hack/build-image.sh ./cmd/collector)
+  observability=$(awk 'FNR == 1 { print "---" } 1' config/observability/*.yaml)
+  observability=$(quiet resolve -f - <<<"${observability//ko:\/\/sluice.dev\/sluice\/cmd\/collector/${collector}}")
   observability=${observability//path: \/var\/log\/pods/path: ${SLUICE_POD_LOGS:-/var/log/pods}}
 fi
 
