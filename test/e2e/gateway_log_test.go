@@ -32,8 +32,8 @@ const (
 	logSchema = "../../docs/gateway-log.schema.json"
 	// loggedWithin bounds the wait for a line: Envoy writes them once a second.
 	loggedWithin = 15 * time.Second
-	// secret is what no line may have.
-	secret = "hunter2-5fe9c1"
+	// loggedSecret is what no line may have.
+	loggedSecret = "hunter2-5fe9c1"
 )
 
 // gatewayLog is what the pods of a gateway log from now on of the requests to a namespace.
@@ -223,7 +223,7 @@ func TestGatewayLog(t *testing.T) {
 		want    int
 		check   func(logLine) bool
 	}{
-		{get("/hello?password="+secret, "Authorization: Bearer "+secret, "Cookie: session="+secret, "X-Api-Key: "+secret), 200,
+		{get("/hello?password="+loggedSecret, "Authorization: Bearer "+loggedSecret, "Cookie: session="+loggedSecret, "X-Api-Key: "+loggedSecret), 200,
 			func(l logLine) bool { return l.Path == "/hello" && l.Limit == "admitted" && l.Sent > 0 }},
 		{get("/nowhere"), 404, func(l logLine) bool { return l.Details == "via_upstream" }},
 		{get("/failure"), 500, func(l logLine) bool { return l.Limit == "admitted" }},
@@ -231,7 +231,7 @@ func TestGatewayLog(t *testing.T) {
 		{get("/hello", "User-Agent: <b>\"\\ \t{\"code\":1}"), 200, func(l logLine) bool { return l.UserAgent == "<b>\"\\ \t{\"code\":1}" }},
 		{get("/hello", "User-Agent: \xff\xfe\xc3("), 200, func(l logLine) bool { return l.UserAgent != "" && !strings.Contains(l.UserAgent, "\xff") }},
 		{get("/hello", "User-Agent: "+long), 200, func(l logLine) bool { return l.UserAgent == long[:128] }},
-		{get("/%0a%0d%22%3Cscript%3E\"<b>?x=%0a" + secret), 404, func(l logLine) bool { return l.Path == "/%0a%0d%22%3Cscript%3E%22%3Cb%3E" }},
+		{get("/%0a%0d%22%3Cscript%3E\"<b>?x=%0a" + loggedSecret), 404, func(l logLine) bool { return l.Path == "/%0a%0d%22%3Cscript%3E%22%3Cb%3E" }},
 		{get("/" + long), 404, func(l logLine) bool { return len(l.Path) == 256 }},
 		{get("/hello", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), 200,
 			func(l logLine) bool { return strings.Contains(l.Traceparent, "0af7651916cd43dd8448eb211c80319c") }},
@@ -307,7 +307,7 @@ func (l *gatewayLog) addsUp(before map[string]map[gateway.Outcome]int) {
 		lines := map[gateway.Outcome]int{}
 		for _, line := range l.of(modelName, l.count(modelName)) {
 			lines[line.outcome()]++
-			if strings.Contains(line.whole, secret) {
+			if strings.Contains(line.whole, loggedSecret) {
 				l.Errorf("a line has a secret: %s", line.whole)
 			}
 		}

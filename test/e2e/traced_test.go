@@ -18,8 +18,8 @@ import (
 	"sluice.dev/sluice/test/platform"
 )
 
-// observability is what Sluice's and Knative's processes read as they start.
-const observability = "config-observability"
+// traceConfig is what Sluice's and Knative's processes read as they start.
+const traceConfig = "config-observability"
 
 // traceTo has gateways, Knative and Sluice itself send all of their spans to a receiver, for as long as the test.
 func (s *stage) traceTo(receiver *otlp.Receiver) {
@@ -27,8 +27,8 @@ func (s *stage) traceTo(receiver *otlp.Receiver) {
 	url := ptr.String("http://" + receiver.Address())
 	s.configureAll(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("1"), "trace-endpoint": ptr.String(receiver.Address())})
 	// Below 1, so that it goes by what the gateway chose.
-	knative := s.configureAll(servingNamespace, observability, traceKeys(ptr.String("grpc"), url, ptr.String("0.01")))
-	own := s.configureAll(sluice.SystemNamespace, observability, traceKeys(ptr.String("grpc"), url, ptr.String("1")))
+	knative := s.configureAll(servingNamespace, traceConfig, traceKeys(ptr.String("grpc"), url, ptr.String("0.01")))
+	own := s.configureAll(sluice.SystemNamespace, traceConfig, traceKeys(ptr.String("grpc"), url, ptr.String("1")))
 	s.Cleanup(func() {
 		knative()
 		own()
