@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -60,7 +59,7 @@ func TestRequestsAreCountedFromTheLog(t *testing.T) {
 		}
 		byLog = s.sumOf(sluice.SystemNamespace, "app.kubernetes.io/component=collector-gateway", requestsPort, "sluice_model_requests_total", labels)
 		byEnvoy = s.sumOf(gateway.Namespace, "sluice.dev/gateway=shared", envoyPort, "envoy_istio_sluice_ended",
-			map[string]string{"route": fmt.Sprintf("%s/%s", s.namespace, "counted")})
+			map[string]string{"route": "/" + s.namespace + ".counted"})
 		select {
 		case <-t.Context().Done():
 		case <-time.After(time.Second):
