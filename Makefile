@@ -61,6 +61,7 @@ uninstall: ## take Sluice out again: its Models too, or SLUICE_HANDOVER=<ingress
 	hack/uninstall.sh
 
 .PHONY: test-e2e
+test-e2e: export SLUICE_OBSERVABILITY := true
 test-e2e: install ## run the end-to-end tests on the local stack
 	@eval "$$($(CLUSTER_ENV))"
 	RANKER_IMAGE=$$(hack/build-image.sh ./test/images/ranker)
@@ -155,6 +156,15 @@ bench-tuning: install ## measure how soon a tuning has its effect, and hold what
 	@eval "$$($(CLUSTER_ENV))"
 	image=$$(hack/build-image.sh ./test/images/streams)
 	go run -trimpath ./test/bench/tuning -streams "$$image"
+
+.PHONY: bench-observability
+bench-observability: export SLUICE_OBSERVABILITY := true
+bench-observability: install ## measure what it costs a request to be seen, how soon it is, and whether it adds up
+	@eval "$$($(CLUSTER_ENV))"
+	[[ -z "$$SLUICE_CLUSTER" ]] || "$$SLUICE_CLUSTER" up prometheus victorialogs
+	ranker=$$(hack/build-image.sh ./test/images/ranker)
+	lines=$$(hack/build-image.sh ./test/images/gatewaylog)
+	go run -trimpath ./test/bench/observability -image "$$ranker" -lines "$$lines"
 
 .PHONY: soak-tuning
 soak-tuning: install ## twenty traces of five minutes, predicted and then run

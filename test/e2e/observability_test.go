@@ -30,6 +30,7 @@ var paths = map[int]string{requestsPort: "/metrics", envoyPort: "/stats/promethe
 
 // What the collector counts of a Model by the gateways' logs is what Envoy counts of it, and all that was sent.
 func TestRequestsAreCountedFromTheLog(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	if _, err := s.Kube.AppsV1().Deployments(sluice.SystemNamespace).Get(t.Context(), "collector-gateway", metav1.GetOptions{}); apierrs.IsNotFound(err) {
 		t.Skip("Sluice is installed without SLUICE_OBSERVABILITY=true")
