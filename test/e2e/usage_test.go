@@ -111,6 +111,9 @@ func TestUsageAddsUp(t *testing.T) {
 	told.addUp()
 }
 
+// leads bounds the wait for a lease to be another's, once its holder has ended.
+const leads = time.Minute
+
 // twoGatewayPods has the shared gateway have two pods until the test ends.
 func (s *stage) twoGatewayPods() {
 	s.Helper()
@@ -132,17 +135,22 @@ func (s *stage) usedFor(d time.Duration) {
 	})
 }
 
-// killLeader ends the pod that leads, without a word, and waits for another to be there.
+// killLeader ends the pod that leads, without a word, and waits for another to be there. One that ended
+// so before may hold its lease for a while yet.
 func (s *stage) killLeader(component string) {
 	s.Helper()
-	lease, err := s.Kube.CoordinationV1().Leases(sluice.SystemNamespace).Get(s.Context(), component, metav1.GetOptions{})
-	if err != nil {
-		s.Fatal("getting a lease:", err)
-	}
-	holder := ptr.StringValue(lease.Spec.HolderIdentity)
-	if err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).Delete(s.Context(), holder, metav1.DeleteOptions{GracePeriodSeconds: ptr.Int64(0)}); err != nil {
-		s.Fatalf("killing %s: %v", holder, err)
-	}
+	s.until(leads, component+" to have a leader", func(ctx context.Context) (string, error) {
+		lease, err := s.Kube.CoordinationV1().Leases(sluice.SystemNamespace).Get(ctx, component, metav1.GetOptions{})
+		if err != nil {
+			return "", fmt.Errorf("getting a lease: %w", err)
+		}
+		holder := ptr.StringValue(lease.Spec.HolderIdentity)
+		err = s.Kube.CoreV1().Pods(sluice.SystemNamespace).Delete(ctx, holder, metav1.DeleteOptions{GracePeriodSeconds: ptr.Int64(0)})
+		if apierrs.IsNotFound(err) {
+			return "it was " + holder + ", which is gone", nil
+		}
+		return "", err
+	})
 	s.scaled(sluice.SystemNamespace, component, 1)
 }
 

@@ -185,7 +185,7 @@ func (s *site) installed() {
 	s.Helper()
 	got := s.run(`kubectl -n sluice-system get deployments/controller deployments/limiter deployments/webhook -o jsonpath='{range .items[*]}{.metadata.name} {.status.readyReplicas} {end}' &&
 		kubectl -n sluice-system get networkpolicies -o jsonpath='{range .items[*]}{.metadata.name} {end}'`)
-	if want := "controller 2 limiter 2 webhook 2 batch controller limiter sluice webhook"; got != want {
+	if want := "controller 2 limiter 2 webhook 2 batch collector-gateway controller limiter sluice webhook"; got != want {
 		s.Errorf("installed are %q, want %q", got, want)
 	}
 }
