@@ -104,6 +104,8 @@ func (l *Ledger) ask(ctx context.Context, pod *corev1.Pod) told {
 }
 
 // judge accounts all replicas, or those that end.
+//
+//nolint:revive // two rounds of the same, at two paces
 func (l *Ledger) judge(ctx context.Context, pods []*corev1.Pod, all bool) {
 	at := map[string][]*corev1.Pod{}
 	for _, pod := range pods {

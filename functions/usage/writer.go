@@ -3,6 +3,7 @@ package usage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,6 +60,7 @@ func (l *Ledger) write(ctx context.Context, all bool) {
 	_ = group.Wait() // what isn't written is tried again
 }
 
+//nolint:revive // as of write
 func (l *Ledger) due(all bool) (due []types.NamespacedName) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +142,7 @@ func (l *Ledger) put(ctx context.Context, name types.NamespacedName, object *v1a
 		}
 		return written, nil
 	}
-	return nil, apierrs.NewConflict(v1alpha1.Resource("usages"), name.Name, fmt.Errorf("it is deleted as soon as it is made"))
+	return nil, apierrs.NewConflict(v1alpha1.Resource("usages"), name.Name, errors.New("it is deleted as soon as it is made"))
 }
 
 // compare finds out what there is after a write failed: it may have been done all the same, or somebody

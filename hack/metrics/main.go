@@ -72,7 +72,7 @@ func run() error {
 
 // dependencies are the folders of a binary's packages, as far as they are of this module.
 func dependencies(folder string) ([]string, error) {
-	out, err := exec.Command("go", "list", "-deps", "./"+folder).Output() //nolint:gosec // folders of this repository
+	out, err := exec.Command("go", "list", "-deps", "./"+folder).Output()
 	if err != nil {
 		return nil, fmt.Errorf("listing the packages of %s: %w", folder, err)
 	}
@@ -208,7 +208,7 @@ func replace(with string) error {
 		return errors.New(page + " has no place for the table: " + strings.TrimSpace(begins))
 	}
 	now := string(head) + begins + with + ends + string(tail)
-	if err := os.WriteFile(page, []byte(now), 0o644); err != nil { //nolint:gosec // a page for everybody
+	if err := os.WriteFile(page, []byte(now), 0o644); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
 	return nil

@@ -96,7 +96,7 @@ var without = []string{
 
 // Each query of each dashboard is answered by the real Prometheus in time, those that have
 // something to show aren't empty, and those of the Model under load say what the load generator did.
-func TestDashboardsSayWhatTheLoadDid(t *testing.T) {
+func TestDashboardsSayWhatTheLoadDid(t *testing.T) { //nolint:gocyclo // what one query has to say, after the other
 	t.Parallel()
 	s := newStage(t)
 	prometheus, err := stores.FindPrometheus(t.Context())
@@ -115,7 +115,7 @@ func TestDashboardsSayWhatTheLoadDid(t *testing.T) {
 	each := 1 / drawnOver.Seconds()
 	key := map[string]float64{
 		`sum(rate(envoy_istio_sluice_offered{`: offered * each,
-		`sum(rate(envoy_istio_sluice_offered{namespace=~"$namespace", model=~"$model"}[$__rate_interval])) - `: admitted * each,
+		`sum(rate(envoy_istio_sluice_offered{namespace=~"$namespace", model=~"$model"}[$__rate_interval])) -`: admitted * each,
 		`max(sluice_limit_requests_per_second{`: 10,
 	}
 	if logs {

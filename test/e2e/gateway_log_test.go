@@ -202,7 +202,7 @@ func (s *stage) raw(to platform.Endpoint, request string) int {
 
 // Each request has one line, which says what became of it, whatever the request has in it; and
 // no line has a secret.
-func TestGatewayLog(t *testing.T) {
+func TestGatewayLog(t *testing.T) { //nolint:gocyclo // what one line has to say, after the other
 	t.Parallel()
 	s := newStage(t)
 	s.create(s.streams("streams"))

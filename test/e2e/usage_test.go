@@ -43,7 +43,7 @@ const (
 // Requests that go well, are refused and fail are counted once each, by how they ended, while a gateway
 // pod goes, and limiter and ledger are killed; what the Broker is told adds up to the same, and what the
 // Model's pods used is what their cgroups say.
-func TestUsageAddsUp(t *testing.T) {
+func TestUsageAddsUp(t *testing.T) { //nolint:gocyclo // one step after the other
 	s := newStage(t)
 	if _, err := s.Kube.AppsV1().Deployments(sluice.SystemNamespace).Get(t.Context(), ledger, metav1.GetOptions{}); apierrs.IsNotFound(err) {
 		t.Skip("there is no ledger: install with SLUICE_OBSERVABILITY=true")

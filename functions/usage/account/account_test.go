@@ -52,7 +52,6 @@ type books struct {
 	*Book
 	stored *v1alpha1.UsageStatus
 	told   map[time.Time]v1alpha1.UsageReport
-	lost   int
 }
 
 func newBooks() *books {
@@ -86,7 +85,7 @@ func total(rows []v1alpha1.RevisionUsage) (sum v1alpha1.UsageSums) {
 
 // Whatever happens to gateways, to the ledger and to its clock, each request is counted once, by how it
 // ended, and what the Broker is told makes up what the days say.
-func TestRequestsAddUp(t *testing.T) {
+func TestRequestsAddUp(t *testing.T) { //nolint:gocyclo // one case for each thing that can happen
 	rapid.Check(t, func(t *rapid.T) {
 		now, b := began.Add(11*time.Hour+50*time.Minute), newBooks() // ten minutes before midnight
 		pods := []*envoy{start("a", now), start("b", now)}

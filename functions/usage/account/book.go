@@ -129,7 +129,7 @@ func (b *Book) closeOpen(now time.Time) {
 	}
 	report.Minute, b.status.Accounted.Minute = minute, &minute
 	report.ModelUID, report.Tenant = b.status.ModelUID, b.status.Tenant
-	b.status.Unsent = append(unsent, *report)
+	b.status.Unsent = append(b.status.Unsent, *report)
 	if over := len(b.status.Unsent) - mostUnsent; over > 0 {
 		b.status.Unsent = slices.Delete(b.status.Unsent, 0, over)
 		b.Dropped += over

@@ -124,11 +124,11 @@ func (b *Book) podOf(uid types.UID) *v1alpha1.PodAccount {
 // asked are a revision's requests since replicas were accounted. What is under way is known of the
 // Model alone: it is taken to be any revision's.
 func (b *Book) asked(revision string) split.Asked {
-	any := b.activity.ended[b.rowOf(revision)]
+	some := b.activity.ended[b.rowOf(revision)]
 	for i := range b.status.Accounted.Gateways {
-		any = any || underWay(&b.status.Accounted.Gateways[i]) > 0
+		some = some || underWay(&b.status.Accounted.Gateways[i]) > 0
 	}
-	return split.Asked{Any: any, Marked: b.activity.marked, Arrived: b.activity.arrived}
+	return split.Asked{Any: some, Marked: b.activity.marked, Arrived: b.activity.arrived}
 }
 
 func devices(units map[string]int64, ms v1alpha1.Amount, weights split.Weights) []v1alpha1.DeviceUsage {

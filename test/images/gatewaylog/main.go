@@ -55,7 +55,6 @@ type plan struct{ lines, seconds, models, revisions int }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
 	p, err := read(os.Getenv)
 	if err == nil {
 		err = p.write(ctx, os.Stdout)
@@ -65,6 +64,7 @@ func main() {
 		os.Exit(1)
 	}
 	<-ctx.Done()
+	stop()
 }
 
 func read(env func(string) string) (plan, error) {
