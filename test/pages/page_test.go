@@ -25,6 +25,13 @@ var unrun = map[string]map[string]string{
 		"export KO_DOCKER_REPO": "a registry of the reader's own",
 		"curl http://hello":     "wants a domain that resolves; the same request is made by the gateway's address below it",
 	},
+	"docs/observability.md": {
+		"kubectl -n sluice-gateways logs": "shows whatever was asked last; test/e2e/gateway_log_test.go reads it",
+		"kubectl -n sluice-system patch":  "names a log store of the reader's; test/demo/observe writes the same",
+		"for f in config/observability":   "is for a Prometheus operator of the reader's; hack/dashboards has promtool read the files",
+		"make observe":                    "prints its own verdict, and changes where gateways and Knative trace to",
+	},
+	"docs/usage.md": {"$ kubectl get usages": "is of a day's traffic; test/e2e/usage_test.go holds what is behind it to a load"},
 	"docs/triggers.md": {
 		"curl http://broker-ingress": "is typed in a pod of the reader's; test/e2e/triggers_test.go sends the like",
 	},
@@ -35,8 +42,10 @@ var unrun = map[string]map[string]string{
 
 // untold are the commands in running text that no session has, and why.
 var untold = map[string]string{
-	"kubectl logs --previous":        "needs a container that has ended; the message that it belongs to has the whole command, and a test",
-	"ko apply -f":                    "is ko's own; docs/first-model.md builds by ko",
+	"kubectl logs --previous": "needs a container that has ended; the message that it belongs to has the whole command, and a test",
+	"ko apply -f":             "is ko's own; docs/first-model.md builds by ko",
+	"kubectl -n knative-serving rollout restart deployment/activator":                                    "starts anew what other tests go by; test/e2e/traced_test.go does so",
+	"kubectl -n sluice-system rollout restart deployment/controller deployment/limiter deployment/batch": "as above",
 	"oras push":                      "is a tool's of others",
 	"crane append":                   "is a tool's of others",
 	"kubectl apply --dry-run=server": "a word on what another command would say",
