@@ -16,24 +16,25 @@ import (
 const nobody = "-"
 
 var (
-	availability = describe("sluice_model_objective_availability",
-		"The share of requests that is to be answered without an error, by the Model's objective.")
-	latency = describe("sluice_model_objective_latency",
-		"The share of requests that is to be answered within le seconds, by the Model's objective.", "le")
-	unmet = describe("sluice_model_condition_unmet",
-		"1 for each condition of a Model that isn't true.", "condition", "status", "reason")
-	replicas = describe("sluice_revision_replicas",
+	availability = prometheus.NewDesc("sluice_model_objective_availability",
+		"The share of requests that is to be answered without an error, by the Model's objective.",
+		[]string{"tenant", "namespace", "model"}, nil)
+	latency = prometheus.NewDesc("sluice_model_objective_latency",
+		"The share of requests that is to be answered within le seconds, by the Model's objective.",
+		[]string{"tenant", "namespace", "model", "le"}, nil)
+	unmet = prometheus.NewDesc("sluice_model_condition_unmet",
+		"1 for each condition of a Model that isn't true, but for Ready, by its status: False, Unknown.",
+		[]string{"tenant", "namespace", "model", "condition", "status", "reason"}, nil)
+	replicas = prometheus.NewDesc("sluice_revision_replicas",
 		"Replicas of revisions that get requests, by state: desired (by their autoscaler), ready, missing (of the desired, those that aren't coming).",
-		"revision", "state")
-	maxReplicas = describe("sluice_model_max_replicas",
-		"The most replicas that each revision of the Model may have; none where nothing bounds them.")
-	uncapped = describe("sluice_model_uncapped_requests_per_second",
-		"What the Model's limit would be without its tenant's cap, while that holds it down.")
+		[]string{"tenant", "namespace", "model", "revision", "state"}, nil)
+	maxReplicas = prometheus.NewDesc("sluice_model_max_replicas",
+		"The most replicas that each revision of the Model may have, by itself, a trial or its tenant's caps; none where nothing bounds them.",
+		[]string{"tenant", "namespace", "model"}, nil)
+	uncapped = prometheus.NewDesc("sluice_model_uncapped_requests_per_second",
+		"What the Model's limit would be without its tenant's cap, while that holds it down.",
+		[]string{"tenant", "namespace", "model"}, nil)
 )
-
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(name, help, append([]string{"tenant", "namespace", "model"}, labels...), nil)
-}
 
 // Models shows those that live.
 type Models struct {
