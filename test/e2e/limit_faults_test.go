@@ -166,7 +166,8 @@ func TestNextLimiterKeepsTheShares(t *testing.T) {
 			return "", err
 		}
 		shares := told.Of(gateway.VirtualServiceName(s.namespace, "m"))
-		if len(shares) == 0 || shares[len(shares)-1] < 800 {
+		// Well more than is offered. How much more goes by what the limiter saw of it first.
+		if len(shares) == 0 || shares[len(shares)-1] < 750 {
 			return fmt.Sprint("shares are ", shares), nil
 		}
 		return "", nil
