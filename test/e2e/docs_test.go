@@ -15,6 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/test/pages"
 )
@@ -90,7 +91,7 @@ func (s *stage) unsettle() {
 	ctx := context.Background()
 	for _, err := range []error{
 		s.Sluice.SluiceV1alpha1().Tenants().Delete(ctx, s.namespace, metav1.DeleteOptions{}),
-		s.Eventing.EventingV1().Triggers(sluice.SystemNamespace).Delete(ctx, s.namespace, metav1.DeleteOptions{}),
+		s.DeleteTrigger(ctx, sluice.SystemNamespace, eventing.BrokerName, s.namespace),
 	} {
 		if _, failed := gone(err); failed != nil {
 			s.Error("removing what the page made:", failed)

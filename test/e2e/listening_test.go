@@ -105,8 +105,8 @@ func (s *stage) hear(address string) {
 	s.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := s.Eventing.EventingV1().Triggers(sluice.SystemNamespace).Delete(ctx, s.namespace, metav1.DeleteOptions{}); err != nil {
-			s.Error("deleting the operator's Trigger:", err)
+		if err := s.DeleteTrigger(ctx, sluice.SystemNamespace, eventing.BrokerName, s.namespace); err != nil {
+			s.Error(err)
 		}
 	})
 	s.trigger(sluice.SystemNamespace, s.namespace, eventingv1.TriggerSpec{

@@ -54,8 +54,8 @@ func (s *stage) usageEvents(model string) *usageTold {
 		s.Fatal("creating a Trigger:", err)
 	}
 	s.Cleanup(func() {
-		if err := triggers.Delete(context.Background(), trigger.Name, metav1.DeleteOptions{}); err != nil {
-			s.Error("deleting a Trigger:", err)
+		if err := s.DeleteTrigger(context.Background(), sluice.SystemNamespace, eventing.BrokerName, trigger.Name); err != nil {
+			s.Error(err)
 		}
 	})
 	s.until(30*time.Second, "the Trigger to deliver", func(ctx context.Context) (string, error) {
