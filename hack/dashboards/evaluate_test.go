@@ -150,7 +150,7 @@ func TestAlertsPendAndEnd(t *testing.T) {
 		}
 		states = append(states, state)
 	}
-	if got, want := fmt.Sprint(states), "[none pending pending firing none pending]"; got != want {
+	if got, want := fmt.Sprint(states), "[none pending pending firing none pending]"; got != want { //nolint:dupword // one state after the other
 		t.Errorf("states %s, want %s", got, want)
 	}
 }
