@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	istioclientset "istio.io/client-go/pkg/clientset/versioned"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +31,7 @@ import (
 	"knative.dev/pkg/logging"
 	servingclientset "knative.dev/serving/pkg/client/clientset/versioned"
 
+	"sluice.dev/sluice/cmd/internal/serving"
 	"sluice.dev/sluice/cmd/internal/tracing"
 	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/eventing/guard"
@@ -108,7 +108,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	function.Recorder = tell.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "sluice-limiter"})
 
 	var synced atomic.Bool
-	admin := start(adminServer(env.AdminPort, &synced), log)
+	admin := serving.Start(serving.Admin(env.AdminPort, &synced), log)
 	if err := informers.Start(ctx); err != nil {
 		return fmt.Errorf("filling the caches: %w", err)
 	}
@@ -123,7 +123,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 	}
 	doors := events.Server(fmt.Sprintf(":%d", env.Port))
 	doors.Handler = with(doors.Handler, function.LeftHandler(known.Must(env.Namespace, "batch")), function.RecordedHandler(recording, known.Of, env.Namespace))
-	server := start(doors, log)
+	server := serving.Start(doors, log)
 
 	lead(ctx, env, kube, log, function)
 
@@ -138,7 +138,7 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, reco
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the Sluice client: %w", err)
 	}
-	serving, err := servingclientset.NewForConfig(config)
+	knative, err := servingclientset.NewForConfig(config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the Serving client: %w", err)
 	}
@@ -155,7 +155,7 @@ func build(env environment, config *rest.Config, kube kubernetes.Interface, reco
 		return nil, nil, fmt.Errorf("building the event sender: %w", err)
 	}
 	function := limit.New()
-	clients := limit.Clients{Kube: kube, Serving: serving, Istio: istio, Metadata: objects, Sluice: sluice}
+	clients := limit.Clients{Kube: kube, Serving: knative, Istio: istio, Metadata: objects, Sluice: sluice}
 	informers, err := limit.NewInformers(clients, limit.Namespaces{System: env.Namespace, Serving: env.ServingNamespace}, function.Look)
 	if err != nil {
 		return nil, nil, err
@@ -182,21 +182,6 @@ func statusesOf(config *rest.Config) *rest.Config {
 	return own
 }
 
-func adminServer(port int, synced *atomic.Bool) *http.Server {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.Handler())
-	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !synced.Load() {
-			http.Error(w, "the caches are not filled yet", http.StatusServiceUnavailable)
-		}
-	})
-	return &http.Server{
-		Addr: fmt.Sprintf(":%d", port), Handler: mux,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-	}
-}
-
 // door takes in what the Broker's Trigger delivers.
 func door(ctx context.Context, env environment, config *rest.Config, function *limit.Function) (*receiver.Door, error) {
 	door := guard.Door{Trigger: guard.Only(types.NamespacedName{Namespace: env.Namespace, Name: env.Trigger}), Audience: env.Audience}
@@ -214,16 +199,6 @@ func with(events, left, told http.Handler) http.Handler {
 	mux.Handle("GET "+recorded.Path, told)
 	mux.Handle("/", events)
 	return mux
-}
-
-// start has a server serve, and returns it.
-func start(server *http.Server, log *zap.SugaredLogger) *http.Server {
-	go func() {
-		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			log.Fatalw("Server ended", zap.String("address", server.Addr), zap.Error(err))
-		}
-	}()
-	return server
 }
 
 // lead runs the function while this replica holds the lease, and returns when

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
+	"sluice.dev/sluice/cmd/internal/serving"
 	"sluice.dev/sluice/eventing"
 	"sluice.dev/sluice/functions/usage"
 	"sluice.dev/sluice/reconciler/client/clientset/versioned"
@@ -71,7 +71,7 @@ func run(ctx context.Context, log *zap.SugaredLogger) error {
 		return err
 	}
 	var synced atomic.Bool
-	admin := serve(env.AdminPort, &synced, log)
+	admin := serving.Start(serving.Admin(env.AdminPort, &synced), log)
 	if err := informers.Start(ctx); err != nil {
 		return fmt.Errorf("filling the caches: %w", err)
 	}
@@ -128,28 +128,6 @@ func kubelets(config *rest.Config, known string) (*http.Client, error) {
 		return nil, fmt.Errorf("building the client of kubelets: %w", err)
 	}
 	return &http.Client{Transport: transport}, nil
-}
-
-// serve answers what is asked of each of Sluice's binaries.
-func serve(port int, synced *atomic.Bool, log *zap.SugaredLogger) *http.Server {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.Handler())
-	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !synced.Load() {
-			http.Error(w, "the caches are not filled yet", http.StatusServiceUnavailable)
-		}
-	})
-	server := &http.Server{
-		Addr: fmt.Sprintf(":%d", port), Handler: mux,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-	}
-	go func() {
-		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-			log.Fatalw("Server ended", zap.String("address", server.Addr), zap.Error(err))
-		}
-	}()
-	return server
 }
 
 // lead keeps the ledger while this replica holds the lease, and returns when the context ends. The

@@ -1,4 +1,4 @@
-// Package serving is how commands that reconcile serve beside that.
+// Package serving is how commands serve beside what they are for.
 package serving
 
 import (
@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// Until serves until the context ends, at once: who asks has to ask again. A server that can't
+// Until serves, for commands that reconcile, until the context ends, at once: who asks has to ask again. A server that can't
 // serve ends the process.
 func Until(ctx context.Context, server *http.Server) {
 	go func() {
