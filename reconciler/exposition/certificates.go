@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 
+	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice"
 	"sluice.dev/sluice/reconciler/apis/tlssecret"
 )
@@ -35,7 +36,7 @@ func (c Certificates) Collect(out chan<- prometheus.Metric) {
 		}
 		tenant := secret.Labels[sluice.TenantLabelKey]
 		if tenant == "" {
-			tenant = nobody
+			tenant = gateway.NoTenant
 		}
 		out <- prometheus.MustNewConstMetric(notAfter, prometheus.GaugeValue, float64(pair.Leaf.NotAfter.Unix()), tenant, secret.Name)
 	}

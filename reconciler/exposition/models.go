@@ -9,11 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"knative.dev/pkg/apis"
 
+	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
 )
-
-// nobody is the tenant of a namespace that none holds, as the gateways' log has it.
-const nobody = "-"
 
 var (
 	availability = prometheus.NewDesc("sluice_model_objective_availability",
@@ -64,7 +62,7 @@ func (m Models) Collect(out chan<- prometheus.Metric) {
 		}
 		tenant := m.Tenant(model.Namespace)
 		if tenant == "" {
-			tenant = nobody
+			tenant = gateway.NoTenant
 		}
 		s := series{model: model, labels: []string{tenant, model.Namespace, model.Name}, out: out}
 		s.objective()

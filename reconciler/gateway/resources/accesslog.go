@@ -6,12 +6,9 @@ import (
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -69,17 +66,11 @@ func loggers(gw Gateway, entry gateway.Entry, of ...logger) ([]*accesslogv3.Acce
 		if err != nil {
 			return nil, err
 		}
-		to := &streamv3.StdoutAccessLog{AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: format}}
-		if err := to.ValidateAll(); err != nil {
-			return nil, fmt.Errorf("building the log of entry %s: %w", entry.Name, err)
-		}
-		packed, err := anypb.New(to)
+		log, err := logTo(l.name, allOf(l.filter...), &streamv3.StdoutAccessLog{AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: format}})
 		if err != nil {
-			return nil, fmt.Errorf("packing the log of entry %s: %w", entry.Name, err)
+			return nil, err
 		}
-		all = append(all, &accesslogv3.AccessLog{
-			Name: l.name, Filter: allOf(l.filter...), ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: packed},
-		})
+		all = append(all, log)
 	}
 	return all, nil
 }
@@ -121,18 +112,6 @@ func requests(gw Gateway) []*accesslogv3.AccessLogFilter {
 	return []*accesslogv3.AccessLogFilter{
 		logType(datav3.AccessLogType_DownstreamEnd), notPath(gateway.ProbePrefix(gw.ProbePath)), notHost(startupHost(gw)),
 	}
-}
-
-func notHost(host string) *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
-		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
-			Name: ":authority",
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host},
-			}},
-			InvertMatch: true,
-		}},
-	}}
 }
 
 // failed passes what isn't wentWell: answers of 400 and above, no answer, and whatever Envoy

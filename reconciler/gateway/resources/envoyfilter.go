@@ -123,12 +123,9 @@ func startupFilter(gw Gateway) (*structpb.Struct, error) {
 
 // typedFilter is an HTTP filter with its configuration, both as Envoy wants them.
 func typedFilter(name string, config validatable) (*structpb.Struct, error) {
-	if err := config.ValidateAll(); err != nil {
-		return nil, fmt.Errorf("building filter %s: %w", name, err)
-	}
-	packed, err := anypb.New(config)
+	packed, err := pack(name, config)
 	if err != nil {
-		return nil, fmt.Errorf("packing filter %s: %w", name, err)
+		return nil, err
 	}
 	return validated(&hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed}})
 }
@@ -274,6 +271,27 @@ func entryMatch(
 type validatable interface {
 	proto.Message
 	ValidateAll() error
+}
+
+// extension is a part of a connection manager, as Envoy wants it.
+func extension(name string, config validatable) (*corev3.TypedExtensionConfig, error) {
+	packed, err := pack(name, config)
+	if err != nil {
+		return nil, err
+	}
+	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed}, nil
+}
+
+// pack packs what is to be of a name into a message that holds it, and refuses what Envoy would refuse.
+func pack(name string, config validatable) (*anypb.Any, error) {
+	if err := config.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("building %s: %w", name, err)
+	}
+	packed, err := anypb.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("packing %s: %w", name, err)
+	}
+	return packed, nil
 }
 
 // validated turns a complete Envoy message into a patch's value, refusing what

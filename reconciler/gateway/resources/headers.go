@@ -11,7 +11,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"knative.dev/networking/pkg/http/header"
 
 	"sluice.dev/sluice/reconciler/apis/warmup"
@@ -30,7 +29,7 @@ var clientHeaders = []string{header.RouteTagKey, header.ProbeKey, header.HashKey
 // Within, its components do. The connection manager does it itself, before routing,
 // which costs a request less than a filter of its own.
 func headerRemoval() (*corev3.TypedExtensionConfig, error) {
-	removal := &headermutationv3.HeaderMutation{
+	return extension("sluice.headers", &headermutationv3.HeaderMutation{
 		Mutations: []*mutationv3.HeaderMutation{{
 			Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
 				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
@@ -38,15 +37,7 @@ func headerRemoval() (*corev3.TypedExtensionConfig, error) {
 				}},
 			}},
 		}},
-	}
-	if err := removal.ValidateAll(); err != nil {
-		return nil, fmt.Errorf("building the removal of headers: %w", err)
-	}
-	config, err := anypb.New(removal)
-	if err != nil {
-		return nil, fmt.Errorf("packing the removal of headers: %w", err)
-	}
-	return &corev3.TypedExtensionConfig{Name: "sluice.headers", TypedConfig: config}, nil
+	})
 }
 
 // removedHeaders is a pattern of lower-case names: those that begin with one of

@@ -1,14 +1,11 @@
 package resources
 
 import (
-	"fmt"
-
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	statsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -67,13 +64,18 @@ func limited() *accesslogv3.AccessLogFilter {
 }
 
 func notPath(prefix string) *accesslogv3.AccessLogFilter {
+	return notHeader(":path", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}})
+}
+
+func notHost(host string) *accesslogv3.AccessLogFilter {
+	return notHeader(":authority", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: host}})
+}
+
+// notHeader passes what has a header that isn't so.
+func notHeader(name string, so *matcherv3.StringMatcher) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
 		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
-			Name: ":path",
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
-			}},
-			InvertMatch: true,
+			Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: so}, InvertMatch: true,
 		}},
 	}}
 }
@@ -108,16 +110,14 @@ func statsLogger(metric string, filter *accesslogv3.AccessLogFilter, config *sta
 	// Its successor, stats_scope, is unknown to the istiod and Envoy of today's
 	// Istio releases; istiod drops a patch with a field it doesn't know.
 	config.StatPrefix, _ = gateway.Scoped(metric) //nolint:staticcheck // see above
-	if err := config.ValidateAll(); err != nil {
-		return nil, fmt.Errorf("building metric %s: %w", metric, err)
-	}
-	packed, err := anypb.New(config)
+	return logTo(metric, filter, config)
+}
+
+// logTo is what logs what passes a filter.
+func logTo(name string, filter *accesslogv3.AccessLogFilter, config validatable) (*accesslogv3.AccessLog, error) {
+	packed, err := pack(name, config)
 	if err != nil {
-		return nil, fmt.Errorf("packing metric %s: %w", metric, err)
+		return nil, err
 	}
-	return &accesslogv3.AccessLog{
-		Name:       metric,
-		Filter:     filter,
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: packed},
-	}, nil
+	return &accesslogv3.AccessLog{Name: name, Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: packed}}, nil
 }

@@ -161,15 +161,3 @@ func endpoint(traces Traces) *endpointv3.LbEndpoint {
 		}}},
 	}}}
 }
-
-// extension is a part of a tracer, as Envoy wants it.
-func extension(name string, config validatable) (*corev3.TypedExtensionConfig, error) {
-	if err := config.ValidateAll(); err != nil {
-		return nil, fmt.Errorf("building %s: %w", name, err)
-	}
-	packed, err := anypb.New(config)
-	if err != nil {
-		return nil, fmt.Errorf("packing %s: %w", name, err)
-	}
-	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed}, nil
-}
