@@ -60,6 +60,8 @@ func endLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, erro
 		return status(accesslogv3.ComparisonFilter_LE, code, key)
 	}
 	var all []*accesslogv3.AccessLog
+	// A request meets all of these filters as it ends, and passes one. Each looks at its status first, which costs
+	// the least.
 	for _, of := range []struct {
 		outcome gateway.Outcome
 		filter  []*accesslogv3.AccessLogFilter
@@ -76,7 +78,7 @@ func endLoggers(gw Gateway, entry gateway.Entry) ([]*accesslogv3.AccessLog, erro
 		count.Stat.Tags = append(count.Stat.Tags,
 			&statsv3.Config_Tag{Name: gateway.ClusterTag, ValueFormat: "%UPSTREAM_CLUSTER_RAW%"},
 			&statsv3.Config_Tag{Name: gateway.OutcomeTag, ValueFormat: string(of.outcome)})
-		logger, err := statsLogger(gateway.EndedMetric, allOf(append(requests(gw), of.filter...)...), &statsv3.Config{Counters: []*statsv3.Config_Counter{count}})
+		logger, err := statsLogger(gateway.EndedMetric, allOf(append(of.filter, requests(gw)...)...), &statsv3.Config{Counters: []*statsv3.Config_Counter{count}})
 		if err != nil {
 			return nil, err
 		}
