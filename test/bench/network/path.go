@@ -7,7 +7,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	networkingv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
@@ -239,7 +238,7 @@ func (b *bench) deployPath(ctx context.Context) (ways, error) {
 			return fmt.Sprintf("%+v", got.Status.GetCondition("Ready")), nil
 		}
 		host, revision = got.Status.URL.Host, got.Status.LatestReadyRevision
-		return b.activatorIn(ctx, revision)
+		return stage.ActivatorIn(ctx, b.clients, namespace, revision)
 	})
 	if err != nil {
 		return ways{}, err
@@ -261,18 +260,6 @@ func predict(target load.Target, request []byte) load.Target {
 	target.Method, target.Path, target.Body = http.MethodPost, platform.InferPath, request
 	target.Header = http.Header{"Content-Type": {"application/json"}}
 	return target
-}
-
-// activatorIn says that the activator is in a revision's path, while it is.
-func (b *bench) activatorIn(ctx context.Context, revision string) (string, error) {
-	service, err := b.clients.Networking.NetworkingV1alpha1().ServerlessServices(namespace).Get(ctx, revision, metav1.GetOptions{})
-	if err != nil {
-		return "", fmt.Errorf("getting serverless service %s: %w", revision, err)
-	}
-	if !service.Status.GetCondition(networkingv1alpha1.ActivatorEndpointsPopulated).IsFalse() {
-		return "the activator is in the path", nil
-	}
-	return "", nil
 }
 
 // warm asks both ways until they answer, and then for two seconds.

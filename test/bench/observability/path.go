@@ -6,12 +6,12 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	networkingv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/gateway"
 	"sluice.dev/sluice/test/bench/internal/closedloop"
 	"sluice.dev/sluice/test/bench/internal/report"
+	"sluice.dev/sluice/test/bench/internal/stage"
 	"sluice.dev/sluice/test/bench/internal/stats"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -196,14 +196,7 @@ func (b *bench) deployPath(ctx context.Context) (load.Target, error) {
 		if err != nil {
 			return "", fmt.Errorf("getting the Model: %w", err)
 		}
-		service, err := b.clients.Networking.NetworkingV1alpha1().ServerlessServices(namespace).Get(ctx, got.Status.LatestReadyRevision, metav1.GetOptions{})
-		if err != nil {
-			return "", fmt.Errorf("getting its ServerlessService: %w", err)
-		}
-		if !service.Status.GetCondition(networkingv1alpha1.ActivatorEndpointsPopulated).IsFalse() {
-			return "it is there", nil
-		}
-		return "", nil
+		return stage.ActivatorIn(ctx, b.clients, namespace, got.Status.LatestReadyRevision)
 	})
 	return b.predict(endpoint), err
 }

@@ -11,6 +11,7 @@ import (
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	networkingv1alpha1 "knative.dev/networking/pkg/apis/networking/v1alpha1"
 	"knative.dev/pkg/ptr"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
@@ -68,6 +69,18 @@ func Ready(ctx context.Context, clients *platform.Clients, namespace, name strin
 		return "", nil
 	})
 	return host, err
+}
+
+// ActivatorIn says that the activator is in a revision's path, while it is.
+func ActivatorIn(ctx context.Context, clients *platform.Clients, namespace, revision string) (string, error) {
+	service, err := clients.Networking.NetworkingV1alpha1().ServerlessServices(namespace).Get(ctx, revision, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("getting serverless service %s: %w", revision, err)
+	}
+	if !service.Status.GetCondition(networkingv1alpha1.ActivatorEndpointsPopulated).IsFalse() {
+		return "the activator is in the path", nil
+	}
+	return "", nil
 }
 
 // Strike removes the Models and Knative Services of a namespace and then it, and waits until it
