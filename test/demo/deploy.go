@@ -4,19 +4,13 @@ import (
 	"cmp"
 	"context"
 	_ "embed" // the Model's manifest
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
-	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/demo/internal/deploy"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -32,22 +26,13 @@ const (
 )
 
 // manifest is model.yaml, as JSON, with the image put in.
-func manifest(image string) ([]byte, error) {
-	var object map[string]any
-	if err := yaml.UnmarshalStrict(modelYAML, &object); err != nil {
-		return nil, fmt.Errorf("reading model.yaml: %w", err)
-	}
-	if err := unstructured.SetNestedField(object, image, "spec", "container", "image"); err != nil {
-		return nil, fmt.Errorf("putting the image into model.yaml: %w", err)
-	}
-	return json.Marshal(object)
-}
+func manifest(image string) ([]byte, error) { return deploy.Manifest(modelYAML, modelName, image) }
 
 // deploy applies the Model and waits until it is Ready, naming each condition as it
 // becomes true.
 func (d *demo) deploy(ctx context.Context) error {
 	d.Title("Deploying")
-	if err := d.ensureNamespace(ctx); err != nil {
+	if err := deploy.Namespace(ctx, d.clients, d.namespace); err != nil {
 		return err
 	}
 	if err := d.apply(ctx); err != nil {
@@ -86,36 +71,12 @@ func (d *demo) deploy(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) ensureNamespace(ctx context.Context) error {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: d.namespace}}
-	_, err := d.clients.Kube.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
-	if err != nil && !apierrs.IsAlreadyExists(err) {
-		return fmt.Errorf("creating namespace %s: %w", d.namespace, err)
-	}
-	return nil
-}
-
-// apply writes the Model. A webhook that was installed a moment ago may not be
-// reachable yet, which the API server reports as an error of its own; what the
-// webhook itself refuses is final.
+// apply writes the Model.
 func (d *demo) apply(ctx context.Context) error {
 	object, err := manifest(d.image)
 	if err != nil {
 		return err
 	}
-	force := true
-	return platform.Until(ctx, 30*time.Second, "the API server to take the Model", func(ctx context.Context) (string, error) {
-		var m *v1alpha1.Model
-		m, err := d.clients.Sluice.SluiceV1alpha1().Models(d.namespace).Patch(ctx, modelName, types.ApplyPatchType, object,
-			metav1.PatchOptions{FieldManager: "sluice-demo", Force: &force})
-		switch {
-		case err == nil:
-			d.model = m
-			return "", nil
-		case apierrs.IsInternalError(err) || apierrs.IsServiceUnavailable(err) || apierrs.IsTimeout(err):
-			return err.Error(), nil
-		default:
-			return "", fmt.Errorf("applying the Model: %w", err)
-		}
-	})
+	d.model, err = deploy.Apply(ctx, d.clients, d.namespace, modelName, object)
+	return err
 }

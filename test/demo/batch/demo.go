@@ -9,12 +9,11 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/apis"
 
 	"sluice.dev/sluice/reconciler/apis/sluice/v1alpha1"
+	"sluice.dev/sluice/test/demo/internal/deploy"
 	"sluice.dev/sluice/test/demo/internal/show"
 	"sluice.dev/sluice/test/load"
 	"sluice.dev/sluice/test/platform"
@@ -74,9 +73,8 @@ func (d *demo) deploy(ctx context.Context) error {
 		"  ranker     %s\n  store      %s\n  s3events   %s\n  namespace  %s, from test/s3batch\n",
 		show.Digest(d.images.Ranker), show.Digest(d.images.Store), show.Digest(d.images.Events), d.namespace)
 	d.Title("Deploying")
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: d.namespace}}
-	if _, err := d.clients.Kube.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrs.IsAlreadyExists(err) {
-		return fmt.Errorf("creating namespace %s: %w", d.namespace, err)
+	if err := deploy.Namespace(ctx, d.clients, d.namespace); err != nil {
+		return err
 	}
 	if d.stage, err = s3batch.New(ctx, d.clients, d.namespace, d.images); err != nil {
 		return err

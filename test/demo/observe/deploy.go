@@ -4,18 +4,14 @@ import (
 	"cmp"
 	"context"
 	_ "embed" // the Model's manifest
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
+	"sluice.dev/sluice/test/demo/internal/deploy"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -30,17 +26,7 @@ const (
 )
 
 // manifest is model.yaml, as JSON, under a name and with an image.
-func manifest(name, image string) ([]byte, error) {
-	var object map[string]any
-	if err := yaml.UnmarshalStrict(modelYAML, &object); err != nil {
-		return nil, fmt.Errorf("reading model.yaml: %w", err)
-	}
-	object["metadata"] = map[string]any{"name": name}
-	if err := unstructured.SetNestedField(object, image, "spec", "container", "image"); err != nil {
-		return nil, fmt.Errorf("putting the image into model.yaml: %w", err)
-	}
-	return json.Marshal(object)
-}
+func manifest(name, image string) ([]byte, error) { return deploy.Manifest(modelYAML, name, image) }
 
 // deploy applies a Model under a new name, in place of those of runs before, and waits until
 // it is Ready.
@@ -50,9 +36,8 @@ func (d *demo) deploy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: d.namespace}}
-	if _, err := d.clients.Kube.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrs.IsAlreadyExists(err) {
-		return fmt.Errorf("creating namespace %s: %w", d.namespace, err)
+	if err := deploy.Namespace(ctx, d.clients, d.namespace); err != nil {
+		return err
 	}
 	if err := d.clear(ctx); err != nil {
 		return err
@@ -98,23 +83,12 @@ func (d *demo) clear(ctx context.Context) error {
 	return nil
 }
 
-// apply writes the Model. A webhook that was installed a moment ago may not be reachable yet.
+// apply writes the Model.
 func (d *demo) apply(ctx context.Context) error {
 	object, err := manifest(d.model(), d.image)
 	if err != nil {
 		return err
 	}
-	force := true
-	return platform.Until(ctx, 30*time.Second, "the API server to take the Model", func(ctx context.Context) (string, error) {
-		_, err := d.clients.Sluice.SluiceV1alpha1().Models(d.namespace).Patch(ctx, d.model(), types.ApplyPatchType, object,
-			metav1.PatchOptions{FieldManager: "sluice-demo", Force: &force})
-		switch {
-		case err == nil:
-			return "", nil
-		case apierrs.IsInternalError(err) || apierrs.IsServiceUnavailable(err) || apierrs.IsTimeout(err):
-			return err.Error(), nil
-		default:
-			return "", fmt.Errorf("applying the Model: %w", err)
-		}
-	})
+	_, err = deploy.Apply(ctx, d.clients, d.namespace, d.model(), object)
+	return err
 }
