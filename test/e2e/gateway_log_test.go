@@ -4,21 +4,17 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -144,39 +140,6 @@ func (l *gatewayLog) of(model string, want int) []logLine {
 	return found
 }
 
-// ended is what a gateway's pods have counted of a Model's requests as they ended, by outcome.
-func (s *stage) ended(of, modelName string) map[gateway.Outcome]int {
-	s.Helper()
-	pods, err := s.Kube.CoreV1().Pods(gateway.Namespace).List(s.Context(), metav1.ListOptions{LabelSelector: gateway.LabelKey + "=" + of})
-	if err != nil {
-		s.Fatal(err)
-	}
-	counted := map[gateway.Outcome]int{}
-	route := gateway.VirtualServiceMetadata(gateway.VirtualServiceName(s.namespace, modelName))
-	for _, pod := range pods.Items {
-		text, err := s.Kube.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, strconv.Itoa(gateway.StatsPort), "/stats/prometheus",
-			map[string]string{"filter": "sluice_ended"}).DoRaw(s.Context())
-		if err != nil {
-			s.Fatalf("reading the counters of pod %s: %v", pod.Name, err)
-		}
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
-		if err != nil {
-			s.Fatal(err)
-		}
-		for _, m := range families["envoy_"+gateway.EndedMetric].GetMetric() {
-			labels := map[string]string{}
-			for _, label := range m.GetLabel() {
-				labels[label.GetName()] = label.GetValue()
-			}
-			if labels[gateway.RouteTag] == route {
-				counted[gateway.Outcome(labels[gateway.OutcomeTag])] += int(m.GetCounter().GetValue())
-			}
-		}
-	}
-	return counted
-}
-
 // raw sends bytes as they are, and returns the status of the answer; 0 of none.
 func (s *stage) raw(to platform.Endpoint, request string) int {
 	s.Helper()
@@ -208,7 +171,7 @@ func TestGatewayLog(t *testing.T) { //nolint:gocyclo // what one line has to say
 	s.create(s.streams("streams"))
 	s.create(s.ranker("limited", fixed("5")))
 	streams, limited := s.serving("streams"), s.serving("limited")
-	before := map[string]map[gateway.Outcome]int{"streams": s.ended(gateway.Shared, "streams"), "limited": s.ended(gateway.Shared, "limited")}
+	before := map[string]map[gateway.Outcome]int64{"streams": s.ended(gateway.Shared, "streams"), "limited": s.ended(gateway.Shared, "limited")}
 	log := s.followLog(gateway.Shared)
 
 	lines := func(header ...string) string {
@@ -301,10 +264,10 @@ func (s *stage) leave(from platform.Endpoint) {
 }
 
 // addsUp holds each Model's lines to what its gateway counted since, by outcome, and looks for secrets.
-func (l *gatewayLog) addsUp(before map[string]map[gateway.Outcome]int) {
+func (l *gatewayLog) addsUp(before map[string]map[gateway.Outcome]int64) {
 	l.Helper()
 	for modelName, was := range before {
-		lines := map[gateway.Outcome]int{}
+		lines := map[gateway.Outcome]int64{}
 		for _, line := range l.of(modelName, l.count(modelName)) {
 			lines[line.outcome()]++
 			if strings.Contains(line.whole, loggedSecret) {

@@ -3,14 +3,12 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,13 +18,11 @@ import (
 )
 
 const (
-	// requestsPort is where the gateway collector serves its counts, envoyPort where Envoy serves its own.
-	requestsPort, envoyPort = 9464, 15090
+	// requestsPort is where the gateway collector serves its counts.
+	requestsPort = 9464
 	// counted bounds the time from a request's end until it is counted.
 	counted = 30 * time.Second
 )
-
-var paths = map[int]string{requestsPort: "/metrics", envoyPort: "/stats/prometheus"}
 
 // What the collector counts of a Model by the gateways' logs is what Envoy counts of it, and all that was sent.
 func TestRequestsAreCountedFromTheLog(t *testing.T) {
@@ -51,57 +47,44 @@ func TestRequestsAreCountedFromTheLog(t *testing.T) {
 	if codes[http.StatusOK] == 0 {
 		t.Fatalf("the answers' codes are %v, want some 200", codes)
 	}
-	labels := map[string]string{"namespace": s.namespace, "model": "counted"}
 	var byLog, byEnvoy float64
-	deadline := time.Now().Add(counted)
-	for byLog < sent || byLog != byEnvoy {
-		if time.Now().After(deadline) {
-			t.Fatalf("the collector counts %v requests, and Envoy %v, of %d that were sent %v ago (%v)", byLog, byEnvoy, sent, counted, codes)
+	s.until(counted, "the collector to count as Envoy does, and all that was sent", func(ctx context.Context) (string, error) {
+		var err error
+		if byLog, err = s.counted(ctx, "counted"); err != nil {
+			return "", err
 		}
-		byLog = s.sumOf(sluice.SystemNamespace, "app.kubernetes.io/component=collector-gateway", requestsPort, "sluice_model_requests_total", labels)
-		byEnvoy = s.sumOf(gateway.Namespace, "sluice.dev/gateway=shared", envoyPort, "envoy_istio_sluice_ended",
-			map[string]string{"route": "/" + s.namespace + ".counted"})
-		select {
-		case <-t.Context().Done():
-		case <-time.After(time.Second):
+		byEnvoy = 0
+		for _, n := range s.ended(gateway.Shared, "counted") {
+			byEnvoy += float64(n)
 		}
-	}
+		if byLog < sent || byLog != byEnvoy {
+			return fmt.Sprintf("it counts %v requests, and Envoy %v, of %d that were sent (%v)", byLog, byEnvoy, sent, codes), nil
+		}
+		return "", nil
+	})
 	t.Logf("%d sent, %v counted, of codes %v", sent, byLog, codes)
 }
 
-// sumOf adds up a counter of all pods that match, where each label contains a text.
-func (s *stage) sumOf(namespace, selector string, port int, name string, labels map[string]string) float64 {
-	s.Helper()
-	pods, err := s.Kube.CoreV1().Pods(namespace).List(s.Context(), metav1.ListOptions{LabelSelector: selector})
+// counted is what the collectors have counted of a Model's requests.
+func (s *stage) counted(ctx context.Context, name string) (float64, error) {
+	pods, err := s.Kube.CoreV1().Pods(sluice.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=collector-gateway"})
 	if err != nil {
-		s.Fatal("listing pods:", err)
+		return 0, fmt.Errorf("listing the collectors' pods: %w", err)
 	}
 	total := 0.0
 	for i := range pods.Items {
 		if pods.Items[i].Status.Phase != corev1.PodRunning {
 			continue
 		}
-		text, err := s.Kube.CoreV1().Pods(namespace).ProxyGet("http", pods.Items[i].Name, strconv.Itoa(port), paths[port], nil).Stream(s.Context())
+		families, err := s.Metrics(ctx, &pods.Items[i], requestsPort)
 		if err != nil {
-			s.Fatal("reading metrics:", err)
+			return 0, err
 		}
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parser.TextToMetricFamilies(text)
-		_ = text.Close() // it was read to its end
-		if err != nil {
-			s.Fatal("reading metrics:", err)
-		}
-		for _, metric := range families[name].GetMetric() {
-			matching := 0
-			for _, label := range metric.GetLabel() {
-				if want, ok := labels[label.GetName()]; ok && strings.Contains(label.GetValue(), want) {
-					matching++
-				}
-			}
-			if matching == len(labels) {
+		for _, metric := range families["sluice_model_requests_total"].GetMetric() {
+			if labels := labelsOf(metric); labels["namespace"] == s.namespace && labels["model"] == name {
 				total += metric.GetCounter().GetValue()
 			}
 		}
 	}
-	return total
+	return total, nil
 }

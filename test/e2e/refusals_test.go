@@ -263,6 +263,50 @@ func (s *stage) gatewayCounters(ctx context.Context, pod string) (map[string]*dt
 	return families, nil
 }
 
+// ended is what a gateway's pods have counted of a Model's requests as they ended, by outcome.
+func (s *stage) ended(of, name string) map[gateway.Outcome]int64 {
+	s.Helper()
+	pods, err := s.gatewayPods(s.Context(), of)
+	if err != nil {
+		s.Fatal(err)
+	}
+	sum := map[gateway.Outcome]int64{}
+	for _, pod := range pods {
+		counted, err := s.endedAt(s.Context(), pod, name)
+		if err != nil {
+			s.Fatal(err)
+		}
+		for outcome, n := range counted {
+			sum[outcome] += n
+		}
+	}
+	return sum
+}
+
+// endedAt is what one of them has.
+func (s *stage) endedAt(ctx context.Context, pod, name string) (map[gateway.Outcome]int64, error) {
+	families, err := s.gatewayCounters(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	route, counted := gateway.VirtualServiceMetadata(gateway.VirtualServiceName(s.namespace, name)), map[gateway.Outcome]int64{}
+	for _, metric := range families["envoy_"+gateway.EndedMetric].GetMetric() {
+		if labels := labelsOf(metric); labels[gateway.RouteTag] == route {
+			counted[gateway.Outcome(labels[gateway.OutcomeTag])] += int64(metric.GetCounter().GetValue())
+		}
+	}
+	return counted, nil
+}
+
+// labelsOf are a series' labels, by name.
+func labelsOf(metric *dto.Metric) map[string]string {
+	labels := map[string]string{}
+	for _, label := range metric.GetLabel() {
+		labels[label.GetName()] = label.GetValue()
+	}
+	return labels
+}
+
 func ofRoute(family *dto.MetricFamily, route string) float64 {
 	sum := 0.0
 	for _, metric := range family.GetMetric() {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -168,6 +169,12 @@ func testLabel(t *testing.T) string {
 // configure sets a key of a ConfigMap, or removes it, and returns what it was.
 func configure(t *testing.T, namespace, name, key string, value *string) (before *string) {
 	t.Helper()
+	return configureAll(t, namespace, name, map[string]*string{key: value})[key]
+}
+
+// configureAll sets or removes keys together, since one without another may be refused.
+func configureAll(t *testing.T, namespace, name string, keys map[string]*string) (before map[string]*string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	configMaps := cluster.clients.Kube.CoreV1().ConfigMaps(namespace)
@@ -175,15 +182,19 @@ func configure(t *testing.T, namespace, name, key string, value *string) (before
 	if err != nil {
 		t.Fatalf("getting ConfigMap %s/%s: %v", namespace, name, err)
 	}
-	if was, ok := existing.Data[key]; ok {
-		before = &was
+	before = map[string]*string{}
+	for key := range keys {
+		before[key] = nil
+		if was, ok := existing.Data[key]; ok {
+			before[key] = &was
+		}
 	}
-	patch, err := json.Marshal(map[string]any{"data": map[string]*string{key: value}})
+	patch, err := json.Marshal(map[string]any{"data": keys})
 	if err == nil {
 		_, err = configMaps.Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 	}
 	if err != nil {
-		t.Fatalf("setting %s of ConfigMap %s/%s: %v", key, namespace, name, err)
+		t.Fatalf("setting %v of ConfigMap %s/%s: %v", slices.Sorted(maps.Keys(keys)), namespace, name, err)
 	}
 	return before
 }

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -25,10 +24,10 @@ const traceConfig = "config-observability"
 func (s *stage) traceTo(receiver *otlp.Receiver) {
 	s.Helper()
 	url := ptr.String("http://" + receiver.Address())
-	s.configureAll(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("1"), "trace-endpoint": ptr.String(receiver.Address())})
+	s.configureFor(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("1"), "trace-endpoint": ptr.String(receiver.Address())})
 	// Below 1, so that it goes by what the gateway chose.
-	knative := s.configureAll(servingNamespace, traceConfig, traceKeys(ptr.String("grpc"), url, ptr.String("0.01")))
-	own := s.configureAll(sluice.SystemNamespace, traceConfig, traceKeys(ptr.String("grpc"), url, ptr.String("1")))
+	knative := s.configureFor(servingNamespace, traceConfig, traceKeys(ptr.String("grpc"), url, ptr.String("0.01")))
+	own := s.configureFor(sluice.SystemNamespace, traceConfig, traceKeys(ptr.String("grpc"), url, ptr.String("1")))
 	s.Cleanup(func() {
 		knative()
 		own()
@@ -41,35 +40,13 @@ func traceKeys(protocol, endpoint, rate *string) map[string]*string {
 	return map[string]*string{"tracing-protocol": protocol, "tracing-endpoint": endpoint, "tracing-sampling-rate": rate}
 }
 
-// configureAll sets keys of a ConfigMap together, since one without another may be refused, and
-// returns what puts them back, which happens at the test's end anyway.
-func (s *stage) configureAll(namespace, name string, keys map[string]*string) (restore func()) {
+// configureFor sets keys of a ConfigMap for the test, and returns what puts them back, which
+// happens at its end anyway.
+func (s *stage) configureFor(namespace, name string, keys map[string]*string) (restore func()) {
 	s.Helper()
-	configMaps := s.Kube.CoreV1().ConfigMaps(namespace)
-	present, err := configMaps.Get(s.Context(), name, metav1.GetOptions{})
-	if err != nil {
-		s.Fatal(err)
-	}
-	before := map[string]*string{}
-	for key := range keys {
-		if value, ok := present.Data[key]; ok {
-			before[key] = &value
-		} else {
-			before[key] = nil
-		}
-	}
-	set := func(keys map[string]*string) {
-		merge, err := json.Marshal(map[string]any{"data": keys})
-		if err == nil {
-			_, err = configMaps.Patch(context.Background(), name, types.MergePatchType, merge, metav1.PatchOptions{})
-		}
-		if err != nil {
-			s.Fatalf("setting ConfigMap %s/%s: %v", namespace, name, err)
-		}
-	}
-	restore = sync.OnceFunc(func() { set(before) })
+	before := configureAll(s.T, namespace, name, keys)
+	restore = sync.OnceFunc(func() { configureAll(s.T, namespace, name, before) })
 	s.Cleanup(restore)
-	set(keys)
 	return restore
 }
 

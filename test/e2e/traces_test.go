@@ -77,7 +77,7 @@ func TestTraces(t *testing.T) {
 	checkSecrets(t, receiver.Spans())
 
 	// A caller outside who traces all that he sends doesn't have all of it traced here.
-	s.configureAll(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("0.000001")})
+	s.configureFor(sluice.SystemNamespace, "config-gateway", map[string]*string{"trace-sample": ptr.String("0.000001")})
 	s.until(time.Minute, "a caller's flag to be ours to choose", func(ctx context.Context) (string, error) {
 		trace, got, err := s.asked(ctx, endpoint, "01")
 		if err == nil && strings.HasPrefix(got, "00-"+trace+"-") && strings.HasSuffix(got, "-00") {

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	apierrs "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -194,9 +193,9 @@ func days(u *v1alpha1.Usage) (sum v1alpha1.UsageSums) {
 // asEnvoyCounts checks the checkpoint against the counters of the gateway pods that are there.
 func (s *stage) asEnvoyCounts(u *v1alpha1.Usage) {
 	s.Helper()
-	route, compared := gateway.VirtualServiceMetadata(gateway.VirtualServiceName(s.namespace, u.Name)), 0
+	compared := 0
 	for _, account := range u.Status.Accounted.Gateways {
-		families, err := s.gatewayCounters(s.Context(), account.Name)
+		counted, err := s.endedAt(s.Context(), account.Name, u.Name)
 		if err != nil {
 			s.Error(err)
 			continue
@@ -210,8 +209,8 @@ func (s *stage) asEnvoyCounts(u *v1alpha1.Usage) {
 			got[gateway.OutcomeLeft] += row.Left
 		}
 		for outcome, n := range got {
-			if counted := ofOutcome(families["envoy_"+gateway.EndedMetric], route, outcome); counted != n {
-				s.Errorf("of %s at %s %d are accounted, Envoy has counted %d", outcome, account.Name, n, counted)
+			if counted[outcome] != n {
+				s.Errorf("of %s at %s %d are accounted, Envoy has counted %d", outcome, account.Name, n, counted[outcome])
 			}
 		}
 		compared++
@@ -219,19 +218,6 @@ func (s *stage) asEnvoyCounts(u *v1alpha1.Usage) {
 	if compared == 0 {
 		s.Error("no gateway pod is accounted")
 	}
-}
-
-func ofOutcome(family *dto.MetricFamily, route string, outcome gateway.Outcome) (sum int64) {
-	for _, metric := range family.GetMetric() {
-		labels := map[string]string{}
-		for _, label := range metric.GetLabel() {
-			labels[label.GetName()] = label.GetValue()
-		}
-		if labels[gateway.RouteTag] == route && labels[gateway.OutcomeTag] == string(outcome) {
-			sum += int64(metric.GetCounter().GetValue())
-		}
-	}
-	return sum
 }
 
 // asCgroupsCount holds the CPU of a pod that was there all the time to what its cgroup says: as it was
